@@ -1,0 +1,29 @@
+"""What every script in `scripts/` shares: arguments, logging, and one clear sentence for bad input."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from myopia.common.errors import EXIT_BAD_INPUT, MyopiaError
+
+
+def parser(description: str | None, *paths: str) -> argparse.ArgumentParser:
+    """An argument parser with one required `--name` path option for each of `paths`."""
+    result = argparse.ArgumentParser(description=description)
+    for name in paths:
+        result.add_argument(f"--{name}", required=True, metavar="PATH")
+    return result
+
+
+def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
+    """Run a script's `main`; bad input ends in one line on stderr and exit code 2, not in a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        code = main(None)
+    except MyopiaError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(EXIT_BAD_INPUT)
+    sys.exit(code or 0)

@@ -1,0 +1,70 @@
+"""Atomic files, hashes and canonical JSON: what makes "half-written" impossible to mistake for a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CSV_FLOAT = "%.10g"
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spare space: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_text(text: str) -> str:
+    """Hex sha256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex sha256 of a file's bytes, read in pieces."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and move it into place.
+
+    A reader sees the old file or the whole new one, never a part. On an exception the temporary
+    file is removed and `path` is left as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The real suffix stays last because writers (pandas, numpy) choose a format by it.
+    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write indented, key-sorted JSON atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, frame: Any) -> None:
+    """Write a pandas DataFrame in the project's csv form (`%.10g`, no index; gzip without a time stamp)."""
+    with atomic_path(path) as temporary:
+        if Path(path).suffix == ".gz":
+            frame.to_csv(
+                temporary,
+                index=False,
+                float_format=CSV_FLOAT,
+                lineterminator="\n",
+                compression={"method": "gzip", "mtime": 0},
+            )
+        else:
+            frame.to_csv(temporary, index=False, float_format=CSV_FLOAT, lineterminator="\n")
