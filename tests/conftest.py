@@ -1,0 +1,6 @@
+"""Make `scripts/` importable, as it is for every script the workflow starts."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
