@@ -1,0 +1,397 @@
+"""`to_myopic` on every architecture, in fp64, against the definition run literally on the model's own attention."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel
+
+from myopia import MyopiaError, influence, to_bigram, to_local, to_myopic, to_vanilla
+
+sys.path.insert(0, str(Path(__file__).parent))
+import zoo
+
+ALL = list(zoo.ARCHITECTURES)
+# Eager attention, the only one that soft-caps, rounds its softmax to fp32 whatever the input.
+TOLERANCE = {"gemma2": 2e-6}
+REFERENCES = {"hidden": zoo.reference_hidden, "kv": zoo.reference_kv}
+
+
+def tolerance(name: str) -> float:
+    return TOLERANCE.get(name, 1e-10)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_forward_is_the_vanilla_forward(name):
+    model, ids = zoo.build(name), zoo.tokens()
+    vanilla = model(ids, use_cache=False).logits
+    for cut in REFERENCES:
+        to_myopic(model, cut=cut)
+        assert (model(ids, use_cache=False).logits - vanilla).abs().max() <= tolerance(name)
+        with torch.no_grad():
+            assert (model(ids).logits - vanilla).abs().max() <= tolerance(name)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("cut", list(REFERENCES))
+@pytest.mark.parametrize("name", ALL)
+def test_every_parameter_gradient_equals_the_definition(name, cut, beta):
+    model, ids = zoo.build(name), zoo.tokens()
+    with REFERENCES[cut](model, beta):
+        expected = zoo.gradients(model, ids)
+    vanilla = zoo.gradients(model, ids)
+    actual = zoo.gradients(to_myopic(model, cut=cut, beta=beta), ids)
+    assert zoo.worst(actual, expected) <= tolerance(name)
+    # The test can fail: the myopic gradient is nothing like the vanilla one, and beta = 1 is the vanilla one.
+    apart = zoo.worst(actual, vanilla)
+    assert apart <= tolerance(name) if beta == 1 else apart > 0.1
+
+
+@pytest.mark.parametrize("cut", list(REFERENCES))
+@pytest.mark.parametrize("name", ALL)
+def test_no_gradient_at_all_reaches_the_past(name, cut):
+    model, ids = zoo.build(name), zoo.tokens(batch=1)
+    to_myopic(model, cut=cut)
+    embeddings, hidden = [], []
+
+    def keep(store):
+        def hook(module, args, output):
+            output = output[0] if isinstance(output, tuple) else output
+            output.requires_grad_()
+            store.append(output)
+
+        return hook
+
+    model.get_input_embeddings().register_forward_hook(keep(embeddings))
+    for module in zoo.attention_modules(model):
+        module.register_forward_hook(keep(hidden))
+    logits = model(ids, use_cache=False).logits
+    for t in (2, zoo.T - 2):
+        loss = nn.functional.cross_entropy(logits[0, t : t + 1], ids[0, t + 1 : t + 2])
+        for grad in torch.autograd.grad(loss, embeddings + hidden, retain_graph=True):
+            assert grad[0, :t].count_nonzero() == 0  # exactly zero, not small
+            assert grad[0, t].count_nonzero() > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_dense_path_and_two_pass_path_equal_the_bridge(name):
+    model, ids = zoo.build(name), zoo.tokens()
+    bridge = zoo.gradients(to_myopic(model, beta=0.4), ids)
+    dense = zoo.gradients(to_myopic(model, beta=0.4, impl="dense"), ids)
+    assert zoo.worst(bridge, dense) <= 1e-10
+    to_myopic(model, beta=0.4)
+    for site in model._myopia.sites:
+        site.bridged = False
+    assert zoo.worst(bridge, zoo.gradients(model, ids)) <= 1e-10
+
+
+# Eager attention rounds its fp64 mask to -inf in fp32: a row without any key is NaN and the reference with it. The
+# kv reference has its own softmax and covers gemma2 on the left.
+PADDING = [(n, c, s) for n in ALL for c in REFERENCES for s in ("right", "left")]
+PADDING.remove(("gemma2", "hidden", "left"))
+
+
+@pytest.mark.parametrize(("name", "cut", "side"), PADDING)
+def test_padding(name, cut, side):
+    """Gradients with a padded row equal the definition's; the loss ignores padded positions, as users' losses do."""
+    model, ids = zoo.build(name), zoo.tokens()
+    mask = torch.ones_like(ids)
+    position_ids = torch.arange(zoo.T).expand(2, -1)
+    weights = torch.rand(2, zoo.T - 1, generator=torch.Generator().manual_seed(3))
+    if side == "right":
+        mask[0, -3:] = 0
+        weights[0, -3:] = 0
+    else:
+        mask[0, :3] = 0
+        weights[0, :3] = 0
+        position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
+    kwargs = dict(attention_mask=mask, position_ids=position_ids, loss_scale=weights)
+    with REFERENCES[cut](model):
+        expected = zoo.gradients(model, ids, **kwargs)
+    actual = zoo.gradients(to_myopic(model, cut=cut), ids, **kwargs)
+    real = mask.bool()
+    assert (expected.pop("logits") - actual.pop("logits"))[real].abs().max() <= tolerance(name)
+    assert zoo.worst(actual, expected) <= tolerance(name)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "qwen3"])
+def test_gradient_checkpointing(name, use_reentrant):
+    model, ids = zoo.build(name), zoo.tokens()
+    to_myopic(model, beta=0.2)
+    expected = zoo.gradients(model, ids)
+    model.train()
+    model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
+    if use_reentrant:
+        model.enable_input_require_grads()
+    assert zoo.worst(zoo.gradients(model, ids), expected) <= 1e-10
+
+
+def test_checkpoint_around_the_whole_model():
+    model, ids = to_myopic(zoo.build("llama")), zoo.tokens()
+    expected = zoo.gradients(model, ids)
+    original = model.forward
+    model.forward = lambda **kwargs: checkpoint(lambda: original(**kwargs), use_reentrant=False)
+    assert zoo.worst(zoo.gradients(model, ids), expected) <= 1e-10
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_autocast_bf16(name):
+    model, ids = zoo.build(name, torch.float32), zoo.tokens(batch=4)
+    exact = zoo.gradients(to_myopic(model), ids)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = zoo.gradients(model, ids)
+        vanilla = zoo.gradients(to_vanilla(model), ids)
+    full = zoo.gradients(model, ids)
+
+    def error(a, b):
+        total = sum(float((a[n].float() - b[n].float()).square().sum()) for n in b if n != "logits")
+        return (total / sum(float(b[n].float().square().sum()) for n in b if n != "logits")) ** 0.5
+
+    assert rough[next(iter(rough))].dtype == torch.float32
+    # As far from its exact gradient as vanilla bf16 training is from its own, give or take a factor.
+    assert error(rough, exact) < 2 * error(vanilla, full) + 1e-3
+
+
+@pytest.mark.parametrize("name", ["gpt2"])
+def test_torch_compile(name):
+    model, ids = zoo.build(name, torch.float32), zoo.tokens()
+    to_myopic(model)
+    expected = zoo.gradients(model, ids)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=False)
+    actual = {n.removeprefix("_orig_mod."): g for n, g in zoo.gradients(compiled, ids).items()}
+    assert zoo.worst(actual, expected) <= 1e-4
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_saved_folder_is_plain_and_restoring_is_complete(name, tmp_path):
+    model, ids = zoo.build(name), zoo.tokens()
+    before, hooks = zoo.gradients(model, ids), sum(len(m._forward_pre_hooks) for m in model.modules())
+    to_myopic(model)
+    model.save_pretrained(tmp_path)
+    assert "myopia" not in (tmp_path / "config.json").read_text()
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float64, attn_implementation="eager")
+    to_vanilla(model)
+    assert sum(len(m._forward_pre_hooks) for m in model.modules()) == hooks
+    assert not any("_myopia" in key for m in model.modules() for key in vars(m))
+    assert zoo.worst(zoo.gradients(model, ids), before) == 0
+    assert {k for k, _ in again.named_parameters()} == {k for k, _ in model.named_parameters()}
+
+
+def test_two_models_and_copies_do_not_disturb_each_other():
+    config = GPT2Config(**{**zoo.ARCHITECTURES["gpt2"]})
+    torch.manual_seed(0)
+    one, two = GPT2LMHeadModel(config).double().eval(), GPT2LMHeadModel(config).double().eval()
+    ids = zoo.tokens()
+    vanilla = zoo.gradients(two, ids)
+    to_myopic(one)
+    assert zoo.worst(zoo.gradients(two, ids), vanilla) == 0  # shared config object, other model untouched
+    myopic = zoo.gradients(one, ids)
+    twin = copy.deepcopy(one)
+    to_vanilla(one)
+    assert zoo.worst(zoo.gradients(twin, ids), myopic) <= 1e-12
+    to_myopic(two, cut="kv")
+    assert zoo.worst(zoo.gradients(twin, ids), myopic) <= 1e-12
+
+
+def test_wrapped_projection_falls_back_to_two_passes():
+    class Wrapped(nn.Module):  # what an adapter looks like from outside
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x)
+
+    model, ids = zoo.build("llama"), zoo.tokens()
+    expected = zoo.gradients(to_myopic(model), ids)
+    to_vanilla(model)
+    for module in zoo.attention_modules(model):
+        module.k_proj = Wrapped(module.k_proj)
+    actual = zoo.gradients(to_myopic(model), ids)
+    assert not any(site.bridged for site in model._myopia.sites)
+    assert zoo.worst({k.replace("inner.", ""): v for k, v in actual.items()}, expected) <= 1e-10
+
+
+def test_frozen_embeddings_and_frozen_projections():
+    model, ids = zoo.build("gpt2"), zoo.tokens()
+    full = zoo.gradients(to_myopic(model), ids)
+    model.transformer.wte.requires_grad_(False)
+    model.transformer.wpe.requires_grad_(False)
+    model.transformer.h[1].attn.c_attn.weight.requires_grad_(False)
+    some = zoo.gradients(model, ids)
+    assert "transformer.h.1.attn.c_attn.weight" not in some
+    assert zoo.worst(some, {k: full[k] for k in some}) <= 1e-12
+
+
+# --- influence ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_influence_is_lower_triangular_for_vanilla_and_diagonal_for_myopic(name):
+    model, ids = zoo.build(name), zoo.tokens(batch=1)
+    vanilla = influence(model, ids)
+    myopic = influence(to_myopic(model), ids[0])
+    assert vanilla.shape == (zoo.T, zoo.T) and vanilla[-1].isnan().all() and myopic[-1].isnan().all()
+    lower = torch.ones(zoo.T - 1, zoo.T).tril().bool()
+    assert (vanilla[:-1][lower] > 0).all() and (vanilla[:-1][~lower] == 0).all()
+    diagonal = torch.eye(zoo.T - 1, zoo.T).bool()
+    assert (myopic[:-1][diagonal] > 0).all() and (myopic[:-1][~diagonal] == 0).all()
+
+
+def test_influence_equals_one_backward_per_position_and_leaves_no_trace():
+    model, ids = zoo.build("gpt2").train(), zoo.tokens(batch=1)
+    matrix = influence(model, ids)
+    assert model.training and model.config._attn_implementation == "sdpa"
+    assert all(p.grad is None for p in model.parameters())
+    embeddings = model.transformer.wte(ids).detach().requires_grad_()
+    logits = model(inputs_embeds=embeddings, use_cache=False).logits
+    for t in range(zoo.T - 1):
+        loss = nn.functional.cross_entropy(logits[0, t : t + 1], ids[0, t + 1 : t + 2])
+        (grad,) = torch.autograd.grad(loss, embeddings, retain_graph=True)
+        # influence() runs on eager attention, whose softmax is fp32, and reports fp32 losses.
+        torch.testing.assert_close(matrix[t].double(), grad[0].norm(dim=-1), atol=1e-5, rtol=1e-4)
+
+
+# --- the other arms ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["hidden", "kv"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "olmo2"])
+def test_local_arm_with_itself_as_teacher_is_the_cut(name, form):
+    """A frozen copy of the student supplies the same past: forward vanilla, gradients those of the cut."""
+    student, ids = zoo.build(name), zoo.tokens()
+    teacher = copy.deepcopy(student).train()
+    cut = zoo.gradients(to_myopic(copy.deepcopy(student), cut=form), ids)
+    to_local(student, teacher, form=form)
+    assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
+    student.train()
+    assert not teacher.training  # the student's mode does not reach it
+    assert zoo.worst(zoo.gradients(student, ids), cut) <= 1e-10
+    with torch.no_grad():
+        torch.testing.assert_close(student(ids).logits, cut["logits"])
+
+
+@pytest.mark.parametrize("form", ["hidden", "kv"])
+def test_local_arm_reads_the_teachers_past(form):
+    """Against gpt2's formula written out: the past comes from the teacher's ln_1 output, or its keys and values."""
+    student, teacher, ids = zoo.build("gpt2"), zoo.build("gpt2", seed=5), zoo.tokens()
+    inputs = []
+    for block in teacher.transformer.h:
+        block.attn.register_forward_pre_hook(lambda m, args: inputs.append(args[0].detach()))
+    to_local(student, teacher, form=form)
+    inputs.clear()
+    with torch.no_grad():
+        logits = student(ids).logits
+        x = student.transformer.wte(ids) + student.transformer.wpe(torch.arange(zoo.T))
+        for layer, block in enumerate(student.transformer.h):
+            h = block.ln_1(x)
+            maker = block if form == "hidden" else teacher.transformer.h[layer]
+            q, k, v = (y.view(2, zoo.T, 4, 4) for y in block.attn.c_attn(h).split(16, dim=2))
+            _, k_past, v_past = (
+                y.view(2, zoo.T, 4, 4) for y in maker.attn.c_attn(inputs[layer]).split(16, dim=2)
+            )
+            out = torch.empty_like(q)
+            for t in range(zoo.T):
+                keys = torch.cat([k_past[:, :t], k[:, t : t + 1]], 1)
+                values = torch.cat([v_past[:, :t], v[:, t : t + 1]], 1)
+                a = (torch.einsum("bhd,bshd->bsh", q[:, t], keys) / 2).softmax(1)
+                out[:, t] = torch.einsum("bsh,bshd->bhd", a, values)
+            x = x + block.attn.c_proj(out.flatten(2))
+            x = x + block.mlp(block.ln_2(x))
+        torch.testing.assert_close(logits, student.lm_head(student.transformer.ln_f(x)), atol=1e-10, rtol=0)
+
+
+def test_bigram_zeroed_leaks_position_and_true_bigram_does_not():
+    model = zoo.build("gpt_neox")  # rotary: no position embedding of its own
+    ids = torch.full((1, zoo.T), 3)
+    with torch.no_grad():
+        zeroed = to_bigram(model, form="zeroed")(ids).logits[0]
+        true = to_bigram(model, form="true")(ids).logits[0]
+    assert (zeroed[0] - zeroed[-1]).abs().max() > 1e-3
+    assert (true[0] - true[-1]).abs().max() < 1e-12
+    torch.testing.assert_close(zeroed[0], true[0])  # the first token has no past in either
+
+
+def test_bigram_zeroed_equals_the_formula():
+    model, ids = zoo.build("gpt2", n_layer=1), zoo.tokens()
+    block = model.transformer.h[0]
+    with torch.no_grad():
+        logits = to_bigram(model)(ids).logits
+        x = model.transformer.wte(ids) + model.transformer.wpe(torch.arange(zoo.T))
+        q, k, v = (y.view(2, zoo.T, 4, 4) for y in block.attn.c_attn(block.ln_1(x)).split(16, dim=2))
+        own = torch.exp((q * k).sum(-1) / 2)
+        share = own / (own + torch.arange(zoo.T)[None, :, None])  # exp(0) for each past slot
+        x = x + block.attn.c_proj((share[..., None] * v).flatten(2))
+        x = x + block.mlp(block.ln_2(x))
+        torch.testing.assert_close(logits, model.lm_head(model.transformer.ln_f(x)), atol=1e-10, rtol=0)
+
+
+# --- generation and refusals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral"])
+def test_generation_with_cache_works_as_if_unattached(name):
+    model, ids = zoo.build(name), zoo.tokens(batch=1)
+    expected = model.generate(ids, max_new_tokens=6, do_sample=False)
+    assert torch.equal(to_myopic(model).generate(ids, max_new_tokens=6, do_sample=False), expected)
+
+
+def test_sliding_window_shorter_than_the_text_is_refused_and_longer_is_right():
+    model = zoo.build("mistral", sliding_window=5)
+    to_myopic(model)
+    with pytest.raises(MyopiaError, match="sliding window"):
+        model(zoo.tokens(length=7), use_cache=False)
+    ids = zoo.tokens(length=5)
+    expected = zoo.gradients(to_myopic(zoo.build("mistral")), ids)
+    assert zoo.worst(zoo.gradients(model, ids), expected) == 0
+
+
+def test_refusals_are_one_clear_sentence():
+    ids = zoo.tokens()
+    with pytest.raises(MyopiaError, match="attention dropout is 0.1"):
+        to_myopic(zoo.build("gpt2", attn_pdrop=0.1)).train()(ids)
+    with pytest.raises(MyopiaError, match="cross-attention"):
+        to_myopic(zoo.build("gpt2", add_cross_attention=True))
+    t5 = AutoConfig.for_model("t5", d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2, vocab_size=32)
+    with pytest.raises(MyopiaError, match="encoder-decoder"):
+        to_myopic(AutoModelForSeq2SeqLM.from_config(t5))
+    with pytest.raises(MyopiaError, match="PreTrainedModel"):
+        to_myopic(nn.Linear(2, 2))
+    with pytest.raises(MyopiaError, match="cut must be"):
+        to_myopic(zoo.build("gpt2"), cut="values")
+    with pytest.raises(MyopiaError, match="beta must lie"):
+        to_myopic(zoo.build("gpt2"), beta=-0.1)
+    model = to_myopic(zoo.build("gpt2"))
+    with pytest.raises(MyopiaError, match="ready-made mask"):
+        model(ids, attention_mask=torch.ones(2, 1, zoo.T, zoo.T))
+    with pytest.raises(MyopiaError, match="cache"):
+        past = model(ids[:, :3], use_cache=True).past_key_values
+        model(ids[:, 3:], past_key_values=past)
+    with pytest.raises(MyopiaError, match="differ in num_hidden_layers"):
+        to_local(zoo.build("gpt2"), zoo.build("gpt2", n_layer=2))
+
+
+@pytest.mark.parametrize("name", ["mamba", "bloom", "rwkv"])
+def test_models_that_mix_positions_otherwise_are_refused(name):
+    sizes = dict(vocab_size=32, hidden_size=16, num_hidden_layers=2, n_layer=2, n_head=2, state_size=4)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **sizes))
+    with pytest.raises(MyopiaError):
+        to_myopic(model)
+    assert not hasattr(model, "_myopia")
+
+
+def test_a_leak_besides_attention_is_found():
+    model = zoo.build("llama")
+
+    def shift(module, args, output):  # a token-shift layer, as RWKV has
+        return output + torch.roll(output, 1, dims=1)
+
+    model.model.layers[1].mlp.register_forward_hook(shift)
+    with pytest.raises(MyopiaError, match="outside its attention"):
+        to_myopic(model)
