@@ -1,0 +1,149 @@
+"""The corpus file `docs.jsonl.zst`: one `{"group","id","split","text"}` object per line, and its manifest.
+
+The manifest holds the sha256 of the *uncompressed* lines, so that two environments with different
+releases of zstd agree on it, and every reader can check it at no cost while it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from myopia.common.errors import MyopiaError
+from myopia.common.files import canonical_json
+
+SPLITS = ("train", "validation", "test")
+HELD_OUT = "held_out"
+"""Split label of a source that knows only "not for training"; divided into validation and test later."""
+
+_CHUNK = 1 << 20
+_LEVEL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text. `group` is the unit that must not straddle splits and over which intervals are clustered."""
+
+    id: str
+    group: str
+    text: str
+    split: str | None = None
+
+
+class DocumentWriter:
+    """Writes documents to a binary stream, counting as it goes; made by `open_writer`.
+
+    Attributes: `counts` {split: {"documents", "characters", "bytes"}} and `text_sha256`.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.counts: dict[str, dict[str, int]] = {}
+        self._hash = hashlib.sha256()
+        self._stream = stream
+
+    def write(self, document: Document) -> None:
+        """Append one document."""
+        # A lone surrogate (legal in JSON and in a Python literal) has no UTF-8 form.
+        text = document.text.encode("utf-8", "replace").decode()
+        record = {"id": document.id, "group": document.group, "split": document.split, "text": text}
+        line = (json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+        self._hash.update(line)
+        self._stream.write(line)
+        count = self.counts.setdefault(document.split or "", {"documents": 0, "characters": 0, "bytes": 0})
+        count["documents"] += 1
+        count["characters"] += len(text)
+        count["bytes"] += len(line)
+
+    @property
+    def text_sha256(self) -> str:
+        """Hex sha256 of the uncompressed lines written so far."""
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def open_writer(path: str | Path) -> Iterator[DocumentWriter]:
+    """A `DocumentWriter` for the zstd file `path`; equal documents give equal bytes."""
+    import zstandard
+
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    with open(path, "wb") as file, compressor.stream_writer(file) as stream:
+        yield DocumentWriter(stream)
+
+
+def zstd_lines(path: str | Path) -> Iterator[bytes]:
+    """Lines (without the newline) of a zstd file.
+
+    Raises MyopiaError for a file that is cut short or damaged. zstandard's own stream reader ends such a
+    file quietly, which would turn a broken download into a smaller corpus.
+    """
+    import zstandard
+
+    rest = b""
+    frame = None
+    with open(path, "rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            while chunk:
+                if frame is None or frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                try:
+                    rest += frame.decompress(chunk)
+                except zstandard.ZstdError as error:
+                    raise MyopiaError(f"{path}: damaged zstd data ({error}); fetch the file again.") from None
+                chunk = frame.unused_data if frame.eof else b""
+                *lines, rest = rest.split(b"\n")
+                yield from lines
+    if frame is None or not frame.eof:
+        raise MyopiaError(f"{path}: the zstd file is cut short; fetch the file again.")
+    if rest:
+        yield rest
+
+
+def manifest_path(docs: str | Path) -> Path:
+    """Where the manifest of a corpus file lies: `docs.jsonl.zst` has `docs.manifest.json` beside it."""
+    docs = Path(docs)
+    return docs.with_name(docs.name.removesuffix(".zst").removesuffix(".jsonl") + ".manifest.json")
+
+
+def read_manifest(docs: str | Path) -> dict[str, Any]:
+    """The manifest beside a corpus file. Raises MyopiaError when there is none or it is not JSON."""
+    path = manifest_path(docs)
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise MyopiaError(
+            f"{path}: no such manifest; make the corpus with scripts/harvest_text.py."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise MyopiaError(f"{path}: unreadable manifest ({error}); harvest the corpus again.") from None
+
+
+def read_documents(docs: str | Path, manifest: dict[str, Any] | None = None) -> Iterator[Document]:
+    """Documents of a corpus file, in file order; checked against the manifest when the end is reached.
+
+    Raises MyopiaError for a missing, damaged or cut file, a bad line, or text that is not the manifest's.
+    """
+    digest = hashlib.sha256()
+    path = Path(docs)
+    if not path.is_file():
+        raise MyopiaError(f"{path}: no such corpus file; make it with scripts/harvest_text.py.")
+    for number, line in enumerate(zstd_lines(path), 1):
+        digest.update(line + b"\n")
+        try:
+            record = json.loads(line)
+            document = Document(record["id"], record["group"], record["text"], record["split"])
+        except (ValueError, KeyError, TypeError):
+            raise MyopiaError(f"{path}: line {number} is not a document; harvest the corpus again.") from None
+        yield document
+    if manifest is not None and digest.hexdigest() != manifest.get("text_sha256"):
+        raise MyopiaError(f"{path}: the text does not match its manifest; harvest the corpus again.")
+
+
+def seeded_hash(seed: int, *names: str) -> int:
+    """A 64-bit number that depends on the seed and the names alone: same on every machine and run."""
+    digest = hashlib.sha256(canonical_json([seed, *names]).encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big")

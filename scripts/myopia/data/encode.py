@@ -1,0 +1,323 @@
+"""From documents to token files: windows inside one document, bounded, de-overlapped, checksummed."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myopia.common.errors import MyopiaError
+from myopia.common.files import atomic_path, sha256_file, write_json
+from myopia.data.disk import DiskUsage, disk_full_is_bad_input, require_space
+from myopia.data.documents import (
+    SPLITS,
+    Document,
+    manifest_path,
+    read_documents,
+    read_manifest,
+    seeded_hash,
+)
+from myopia.data.specs import checked, positive
+from myopia.data.split import NGRAM, blocks, overlapping
+from myopia.data.tokenizer import excerpt, load_tokenizer, vocabulary_size
+from myopia.data.tokens import DOCS_HEADER, MANIFEST
+
+LOG = logging.getLogger(__name__)
+
+_TYPES = {
+    "T": int,
+    "window": str,
+    "max_tokens": dict,
+    "max_windows_per_document": int,
+    "seed": int,
+    "ngram": int,
+}
+_DEFAULTS = {
+    "T": 64,
+    "window": "chunks",
+    "max_tokens": {},
+    "max_windows_per_document": None,
+    "seed": 0,
+    "ngram": NGRAM,
+}
+_BATCH_CHARACTERS = 1_000_000
+# English takes three to five characters a token; an excerpt this generous nearly always fills its windows.
+_CHARACTERS_PER_TOKEN = 6
+# Bytes on disk: never more than a token for two bytes of text, written once raw and once chosen.
+_BYTES_PER_TOKEN = 2
+_CSV_BYTES_PER_WINDOW = 100
+
+
+def encode_corpus(
+    docs: str | Path,
+    tokenizer: str | Path,
+    spec: Mapping[str, Any],
+    out: str | Path,
+    *,
+    disk_usage: DiskUsage = shutil.disk_usage,
+) -> dict[str, Any]:
+    """Write `{split}.bin`, `{split}.docs.csv` and `tokens.manifest.json` into `out`; return the manifest.
+
+    `T`: tokens in a window. `window`: "chunks" (every non-overlapping window of a document) or "first" (its
+    first T tokens). Documents shorter than T tokens are dropped and counted. `max_windows_per_document`: a
+    contiguous run of windows from a place drawn from `seed`. `max_tokens` {split: n}: whole documents in an
+    order drawn from `seed` until n tokens are reached. Then held-out windows that share `ngram` tokens in a row
+    with a training window are dropped; the shares before and after are in the manifest. Memory is flat: one
+    batch of text, and the held-out hashes. Raises MyopiaError for bad input or too little disk.
+    """
+    settings = _checked(spec)
+    out = Path(out)
+    source = read_manifest(docs)
+    coder = load_tokenizer(tokenizer)
+    vocab_size = vocabulary_size(coder)
+    dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+    require_space(out, _estimate(source, settings, dtype), disk_usage)
+    work = out / f".encode-{os.getpid()}"
+    with disk_full_is_bad_input(out):
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            splits = {name: _Split(work, name, settings["T"], dtype) for name in SPLITS}
+            with ExitStack() as stack:
+                for split in splits.values():
+                    stack.enter_context(split.writing())
+                _encode(docs, source, coder, settings, splits)
+            for split in splits.values():
+                split.cap(settings["max_tokens"].get(split.name))
+            overlap = _drop_overlap(splits, settings["ngram"])
+            (out / MANIFEST).unlink(missing_ok=True)
+            entries = {name: split.publish(out) for name, split in splits.items()}
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    manifest = {
+        "format": 1,
+        "T": settings["T"],
+        "dtype": f"uint{8 * dtype.itemsize}",
+        "vocab_size": vocab_size,
+        "spec": settings,
+        "splits": entries,
+        "overlap": overlap,
+        "source_manifest_sha256": sha256_file(manifest_path(docs)),
+        "tokenizer_sha256": sha256_file(Path(tokenizer) / "tokenizer.json"),
+    }
+    write_json(out / MANIFEST, manifest)
+    for name, entry in entries.items():
+        LOG.info("%s: %d windows from %d documents", name, entry["n_windows"], entry["n_documents"])
+    return manifest
+
+
+class _Split:
+    """Windows of one split on their way to disk: raw rows in file order, then a mask of those kept."""
+
+    def __init__(self, work: Path, name: str, length: int, dtype: np.dtype) -> None:
+        self.name = name
+        self.length = length
+        self.dtype = dtype
+        self.raw = work / f"{name}.raw"
+        self.names = work / f"{name}.names"
+        self.n_rows = 0
+        self.n_short = 0
+        self.n_rest_tokens = 0
+        self.first_rows: list[int] = []
+        self.hash_keys: list[int] = []
+        self.keep = np.zeros(0, bool)
+        self._raw_file: Any = None
+        self._names_writer: Any = None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the raw files open: `add` is for the inside of this block, the rest for after it."""
+        with open(self.raw, "wb") as raw, open(self.names, "w", newline="", encoding="utf-8") as names:
+            self._raw_file, self._names_writer = raw, csv.writer(names, lineterminator="\n")
+            yield
+        if not self.n_rows:
+            raise MyopiaError(
+                f"the split '{self.name}' is empty: none of its {self.n_short} documents has {self.length} "
+                "tokens; take more text or a smaller T."
+            )
+        self.keep = np.ones(self.n_rows, bool)
+
+    def add(self, document: Document, windows: np.ndarray, seed: int, rest: int) -> None:
+        """Append the windows [W, T] of one document; `rest` tokens of it were left over."""
+        self.n_rest_tokens += rest
+        if not len(windows):
+            self.n_short += 1
+            return
+        windows.astype(self.dtype).tofile(self._raw_file)
+        self._names_writer.writerow((document.id, document.group, len(windows)))
+        self.first_rows.append(self.n_rows)
+        self.hash_keys.append(seeded_hash(seed, document.id))
+        self.n_rows += len(windows)
+
+    @property
+    def rows(self) -> np.memmap:
+        """All raw windows [n_rows, T]."""
+        return np.memmap(self.raw, self.dtype, "r", shape=(self.n_rows, self.length))
+
+    def cap(self, max_tokens: int | None) -> None:
+        """Keep whole documents in the order of their seeded hash until `max_tokens`; cut the last one."""
+        if max_tokens is None or self.n_rows * self.length <= max_tokens:
+            return
+        room = max_tokens // self.length
+        if not room:
+            raise MyopiaError(f"encode: 'max_tokens' of the split '{self.name}' is less than one window.")
+        first = np.asarray(self.first_rows)
+        counts = np.diff(np.append(first, self.n_rows))
+        self.keep[:] = False
+        for index in np.argsort(np.asarray(self.hash_keys, np.uint64), kind="stable"):
+            take = min(room, int(counts[index]))
+            self.keep[first[index] : first[index] + take] = True
+            room -= take
+            if not room:
+                break
+
+    def kept_blocks(self) -> Iterator[np.ndarray]:
+        """The kept windows in blocks [w, T]."""
+        start = 0
+        for block in blocks(self.rows):
+            yield block[self.keep[start : start + len(block)]]
+            start += len(block)
+
+    def publish(self, out: Path) -> dict[str, Any]:
+        """Write the kept windows and their documents into `out`; return the split's manifest entry."""
+        target, listing = out / f"{self.name}.bin", out / f"{self.name}.docs.csv"
+        with atomic_path(target) as temporary, open(temporary, "wb") as handle:
+            for block in self.kept_blocks():
+                block.tofile(handle)
+        n_documents, groups, window, row = 0, set(), 0, 0
+        with (
+            atomic_path(listing) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as handle,
+            open(self.names, newline="", encoding="utf-8") as names,
+        ):
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(DOCS_HEADER)
+            for doc, group, count in csv.reader(names):
+                kept = int(self.keep[row : row + int(count)].sum())
+                row += int(count)
+                writer.writerows((window + i, doc, group) for i in range(kept))
+                window += kept
+                if kept:
+                    n_documents += 1
+                    groups.add(group)
+        return {
+            "n_windows": window,
+            "n_documents": n_documents,
+            "n_groups": len(groups),
+            "n_tokens": window * self.length,
+            "short_documents_dropped": self.n_short,
+            "rest_tokens_dropped": self.n_rest_tokens,
+            "sha256": sha256_file(target),
+            "docs_sha256": sha256_file(listing),
+        }
+
+
+def _encode(
+    docs: str | Path,
+    source: Mapping[str, Any],
+    coder: Any,
+    settings: Mapping[str, Any],
+    splits: Mapping[str, _Split],
+) -> None:
+    limit = settings["max_windows_per_document"]
+    length, seed = settings["T"], settings["seed"]
+
+    def flush(batch: list[Document]) -> None:
+        texts = [
+            document.text
+            if limit is None
+            else excerpt(document.text, limit * length * _CHARACTERS_PER_TOKEN, document.id, seed=seed)
+            for document in batch
+        ]
+        for document, code in zip(
+            batch, coder.encode_batch_fast(texts, add_special_tokens=False), strict=True
+        ):
+            ids = np.asarray(code.ids, np.uint32)
+            whole = len(ids) // length
+            windows = ids[: whole * length].reshape(whole, length)
+            if settings["window"] == "first":
+                windows = windows[:1]
+            elif limit is not None and whole > limit:
+                start = seeded_hash(seed, document.id, "window") % (whole - limit + 1)
+                windows = windows[start : start + limit]
+            splits[document.split or ""].add(document, windows, seed, len(ids) - windows.size)
+
+    batch: list[Document] = []
+    characters = 0
+    for document in read_documents(docs, dict(source)):
+        if document.split not in splits:
+            raise MyopiaError(
+                f"{docs}: the document '{document.id}' is in the unknown split '{document.split}'."
+            )
+        batch.append(document)
+        characters += len(document.text)
+        if characters >= _BATCH_CHARACTERS:
+            flush(batch)
+            batch, characters = [], 0
+    flush(batch)
+
+
+def _drop_overlap(splits: Mapping[str, _Split], ngram: int) -> dict[str, Any]:
+    """Unset `keep` of held-out windows that share an n-gram with training; return the counts and shares."""
+    train = splits["train"]
+    held_out = {name: split for name, split in splits.items() if name != "train"}
+    rows = {name: np.concatenate(list(split.kept_blocks())) for name, split in held_out.items()}
+    shared = overlapping(train.kept_blocks(), rows, ngram)
+    report: dict[str, Any] = {"ngram": ngram}
+    for name, split in held_out.items():
+        if shared[name].all():
+            raise MyopiaError(
+                f"the split '{name}' is empty: every window shares {ngram} tokens in a row with the training text."
+            )
+        split.keep[np.flatnonzero(split.keep)[shared[name]]] = False
+    # Measured again, not put down as zero: it shows that the right windows were dropped.
+    remaining = {name: rows[name][~shared[name]] for name in held_out}
+    after = overlapping(train.kept_blocks(), remaining, ngram)
+    for name in held_out:
+        report[name] = {
+            "windows_before": len(rows[name]),
+            "share_before": round(float(shared[name].mean()), 6),
+            "windows_after": len(remaining[name]),
+            "share_after": round(float(after[name].mean()), 6),
+        }
+    return report
+
+
+def _checked(spec: Mapping[str, Any]) -> dict[str, Any]:
+    settings = checked(spec, "encode", _TYPES, _DEFAULTS)
+    positive(settings, "encode", "T", "ngram", "max_windows_per_document")
+    if settings["window"] not in ("chunks", "first"):
+        raise MyopiaError(f"encode: 'window' must be chunks or first, got '{settings['window']}'.")
+    if settings["window"] == "first" and settings["max_windows_per_document"] is not None:
+        raise MyopiaError(
+            "encode: 'max_windows_per_document' has no meaning with 'window': \"first\"; remove it."
+        )
+    if settings["T"] < settings["ngram"]:
+        raise MyopiaError(f"encode: 'T' ({settings['T']}) must be at least 'ngram' ({settings['ngram']}).")
+    for split, value in settings["max_tokens"].items():
+        if split not in SPLITS or not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise MyopiaError(
+                f"encode: 'max_tokens' maps train, validation or test to a number above 0, got '{split}': {value!r}."
+            )
+    return settings
+
+
+def _estimate(source: Mapping[str, Any], settings: Mapping[str, Any], dtype: np.dtype) -> int:
+    """Bytes that the raw and the chosen token files and the lists need, on the generous side."""
+    limit, length = settings["max_windows_per_document"], settings["T"]
+    per_document = 1 if settings["window"] == "first" else limit
+    tokens = 0
+    for count in source["counts"].values():
+        all_tokens = count["bytes"] // _BYTES_PER_TOKEN
+        tokens += (
+            all_tokens
+            if per_document is None
+            else min(all_tokens, per_document * length * count["documents"])
+        )
+    return 2 * tokens * dtype.itemsize + tokens // length * _CSV_BYTES_PER_WINDOW

@@ -1,0 +1,198 @@
+"""Train, validation and test by group, and the windows that two splits share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from myopia.common.errors import MyopiaError
+from myopia.data.documents import HELD_OUT, SPLITS, seeded_hash
+from myopia.data.specs import checked
+
+NGRAM = 13
+"""Tokens that a held-out window and a training window must share to count as overlapping."""
+
+_SPEC_TYPES = {"fractions": dict, "seed": int, "by": str}
+_SPEC_DEFAULTS = {"fractions": {"train": 0.9, "validation": 0.05, "test": 0.05}, "seed": 0, "by": "group"}
+# Beyond this many groups a threshold on the hash is as good as counting and needs no memory.
+_MAX_COUNTED = 200_000
+_TABLE_BITS = 24
+_TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
+
+
+def checked_splits(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """The split spec with defaults: `fractions` of characters, `seed`, `by` "group" or "document"."""
+    spec = checked(splits, "splits", _SPEC_TYPES, _SPEC_DEFAULTS)
+    fractions = spec["fractions"]
+    numbers = [value for value in fractions.values() if isinstance(value, int | float) and value > 0]
+    if sorted(fractions) != sorted(SPLITS) or len(numbers) != len(SPLITS) or abs(sum(numbers) - 1) > 1e-9:
+        raise MyopiaError(
+            "splits: 'fractions' must give train, validation and test a share above 0 each, 1 in all."
+        )
+    if spec["by"] not in ("group", "document"):
+        raise MyopiaError(f"splits: 'by' must be group or document, got '{spec['by']}'.")
+    return spec
+
+
+class GroupSplitter:
+    """Divides groups among splits: `add` every document of the pool, `finish`, then ask `split_of`.
+
+    Groups come in the order of a hash seeded by `seed`. Each held-out split takes groups from the front
+    until it has its share of characters; a group larger than a quarter of the share it would enter is passed
+    over (it stays in the first split of `fractions`), so that no held-out split is a few giant clusters.
+    The result does not depend on the order in which documents are added.
+    """
+
+    def __init__(self, fractions: Mapping[str, float], seed: int) -> None:
+        self.fractions = dict(fractions)
+        self.seed = seed
+        self._sizes: dict[str, int] | None = {}
+        self._chosen: dict[str, str] | None = None
+
+    def add(self, group: str, characters: int) -> None:
+        """Count one document of a group."""
+        if self._sizes is not None:
+            self._sizes[group] = self._sizes.get(group, 0) + characters
+            if len(self._sizes) > _MAX_COUNTED:
+                self._sizes = None
+
+    def finish(self) -> None:
+        """Fix the division. Raises MyopiaError when there are fewer groups than splits."""
+        if self._sizes is None:
+            return
+        if len(self._sizes) < len(self.fractions):
+            raise MyopiaError(
+                f"splits: {len(self._sizes)} groups cannot be divided into {' and '.join(self.fractions)}; "
+                "take a source with more groups, or set 'by' to 'document'."
+            )
+        first, *held_out = self.fractions
+        total = sum(self._sizes.values())
+        order = sorted(self._sizes, key=lambda group: (seeded_hash(self.seed, group), group))
+        self._chosen = {}
+        for place, split in enumerate(held_out):
+            # Every later split, the first one included, must be left at least one group.
+            spare = len(order) - len(self._chosen) - (len(held_out) - place)
+            self._fill(split, self.fractions[split] * total, order, spare)
+        for group in order:
+            self._chosen.setdefault(group, first)
+
+    def _fill(self, split: str, share: float, order: list[str], spare: int) -> None:
+        assert self._sizes is not None and self._chosen is not None
+        filled, taken = 0.0, 0
+        for group in order:
+            size = self._sizes[group]
+            if taken >= spare or filled >= share:
+                break
+            overshoots = filled + size - share > share - filled
+            if group in self._chosen or size > share / 4 or overshoots:
+                continue
+            self._chosen[group] = split
+            filled += size
+            taken += 1
+        if not taken:
+            # Few or huge groups: the smallest that is left is the nearest to the share.
+            left = [group for group in order if group not in self._chosen]
+            self._chosen[min(left, key=lambda group: self._sizes[group])] = split
+
+    def split_of(self, group: str) -> str:
+        """The split of a group, after `finish`."""
+        if self._chosen is not None:
+            return self._chosen[group]
+        at = seeded_hash(self.seed, group) / 2**64
+        for split, fraction in self.fractions.items():
+            at -= fraction
+            if at < 0:
+                return split
+        return next(iter(self.fractions))
+
+
+class DocumentSplitter:
+    """The splits of a whole source: documents without a split among all three, `held_out` between two."""
+
+    def __init__(self, splits: Mapping[str, Any]) -> None:
+        spec = checked_splits(splits)
+        shares = spec["fractions"]
+        self._by_document = spec["by"] == "document"
+        self._held_out_share = shares["validation"] + shares["test"]
+        self._pools = {
+            None: GroupSplitter({split: shares[split] for split in SPLITS}, spec["seed"]),
+            HELD_OUT: GroupSplitter(
+                {split: shares[split] / self._held_out_share for split in SPLITS[1:]}, spec["seed"]
+            ),
+        }
+        self._used: set[str | None] = set()
+
+    @property
+    def undecided(self) -> bool:
+        """Whether any document added needs a split."""
+        return bool(self._used)
+
+    def add(self, document: Any) -> None:
+        """Count one document."""
+        if document.split in self._pools:
+            self._used.add(document.split)
+            self._pools[document.split].add(self._key(document), len(document.text))
+
+    def finish(self) -> None:
+        """Fix the division of all documents added."""
+        for split in self._used:
+            self._pools[split].finish()
+
+    def split_of(self, document: Any) -> str:
+        """The document's own split, or the one its group was given."""
+        if document.split in self._pools:
+            return self._pools[document.split].split_of(self._key(document))
+        return document.split
+
+    def _key(self, document: Any) -> str:
+        return document.id if self._by_document else document.group
+
+
+def ngram_hashes(windows: np.ndarray, n: int = NGRAM) -> np.ndarray:
+    """uint64 [W, T - n + 1]: a hash of every n tokens in a row inside each of the windows [W, T].
+
+    Equal n-grams give equal hashes; among 10^12 pairs of different ones a chance of 10^-7 that any two agree.
+    """
+    with np.errstate(over="ignore"):
+        mixed = _mix(windows.astype(np.uint64))
+        result = np.zeros((windows.shape[0], windows.shape[1] - n + 1), np.uint64)
+        for offset in range(n):
+            result *= np.uint64(0x9E3779B97F4A7C15)
+            result += mixed[:, offset : offset + result.shape[1]]
+        return _mix(result)
+
+
+def overlapping(train: Iterable[np.ndarray], held_out: Mapping[str, np.ndarray], n: int = NGRAM) -> dict:
+    """{split: bool [W]}: which held-out windows [W, T] share an n-gram with any training window.
+
+    `train` comes as blocks [w, T], so only the held-out hashes are in memory.
+    """
+    grams = {split: ngram_hashes(windows, n) for split, windows in held_out.items()}
+    known = np.sort(np.concatenate([value.ravel() for value in grams.values()]))
+    known = known[np.append(True, known[1:] != known[:-1])] if len(known) else known
+    hit = np.zeros(len(known), bool)
+    # Most training n-grams are nowhere in the held-out text: a table of their first bits says so quickly.
+    possible = np.zeros(1 << _TABLE_BITS, bool)
+    possible[known >> _TABLE_SHIFT] = True
+    for block in train:
+        found = ngram_hashes(block, n).ravel()
+        found = found[possible[found >> _TABLE_SHIFT]]
+        place = np.minimum(np.searchsorted(known, found), max(len(known) - 1, 0))
+        hit[place[known[place] == found]] = True
+    return {split: hit[np.searchsorted(known, value)].any(axis=1) for split, value in grams.items()}
+
+
+def blocks(windows: np.ndarray, rows: int = 4096) -> Iterator[np.ndarray]:
+    """The windows [W, T] in blocks of at most `rows`."""
+    for start in range(0, len(windows), rows):
+        yield np.asarray(windows[start : start + rows])
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser: spreads small consecutive token numbers over all 64 bits."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,202 @@
+"""Tokenizer folders that `AutoTokenizer.from_pretrained` opens: a byte-level BPE of our own, or a fixed one.
+
+Only the small `tokenizers` library is used, not transformers, which would load torch into a data job.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from myopia.common.errors import MyopiaError
+from myopia.common.files import sha256_file, write_json
+from myopia.data.documents import Document, read_documents, read_manifest, seeded_hash
+from myopia.data.specs import checked
+
+LOG = logging.getLogger(__name__)
+
+END_OF_TEXT = "<|endoftext|>"
+MANIFEST = "tokenizer.manifest.json"
+
+_BPE_TYPES = {"kind": str, "vocab_size": int, "max_chars": int, "seed": int}
+_BPE_DEFAULTS = {"vocab_size": 4096, "max_chars": 50_000_000, "seed": 0}
+_PRETRAINED_TYPES = {"kind": str, "path_or_id": str, "revision": str}
+_PRETRAINED_DEFAULTS = {"revision": None}
+_MIN_VOCABULARY = 257  # 256 bytes and the end-of-text token
+_COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def make_tokenizer(docs: str | Path, spec: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
+    """Make the tokenizer folder `out` and return its manifest.
+
+    `{"kind": "bpe", "vocab_size", "max_chars", "seed"}` trains a byte-level BPE on the train split of `docs`
+    (evenly thinned when the split has more than `max_chars` characters); `{"kind": "pretrained",
+    "path_or_id", "revision"}` takes a local folder or one from the hub. Equal input gives equal bytes.
+    Raises MyopiaError for a bad spec or corpus, or a tokenizer that cannot be found.
+    """
+    out = Path(out)
+    kind = spec.get("kind")
+    if kind not in ("bpe", "pretrained"):
+        raise MyopiaError(f"tokenizer: unknown kind {kind!r}; use bpe or pretrained.")
+    staging = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        settings = _train(docs, spec, staging) if kind == "bpe" else _copy(spec, staging)
+        tokenizer = load_tokenizer(staging)
+        manifest = {
+            "format": 1,
+            "spec": settings,
+            "vocab_size": vocabulary_size(tokenizer),
+            "sha256": sha256_file(staging / "tokenizer.json"),
+        }
+        write_json(staging / MANIFEST, manifest)
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    LOG.info("tokenizer: %d tokens in %s", manifest["vocab_size"], out)
+    return manifest
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The `tokenizers.Tokenizer` of a folder, without padding, truncation or special treatment of text.
+
+    Raises MyopiaError when the folder holds no readable tokenizer.json.
+    """
+    from tokenizers import Tokenizer
+
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise MyopiaError(f"{path}: no such file; the folder holds no fast tokenizer.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise MyopiaError(f"{path}: not a readable tokenizer ({error}).") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # "<|endoftext|>" written inside a document is text, not an end.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """One more than the largest token number: the rows a model's embedding must have at least."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def excerpt(text: str, length: int, *key: str, seed: int = 0) -> str:
+    """At most `length` characters of `text` from a place drawn from `seed` and `key`, starting at a word."""
+    if len(text) <= length:
+        return text
+    start = seeded_hash(seed, *key) % (len(text) - length + 1)
+    if start:
+        for mark in ("\n\n", "\n", " "):
+            found = text.find(mark, start - len(mark), start + length // 4)
+            if found >= 0:
+                start = found + len(mark)
+                break
+    return text[start : start + length]
+
+
+def _train(docs: str | Path, spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    spec = checked(spec, "tokenizer", _BPE_TYPES, _BPE_DEFAULTS)
+    if spec["vocab_size"] < _MIN_VOCABULARY:
+        raise MyopiaError(
+            f"tokenizer: 'vocab_size' must be at least {_MIN_VOCABULARY} (all bytes and one mark)."
+        )
+    if spec["max_chars"] <= 0:
+        raise MyopiaError("tokenizer: 'max_chars' must be greater than 0.")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=spec["vocab_size"],
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_training_text(docs, spec), trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    size = tokenizer.get_vocab_size()
+    if size < spec["vocab_size"]:
+        LOG.warning("tokenizer: the text gave only %d of %d tokens", size, spec["vocab_size"])
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
+        "clean_up_tokenization_spaces": False,
+        # Longer than any window: the windows are cut here, not by the tokenizer.
+        "model_max_length": 1_000_000,
+    }
+    write_json(folder / "tokenizer_config.json", config)
+    return spec
+
+
+def _training_text(docs: str | Path, spec: Mapping[str, Any]) -> Iterator[str]:
+    manifest = read_manifest(docs)
+    characters = manifest["counts"].get("train", {}).get("characters", 0)
+    if not characters:
+        raise MyopiaError(f"{docs}: the train split is empty; a BPE is trained on it alone.")
+    share = min(1.0, spec["max_chars"] / characters)
+    for document in read_documents(docs, manifest):
+        if document.split == "train":
+            yield _thinned(document, share, spec["seed"])
+
+
+def _thinned(document: Document, share: float, seed: int) -> str:
+    """An excerpt of `share` of the document: thinning every book keeps the mixture of books."""
+    if share >= 1:
+        return document.text
+    return excerpt(document.text, max(1, int(len(document.text) * share)), document.id, seed=seed)
+
+
+def _copy(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    spec = checked(spec, "tokenizer", _PRETRAINED_TYPES, _PRETRAINED_DEFAULTS)
+    local = Path(spec["path_or_id"]).expanduser()
+    if local.is_dir():
+        source, settings = local, {"kind": "pretrained", "path_or_id": local.name, "revision": None}
+    else:
+        source, commit = _download(spec["path_or_id"], spec["revision"])
+        settings = {**spec, "commit": commit}
+    if not (source / "tokenizer.json").is_file():
+        raise MyopiaError(
+            f"tokenizer: '{spec['path_or_id']}' has no tokenizer.json; a fast tokenizer is needed."
+        )
+    for name in _COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    config = folder / "tokenizer_config.json"
+    value = json.loads(config.read_text()) if config.is_file() else {}
+    # A model's config.json would name the class; this folder holds a tokenizer alone.
+    value.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
+    write_json(config, value)
+    return settings
+
+
+def _download(name: str, revision: str | None) -> tuple[Path, str]:
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "15")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        found = snapshot_download(name, revision=revision, allow_patterns=list(_COPIED))
+    except (HFValidationError, RepositoryNotFoundError):
+        raise MyopiaError(f"tokenizer: '{name}' is neither a local folder nor a model on the hub.") from None
+    except RevisionNotFoundError:
+        raise MyopiaError(f"tokenizer: the model '{name}' has no revision '{revision}' on the hub.") from None
+    except Exception as error:
+        # Refused connections, time-outs and offline mode have no common class here.
+        raise MyopiaError(
+            f"tokenizer: the hub cannot be reached for '{name}' ({type(error).__name__}); "
+            "check the network or give a local folder."
+        ) from error
+    return Path(found), Path(found).name
