@@ -1,0 +1,26 @@
+"""Held-out loss of synthetic runs, per block of sequences -> measure/synthetic_loss.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from myopia.common import cli
+from myopia.common.files import write_csv
+from myopia.measure import synthetic_loss
+from myopia.measure.synthetic_runs import read_spec
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate the runs named in the JSON file `--spec` and write the table `--out`."""
+    parser = cli.parser(__doc__, "spec", "out")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    runs, options = read_spec(arguments.spec, synthetic_loss.OPTIONS)
+    write_csv(arguments.out, synthetic_loss.evaluate_runs(runs, **options))
+
+
+if __name__ == "__main__":
+    cli.run(main)
