@@ -49,7 +49,7 @@ _DEFAULTS = {
 }
 _BATCH_CHARACTERS = 1_000_000
 # English takes three to five characters a token; an excerpt this generous nearly always fills its windows.
-_CHARACTERS_PER_TOKEN = 6
+_CHARACTERS_PER_TOKEN = 8
 # Bytes on disk: never more than a token for two bytes of text, written once raw and once chosen.
 _BYTES_PER_TOKEN = 2
 _CSV_BYTES_PER_WINDOW = 100

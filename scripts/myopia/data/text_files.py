@@ -134,7 +134,11 @@ def _find(spec: Mapping[str, Any]) -> tuple[Path, list[tuple[str | None, Path]]]
         for split in sorted(spec["split_files"]):
             patterns = spec["split_files"][split]
             for pattern in [patterns] if isinstance(patterns, str) else patterns:
-                found = _glob(path / str(pattern))
+                # The folder's own name may hold glob characters; only the pattern is one.
+                names = sorted(glob.glob(str(pattern), root_dir=path, recursive=True))
+                found = [path / name for name in names if (path / name).is_file()]
+                if not all(file.resolve().is_relative_to(path.resolve()) for file in found):
+                    raise MyopiaError(f"source: '{pattern}' ({split}) leads out of the folder {path}.")
                 if not found:
                     raise MyopiaError(f"source: no file matches '{pattern}' ({split}) in {path}.")
                 files += [(split, file) for file in found]

@@ -1,0 +1,165 @@
+"""The three scripts from the shell's side, and the corpus file they share."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from corpora import prose
+from myopia.common.errors import MyopiaError
+from myopia.data.documents import read_documents, read_manifest
+from myopia.data.harvest import harvest
+from myopia.data.tokens import TokenFile
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+
+
+def script(name, *args):
+    """Run a script as Snakemake would; returns the finished process."""
+    command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_from_text_to_tokens(tmp_path):
+    (tmp_path / "text").mkdir()
+    for number in range(30):
+        (tmp_path / "text" / f"{number:02d}.txt").write_text(
+            prose(number, 120) + " \u2028 ünïcode \ud83d".encode("utf-8", "ignore").decode()
+        )
+    source = json.dumps({"kind": "files", "path": str(tmp_path / "text")})
+    made = []
+    for run in ("one", "two"):
+        out = tmp_path / run
+        docs = out / "docs.jsonl.zst"
+        for done in (
+            script(
+                "harvest_text.py",
+                "--source",
+                source,
+                "--splits",
+                '{"seed": 3}',
+                "--out",
+                docs,
+                "--manifest",
+                out / "docs.manifest.json",
+            ),
+            script(
+                "train_tokenizer.py",
+                "--docs",
+                docs,
+                "--spec",
+                '{"kind":"bpe","vocab_size":300}',
+                "--out",
+                out / "tokenizer",
+            ),
+            script(
+                "encode_corpus.py",
+                "--docs",
+                docs,
+                "--tokenizer",
+                out / "tokenizer",
+                "--spec",
+                '{"T":32}',
+                "--out",
+                out / "tokens",
+            ),
+        ):
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == ""
+        made.append({p.relative_to(out): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()})
+    assert made[0] == made[1]
+    assert len(made[0]) == 2 + 3 + 7
+    manifest = read_manifest(tmp_path / "one" / "docs.jsonl.zst")
+    assert sum(count["documents"] for count in manifest["counts"].values()) == 30
+    test = TokenFile.open(tmp_path / "one" / "tokens", "test")
+    assert test.tokens.shape[1] == 32
+    assert set(test.docs) <= {f"{n:02d}.txt" for n in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ('{"kind":"files","path":"nope.txt"}', "error: source: no such file or folder: nope.txt."),
+        ('{"kind":"docstrings","packages":["nope"]}', "error: source: the package 'nope' is not installed"),
+        ("{kind", "error: --source: not valid JSON"),
+        ("[1]", "error: --source: expected a JSON object, got list."),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_code_2(tmp_path, source, sentence):
+    done = script(
+        "harvest_text.py",
+        "--source",
+        source,
+        "--out",
+        tmp_path / "d.jsonl.zst",
+        "--manifest",
+        tmp_path / "d.manifest.json",
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def files(tmp_path, **kinds):
+    """A `files` source of txt files, in a folder of their own."""
+    folder = tmp_path / "text"
+    folder.mkdir(exist_ok=True)
+    for name, text in kinds.items():
+        (folder / f"{name}.txt").write_text(text)
+    return {"kind": "files", "path": str(folder), "min_chars": 3}
+
+
+def test_empty_corpus_leaves_the_old_one_alone(tmp_path):
+    source = files(tmp_path, a="aaaa", b="bbbb", c="cccc")
+    out, manifest = tmp_path / "out" / "docs.jsonl.zst", tmp_path / "out" / "docs.manifest.json"
+    harvest(source, {}, out, manifest)
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    files(tmp_path, a="a", b="", c="c")
+    with pytest.raises(MyopiaError, match=r"the corpus is empty: no document was kept \(3 short\)"):
+        harvest(source, {}, out, manifest)
+    assert before == {path.name: path.read_bytes() for path in out.parent.iterdir()}
+
+
+def test_a_split_without_documents(tmp_path):
+    source = {**files(tmp_path, a="aaaa", b="bbbb"), "split_files": {"train": "a.txt", "test": "b.txt"}}
+    with pytest.raises(MyopiaError, match="no document is in the split 'validation'; name its files"):
+        harvest(source, {}, tmp_path / "docs.jsonl.zst", tmp_path / "docs.manifest.json")
+
+
+def test_not_enough_disk_for_the_text(tmp_path):
+    source = files(tmp_path, a="a" * 1000, b="bbbb", c="cccc")
+    with pytest.raises(MyopiaError, match="not enough disk: about 0.0 MB needed, 0.0 MB free"):
+        harvest(
+            source,
+            {},
+            tmp_path / "o" / "docs.jsonl.zst",
+            tmp_path / "o" / "docs.manifest.json",
+            disk_usage=lambda _: SimpleNamespace(free=4000),
+        )
+
+
+def test_corpus_file_checked_against_its_manifest(tmp_path):
+    source = files(tmp_path, a="aaaa", b="bbbb", c="cccc")
+    docs = tmp_path / "out" / "docs.jsonl.zst"
+    manifest = harvest(source, {}, docs, tmp_path / "out" / "docs.manifest.json")
+    assert {d.split for d in read_documents(docs, manifest)} == {"train", "validation", "test"}
+    with pytest.raises(MyopiaError, match="the text does not match its manifest; harvest the corpus again"):
+        list(read_documents(docs, {**manifest, "text_sha256": "0"}))
+    docs.write_bytes(docs.read_bytes()[:-1])
+    with pytest.raises(MyopiaError, match="docs.jsonl.zst: the zstd file is cut short"):
+        list(read_documents(docs, manifest))
+    docs.unlink()
+    with pytest.raises(MyopiaError, match="no such corpus file; make it with scripts/harvest_text.py"):
+        list(read_documents(docs, manifest))
+    with pytest.raises(MyopiaError, match="no such manifest; make the corpus with scripts/harvest_text.py"):
+        read_manifest(tmp_path / "docs.jsonl.zst")
+
+
+def test_a_lone_surrogate_does_not_stop_the_harvest(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "\\ud83d half {n}"}}\n' for n in range(3)))
+    docs = tmp_path / "docs.jsonl.zst"
+    harvest({"kind": "files", "path": str(tmp_path)}, {}, docs, tmp_path / "docs.manifest.json")
+    assert sorted(d.text for d in read_documents(docs)) == [f"? half {n}" for n in range(3)]
