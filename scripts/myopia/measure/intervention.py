@@ -5,6 +5,12 @@ probe of sin(b x_n) at lookback 0, so that the probe's read-out rises by exactly
 y_n from the pre-cached values it reads along w, y_{m+lag} rises by c for every lag inside the task's window
 (where z = 1) and not at all beyond. The authors' version sets x = 0 and draws c with standard deviation 100
 against a natural range of about 1; here sequences are natural and |c| <= 2 standard deviations.
+
+A probe with next to no ridge leans on directions of tiny variance, so that w is long and c w / |w|^2 a change
+far too small for block 2 to notice (on trained networks of width 64: .01 to .02 long, slopes below .002, as
+the authors' stored .00). The direction `pattern` is therefore measured as well: c S w / (w'S w), with S the
+covariance of the hidden state. It raises the read-out by the same c, by the change that is likeliest under
+natural variation (Haufe et al. 2014, doi 10.1016/j.neuroimage.2013.10.067: how h moves with what w reads).
 """
 
 from __future__ import annotations
@@ -49,6 +55,7 @@ def intervention_slopes(
     h_BTD: Tensor,
     layer: int,
     weight_D: np.ndarray,
+    pattern_D: np.ndarray,
     readout_sd: float,
     *,
     seed: int,
@@ -56,9 +63,10 @@ def intervention_slopes(
 ) -> list[Slope]:
     """Slopes per direction and lag, from natural hidden states h_BTD of `layer` and their inputs' z_BT.
 
-    `weight_D` is the probe, `readout_sd` the standard deviation of its read-out on natural sequences.
+    `weight_D` is the probe w, `pattern_D` = S w / (w'S w), `readout_sd` the standard deviation of its
+    read-out on natural sequences. Directions: `probe`, `pattern`, and a control for each, `random`, `random-pattern`.
     Sequence j is changed at position m = j mod (number of positions from which every lag fits), by its own
-    c, uniform within 2 sd. Control: one random direction per `seed`, orthogonal to the probe (which is what
+    c, uniform within 2 sd. Controls: one random direction per `seed`, orthogonal to the probe (which is what
     makes 0 its expected slope), with changes of equal norm. Expected slopes in a network that pre-caches: 1
     at lags shift..shift+a-1, 0 at the others. The fit is through the origin: c = 0 changes nothing.
     """
@@ -69,7 +77,7 @@ def intervention_slopes(
     targets_BL = position[:, None] + torch.tensor(list(lags))
     asked_BL = torch.from_numpy(z_BT).gather(1, targets_BL) == 1
     slopes = []
-    for name, step_D in _steps(weight_D, seed):
+    for name, step_D in _steps(weight_D, pattern_D, seed):
         change_BL = torch.cat(
             [
                 _changes(model, h_BTD[rows], layer, position[rows], c_B[rows], step_D, targets_BL[rows])
@@ -84,13 +92,19 @@ def intervention_slopes(
     return slopes
 
 
-def _steps(weight_D: np.ndarray, seed: int) -> list[tuple[str, Tensor]]:
-    """The displacement for c = 1 along the probe, and one of equal norm that leaves the read-out alone."""
+def _steps(weight_D: np.ndarray, pattern_D: np.ndarray, seed: int) -> list[tuple[str, Tensor]]:
+    """Displacements for c = 1: two that raise the read-out by 1, each with one as long that leaves it alone."""
     squared = weight_D @ weight_D
     random_D = ndtri(uniforms(seed, "intervention direction", 0, len(weight_D)))
     random_D -= weight_D * (weight_D @ random_D) / squared
-    random_D /= np.linalg.norm(random_D) * np.sqrt(squared)
-    return [("probe", torch.from_numpy(weight_D / squared)), ("random", torch.from_numpy(random_D))]
+    random_D /= np.linalg.norm(random_D)
+    steps = {
+        "probe": weight_D / squared,
+        "random": random_D / np.sqrt(squared),
+        "pattern": pattern_D,
+        "random-pattern": random_D * np.linalg.norm(pattern_D),
+    }
+    return [(name, torch.from_numpy(step_D)) for name, step_D in steps.items()]
 
 
 def _changes(

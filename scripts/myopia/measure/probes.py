@@ -125,6 +125,13 @@ def readout_sd(readout: Readout, moments: Moments) -> float:
     return float(np.sqrt(weight @ pooled.hh_DD @ weight / pooled.n))
 
 
+def readout_pattern(readout: Readout, moments: Moments) -> np.ndarray:
+    """S w / (w'S w), float64 [D]: how the hidden state moves on average when a one-column read-out rises by 1."""
+    weight = readout.weight_DK[:, 0]
+    moved = moments.pooled(0, [0]).hh_DD @ weight
+    return moved / (weight @ moved)
+
+
 class SineEstimate:
     """A probe's estimate of sin(b x_n) against x_n in equal-width bins (paper Fig 6)."""
 

@@ -160,6 +160,7 @@ def _probe_trained(
         torch.cat(kept_h),
         EARLY_LAYER,
         sine.weight_DK[:, 0],
+        probes.readout_pattern(sine, heldout.layers[EARLY_LAYER]),
         probes.readout_sd(sine, heldout.layers[EARLY_LAYER]),
         seed=run.seed,
     )

@@ -52,7 +52,7 @@ def read_spec(path: str | Path, options: Mapping[str, Any]) -> tuple[list[Synthe
     """Read `{"runs": [...], **options}` from a JSON file; absent options take the given defaults.
 
     Each run has the keys run, arm, seed, folder, data {p, a, b, T, shift} and model. Raises MyopiaError for
-    an unreadable file, an unknown or missing key, an option outside its domain, a repeated (run, seed), or no run.
+    an unreadable file, an unknown or missing key, an option outside its domain, a repeated run or none.
     """
     try:
         spec = json.loads(Path(path).read_text())

@@ -16,12 +16,14 @@ class HandMadeNetwork(nn.Module):
     """The paper's Algorithm 1 by hand: block 1 stores sin(b x_n), block 2 sums it over the window.
 
     The hidden state of width D = 8 holds (x, z, n/T, sin(b x), window sum, 1) rotated by a fixed orthogonal
-    matrix, so that no coordinate is a feature by itself. `gain` scales what block 2 reads.
+    matrix, so that no coordinate is a feature by itself. `gain` scales what block 2 reads; `blur` distorts
+    the stored sine by a smooth error, while `faint_copy` stores it exactly, but small, where block 2 does not
+    look.
     """
 
-    def __init__(self, task: DpTask, gain: float = 1.0, precache: bool = True) -> None:
+    def __init__(self, task: DpTask, gain: float = 1.0, blur: float = 0.0, faint_copy: float = 0.0) -> None:
         super().__init__()
-        self.task, self.gain, self.precache = task, gain, precache
+        self.task, self.gain, self.blur, self.faint_copy = task, gain, blur, faint_copy
         generator = torch.Generator().manual_seed(0)
         self.rotation = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64)).Q
 
@@ -29,9 +31,13 @@ class HandMadeNetwork(nn.Module):
         x, z = inputs_BTC.double().unbind(-1)
         place = torch.arange(x.shape[1]).expand_as(x) / x.shape[1]
         zero, one = torch.zeros_like(x), torch.ones_like(x)
-        sine = torch.sin(self.task.b * x) if self.precache else zero
+        sine = torch.sin(self.task.b * x)
+        stored = sine + self.blur * torch.cos(3 * self.task.b * x)
         embedded = torch.stack([x, z, place, zero, zero, one, zero, zero], dim=-1) @ self.rotation
-        first = torch.stack([x, z, place, sine, zero, one, zero, zero], dim=-1) @ self.rotation
+        first = (
+            torch.stack([x, z, place, stored, zero, one, self.faint_copy * sine, zero], dim=-1)
+            @ self.rotation
+        )
         last = self._second_block(first)
         y = self._output(last)
         states = [state.float() for state in (embedded, first, last)]

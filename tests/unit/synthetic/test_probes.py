@@ -16,7 +16,7 @@ from myopia.common.errors import MyopiaError
 from myopia.data.synthetic import DpTask, sample
 from myopia.measure import probes
 from myopia.measure.intervention import Slope, intervention_slopes, measured_lags
-from myopia.measure.moments import Readout
+from myopia.measure.moments import Moments, Readout
 from myopia.measure.synthetic_runs import hidden_states, inputs
 
 LAGS = 7
@@ -139,8 +139,12 @@ def slopes_of(model: Any, count: int = 512, z: float | None = None) -> dict[str,
         z_BT = np.full_like(z_BT, z)
     h = model(inputs(x_BT, z_BT), hidden_states=True)[1][1]
     sd = probes.readout_sd(readout, fit.layers[1])
-    slopes = intervention_slopes(model, task, z_BT, h, 1, readout.weight_DK[:, 0], sd, seed=0)
-    return {name: [s for s in slopes if s.direction == name] for name in ("probe", "random")}
+    pattern = probes.readout_pattern(readout, fit.layers[1])
+    slopes = intervention_slopes(model, task, z_BT, h, 1, readout.weight_DK[:, 0], pattern, sd, seed=0)
+    return {
+        name: [s for s in slopes if s.direction == name]
+        for name in dict.fromkeys(s.direction for s in slopes)
+    }
 
 
 @pytest.mark.parametrize("shift", [0, 1])
@@ -152,13 +156,40 @@ def test_intervention_finds_the_window_and_the_gain(hand_made: HandMade, shift: 
     # The probe reads the sine along its own axis, so that axis is where the network is pushed.
     expected = [gain if shift <= lag < shift + 3 else 0.0 for lag in range(8)]
     assert [s.slope for s in slopes["probe"]] == pytest.approx(expected, abs=0.01)
+    # Coordinates that happen to covary with the sine move a little as well, but block 2 does not read them.
+    assert [s.slope for s in slopes["pattern"][1:]] == pytest.approx(expected[1:], abs=0.01)
     assert sum(s.n for s in slopes["probe"]) == pytest.approx(0.3 * 8 * 512, rel=0.1)
 
 
 def test_random_direction_leaves_the_readout_alone(hand_made: HandMade, laptop_task: DpTask) -> None:
     """Orthogonal to the probe, it moves no sine; on this network that means no output inside the window."""
     slopes = slopes_of(hand_made(laptop_task))
-    assert [s.slope for s in slopes["random"][1:]] == pytest.approx([0.0] * 7, abs=0.01)
+    for name in ("random", "random-pattern"):
+        assert [s.slope for s in slopes[name][1:]] == pytest.approx([0.0] * 7, abs=0.01)
+
+
+def test_pattern_raises_the_readout_by_one_the_likeliest_way(noise: np.random.Generator) -> None:
+    h = noise.standard_normal((500, 4, 5)) @ noise.standard_normal((5, 5))
+    moments = Moments()
+    moments.add(torch.from_numpy(h), torch.zeros(500, 4, 1))
+    weight = noise.standard_normal((5, 1))
+    pattern = probes.readout_pattern(Readout(weight, np.zeros(1)), moments)
+    assert weight[:, 0] @ pattern == pytest.approx(1)
+    flat = h.reshape(-1, 5)
+    # The regression of every coordinate on the read-out.
+    slopes = [np.polyfit(flat @ weight[:, 0], flat[:, d], 1)[0] for d in range(5)]
+    assert pattern == pytest.approx(slopes)
+
+
+def test_pattern_finds_what_a_probe_of_tiny_directions_misses(
+    hand_made: HandMade, laptop_task: DpTask
+) -> None:
+    """The probe leans on a faint exact copy of the sine that block 2 ignores; the pattern is not fooled."""
+    model = hand_made(laptop_task, faint_copy=0.02, blur=0.3)
+    slopes = slopes_of(model)
+    inside = slice(1, 4)
+    assert max(abs(s.slope) for s in slopes["probe"][inside]) < 0.1
+    assert min(s.slope for s in slopes["pattern"][inside]) > 0.8
 
 
 def test_intervention_where_nothing_is_asked_has_no_slope(hand_made: HandMade, laptop_task: DpTask) -> None:

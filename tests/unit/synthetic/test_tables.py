@@ -136,7 +136,7 @@ def test_probe_tables_have_the_designs_columns_and_all_rows(
     assert len(tables["correlation"]) == 2 * 3 * 16 * 2 * lookbacks
     assert tables["correlation"]["abs_corr"].between(0, 1).all()
     assert len(tables["estimate"]) == 2 * 10
-    assert len(tables["intervention"]) == 2 * 2 * (3 + 4 + 1)
+    assert len(tables["intervention"]) == 2 * 4 * (3 + 4 + 1)
     assert set(tables["r2"]["weights"]) == {"trained", "untrained", "shuffled"}
     assert not tables["r2"].duplicated(expected["r2"].split(",")[:8]).any()
 
