@@ -1,0 +1,90 @@
+"""From a run spec to a network: architecture, initialisation and arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from myopia.common.errors import MyopiaError
+from myopia.model.attach import to_bigram, to_local, to_myopic
+from myopia.model.regression import RegressionModel
+
+ARMS = ("vanilla", "myopic", "local", "bigram")
+
+
+def build_model(spec: dict[str, Any], seed: int, vocab_size: int | None = None) -> nn.Module:
+    """The untrained network of a run, in eval mode: a pure function of (spec["model"], seed), the same in every arm.
+
+    Raises:
+        MyopiaError: unknown architecture, sizes that do not fit, weights that cannot be had.
+    """
+    model = spec["model"]
+    if model["kind"] == "regression":
+        return RegressionModel.from_spec(model, seed)
+    return build_language_model(model, seed, vocab_size)
+
+
+def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | None) -> nn.Module:
+    """A causal language model: `model_type` with `config` overrides and random weights, or `pretrained` weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = model.get("pretrained")
+    if source is not None:
+        try:
+            built = AutoModelForCausalLM.from_pretrained(
+                source["id"], revision=source.get("revision"), dtype=torch.float32, attn_implementation="sdpa"
+            )
+        except (OSError, ValueError) as error:
+            raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+    else:
+        try:
+            config = AutoConfig.for_model(model["model_type"], **model["config"])
+        except ValueError as error:
+            raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
+        if vocab_size is not None and "vocab_size" not in model["config"]:
+            config.vocab_size = vocab_size
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                built = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+        except ValueError as error:
+            raise MyopiaError(f"model.config does not describe a {model['model_type']}: {error}") from error
+    if vocab_size is not None and vocab_size > built.config.vocab_size:
+        raise MyopiaError(
+            f"the tokenizer knows {vocab_size} tokens but the model only {built.config.vocab_size}: "
+            "set model.config.vocab_size or use the model's own tokenizer"
+        )
+    return built.eval()
+
+
+def apply_arm(model: nn.Module, arm: dict[str, Any], teacher: str | Path | None = None) -> nn.Module:
+    """Give a network the attention of its arm, in place.
+
+    arm: {"kind": "vanilla"} | {"kind": "myopic", "cut", "beta"} | {"kind": "local", "form"} |
+    {"kind": "bigram", "form"}. `teacher` is the run folder the local arm reads its past from.
+    """
+    kind = arm["kind"]
+    if kind == "vanilla":
+        return model
+    if kind == "myopic":
+        return to_myopic(model, cut=arm.get("cut", "hidden"), beta=arm.get("beta", 0.0))
+    if kind == "bigram":
+        return to_bigram(model, form=arm.get("form", "zeroed"))
+    if kind == "local":
+        if teacher is None:
+            raise MyopiaError("the local arm needs a teacher: name a trained vanilla run of the same seed")
+        return to_local(model, load_language_model(teacher), form=arm.get("form", "hidden"))
+    raise MyopiaError(f"arm {kind!r} is unknown; it must be one of {', '.join(ARMS)}")
+
+
+def load_language_model(folder: str | Path) -> nn.Module:
+    """Open a trained run folder as a plain Hugging Face model: fp32, SDPA, eval mode."""
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(folder)
+    if not (folder / "model.safetensors").is_file():
+        raise MyopiaError(f"{folder / 'model.safetensors'} is missing: train the run first")
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()

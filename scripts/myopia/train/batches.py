@@ -1,0 +1,103 @@
+"""Batches as functions of (seed, global sample index): no loader state to save, nothing that depends on processes.
+
+A task has `batch(seed, first, count, split)` -> (inputs, samples): the tensors of global samples
+first..first+count-1, and their indices. It also computes the loss of a model on such inputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from myopia.common.errors import MyopiaError
+from myopia.common.files import canonical_json, sha256_text
+from myopia.data.synthetic import DpTask, sample
+from myopia.data.tokens import TokenFile
+
+
+class Task(Protocol):
+    """What the trainer needs to know about a kind of data."""
+
+    tokens_per_sample: int
+    fingerprint: str
+
+    def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        """Inputs of `count` samples from global index `first`, and their indices [count]."""
+
+    def loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Mean loss over the batch's predictions, a scalar."""
+
+
+class DpRegression:
+    """The synthetic task: Huber loss (delta 1) on y, averaged over all positions (authors_code 1.3)."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        parameters = {key: value for key, value in data.items() if key != "kind"}
+        self.task = DpTask.from_spec(parameters)
+        self.tokens_per_sample = self.task.T
+        self.fingerprint = sha256_text(canonical_json(parameters))
+
+    def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        x_BT, z_BT, y_BT = sample(self.task, seed, first, count, stream=split)
+        inputs = {
+            "inputs_BTC": torch.from_numpy(np.stack([x_BT, z_BT], axis=-1)),
+            "y_BT": torch.from_numpy(np.ascontiguousarray(y_BT)),
+        }
+        return inputs, torch.arange(first, first + count)
+
+    def loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        return nn.functional.huber_loss(model(inputs["inputs_BTC"]).float(), inputs["y_BT"])
+
+
+class LanguageModelling:
+    """Next-token cross-entropy in nats over the T-1 predictions of each window."""
+
+    def __init__(self, data: dict[str, Any], folder: str, needed: int) -> None:
+        self.splits = {split: TokenFile.open(folder, split) for split in ("train", "validation")}
+        self.splits["train"].require_windows(needed)
+        self.tokens_per_sample = int(self.splits["train"].tokens.shape[1])
+        if data.get("T") not in (None, self.tokens_per_sample):
+            raise MyopiaError(
+                f"{folder} holds windows of {self.tokens_per_sample} tokens but the run wants T = {data['T']}: "
+                "encode the corpus again"
+            )
+        self.fingerprint = sha256_text("".join(self.splits[s].sha256 for s in ("train", "validation")))
+        self.vocab_size = int(self.splits["train"].manifest["vocab_size"])
+        self._order: tuple[tuple[int, int], np.ndarray] | None = None
+
+    def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        tokens = self.splits[split].tokens
+        index = np.arange(first, first + count)
+        if split == "train":
+            windows = np.array([self._permutation(seed, i // len(tokens))[i % len(tokens)] for i in index])
+        else:
+            windows = index
+        ids_BT = torch.from_numpy(tokens[windows].astype(np.int64))
+        return {"input_ids": ids_BT}, torch.from_numpy(index)
+
+    def _permutation(self, seed: int, epoch: int) -> np.ndarray:
+        """The order of windows in one epoch, recomputable from (seed, epoch)."""
+        if self._order is None or self._order[0] != (seed, epoch):
+            generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+            self._order = ((seed, epoch), generator.permutation(len(self.splits["train"].tokens)))
+        return self._order[1]
+
+    def loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        ids = inputs["input_ids"]
+        logits = model(input_ids=ids, use_cache=False).logits
+        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
+
+
+def build_task(spec: dict[str, Any], folder: str | None) -> DpRegression | LanguageModelling:
+    """The task of a run spec; `folder` holds the token files of a language run."""
+    kind = spec["data"]["kind"]
+    if kind == "dp":
+        return DpRegression(spec["data"])
+    if kind == "tokens":
+        if folder is None:
+            raise MyopiaError(f"run {spec['name']} reads text but no token folder was given")
+        return LanguageModelling(spec["data"], folder, spec["batch_size"])
+    raise MyopiaError(f"data.kind must be dp or tokens, not {kind!r}")

@@ -1,0 +1,74 @@
+"""Where a result came from and what it cost. Nothing here may enter a file that results are compared by."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+PACKAGES = ("torch", "transformers", "numpy", "safetensors", "tokenizers", "snakemake")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Code version, package versions and hardware of this process."""
+    return {
+        "git": git_state(),
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+        "hardware": {
+            "host": socket.gethostname(),
+            "machine": platform.machine(),
+            "cpu_count": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        },
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and dirtiness of the checkout this file lies in (not of the current directory), or nulls."""
+    root = Path(__file__).resolve().parents[3]
+    try:
+        run = dict(cwd=root, capture_output=True, text=True, check=True, timeout=20)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
+        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], **run).stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": dirty}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def parameter_counts(model: nn.Module) -> dict[str, int]:
+    """Parameters in all, and without token and position tables (the N of scaling laws)."""
+    total = sum(p.numel() for p in model.parameters())
+    tables = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding))
+    return {"parameters": total, "parameters_without_embeddings": total - tables}
+
+
+def training_flops(model: nn.Module, tokens: int, T: int) -> float:
+    """6 N per token for the matrix products plus 12 L d T for full attention scores (Chowdhery et al. 2022, App. B)."""
+    config = model.config
+    n = parameter_counts(model)["parameters_without_embeddings"]
+    return float(tokens) * (6 * n + 12 * config.num_hidden_layers * config.hidden_size * T)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak resident memory of this process, or peak allocated memory of its GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,138 @@
+"""The state directory of a run: what survives kill -9, and nothing that can be mistaken for it.
+
+`results/<scale>/.state/<run>/seed<k>/<fingerprint>/` is never a declared output, so Snakemake does not wipe it when
+it restarts a job. The fingerprint covers everything that decides the result; another spec gets another folder.
+
+    lock                 held (flock) by the one process that may write here; the kernel frees it when that one dies
+    step-<n>.pt          model, optimiser, curve: written beside, flushed, then renamed
+    step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state counts only with this
+    progress.json        for watchers: step, loss, tokens per second
+    attempts.jsonl       one line when a process starts, one when it stops of its own accord
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from myopia.common.errors import MyopiaError
+from myopia.common.files import atomic_path, sha256_file, write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+KEEP = 2  # the newest state and one before it, in case the newest turns out damaged
+LOCK_POLL_S = 1.0
+
+
+class StateDirectory:
+    """Exclusive access to one run's state; use as a context manager."""
+
+    def __init__(self, root: str | Path, fingerprint: str, label: str) -> None:
+        self.fingerprint, self.label = fingerprint, label
+        self.folder = Path(root) / fingerprint
+        self._lock: Any = None
+
+    def __enter__(self) -> StateDirectory:
+        """Take the lock, waiting for a living owner (an orphan of a killed workflow finishes or dies)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / "lock", "a+")  # noqa: SIM115  held until __exit__
+        waited = 0.0
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if waited % 10 == 0:
+                    self._lock.seek(0)
+                    owner = self._lock.read().strip() or "another process"
+                    log.info("[%s] waiting: %s is still writing this run's state", self.label, owner)
+                time.sleep(LOCK_POLL_S)
+                waited += LOCK_POLL_S
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.flush()
+        for leftover in self.folder.glob(".*.tmp-*"):  # a write that was killed
+            leftover.unlink()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.close()
+
+    def save(self, step: int, tensors: dict[str, Any], seconds: float, final: bool = False) -> None:
+        """Write the state after `step` steps. A crash at any point leaves the previous state as good as it was."""
+        log.info("[%s] saving state at step %d", self.label, step)
+        try:
+            with atomic_path(self.folder / f"step-{step}.pt") as temporary:
+                torch.save(tensors, temporary)
+                digest = sha256_file(temporary)
+            write_json(
+                self.folder / f"step-{step}.json",
+                {
+                    "format": FORMAT,
+                    "fingerprint": self.fingerprint,
+                    "step": step,
+                    "sha256": digest,
+                    "seconds": seconds,
+                    "final": final,
+                },
+            )
+        except OSError as error:
+            last = max(self._steps(), default=None)
+            kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
+            raise MyopiaError(
+                f"run {self.label}: the state at step {step} could not be written to {self.folder} "
+                f"({error.strerror or error}); {kept}; free some space and start again"
+            ) from error
+        for old in sorted(self._steps())[: -1 if final else -KEEP]:
+            self._remove(old)
+        log.info("[%s] state saved at step %d", self.label, step)
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """(tensors, record) of the newest state that proves whole, or None. Others are set aside, never trusted."""
+        for step in sorted(self._steps(), reverse=True):
+            path, record_path = self.folder / f"step-{step}.pt", self.folder / f"step-{step}.json"
+            try:
+                record = json.loads(record_path.read_text())
+                if record["format"] != FORMAT or record["fingerprint"] != self.fingerprint:
+                    raise ValueError("it was written by another version or for another run")
+                if record["step"] != step or sha256_file(path) != record["sha256"]:
+                    raise ValueError("its checksum does not match")
+                return torch.load(path, map_location="cpu", weights_only=True), record
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                log.warning("[%s] state at step %d set aside, not used: %s", self.label, step, error)
+                for file in (path, record_path):
+                    if file.exists():
+                        os.replace(file, file.with_name(file.name + ".set-aside"))
+        return None
+
+    def progress(self, record: dict[str, Any]) -> None:
+        """Tell watchers where the run is."""
+        write_json(self.folder / "progress.json", record)
+
+    def attempt(self, event: str, step: int) -> None:
+        """Note that a process started or stopped at `step`."""
+        line = {"event": event, "step": step, "pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+        with open(self.folder / "attempts.jsonl", "a") as handle:
+            handle.write(json.dumps(line, sort_keys=True) + "\n")
+
+    def attempts(self) -> int:
+        """How many processes have started on this run."""
+        path = self.folder / "attempts.jsonl"
+        return path.read_text().count('"event": "start"') if path.exists() else 0
+
+    def _steps(self) -> list[int]:
+        return [int(p.stem.removeprefix("step-")) for p in self.folder.glob("step-*.json")]
+
+    def _remove(self, step: int) -> None:
+        # The record first: a state without one does not count, a record without a state would be set aside loudly.
+        (self.folder / f"step-{step}.json").unlink(missing_ok=True)
+        (self.folder / f"step-{step}.pt").unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""Train one or several runs, one after another in this process; each resumes from its own state."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from myopia.common import cli
+from myopia.common.errors import EXIT_PREEMPTED
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--spec", required=True, help="run spec, canonical JSON")
+    parser.add_argument("--seeds", required=True, nargs="+", type=int)
+    parser.add_argument("--runs", required=True, metavar="DIR", help="results go to DIR/<run>/seed<k>")
+    parser.add_argument("--state", required=True, metavar="DIR", help="state goes to DIR/<run>/seed<k>")
+    parser.add_argument("--tokens", metavar="DIR", help="encoded corpus of a language run")
+    parser.add_argument("--tokenizer", metavar="DIR")
+    parser.add_argument("--teacher", metavar="DIR", help="runs folder of the local arm's teacher")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--save-seconds", type=float, default=30.0)
+    parser.add_argument("--save-steps", type=int)
+    parser.add_argument("--progress-seconds", type=float, default=5.0)
+    args = parser.parse_args(argv)
+
+    import torch
+
+    from myopia.train.trainer import Place, Preempted, train
+
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(args.device == "cpu")
+    spec = json.loads(args.spec)
+    for seed in args.seeds:
+        leaf = f"seed{seed}"
+        place = Place(
+            folder=Path(args.runs, spec["name"], leaf),
+            state=Path(args.state, spec["name"], leaf),
+            tokens=args.tokens,
+            tokenizer=args.tokenizer,
+            teacher=None if args.teacher is None else str(Path(args.teacher, leaf)),
+            device=args.device,
+            compile=args.compile,
+            save_seconds=args.save_seconds,
+            save_steps=args.save_steps,
+            progress_seconds=args.progress_seconds,
+        )
+        try:
+            train(spec, seed, place)
+        except Preempted:
+            return EXIT_PREEMPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
