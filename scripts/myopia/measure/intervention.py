@@ -64,7 +64,8 @@ def intervention_slopes(
     """Slopes per direction and lag, from natural hidden states h_BTD of `layer` and their inputs' z_BT.
 
     `weight_D` is the probe w, `pattern_D` = S w / (w'S w), `readout_sd` the standard deviation of its
-    read-out on natural sequences. Directions: `probe`, `pattern`, and a control for each, `random`, `random-pattern`.
+    read-out on natural sequences. Directions: `probe`, `pattern`, and for each a control, `random` and
+    `random-pattern`.
     Sequence j is changed at position m = j mod (number of positions from which every lag fits), by its own
     c, uniform within 2 sd. Controls: one random direction per `seed`, orthogonal to the probe (which is what
     makes 0 its expected slope), with changes of equal norm. Expected slopes in a network that pre-caches: 1
@@ -76,14 +77,15 @@ def intervention_slopes(
     c_B = torch.from_numpy(LIMIT_SD * readout_sd * (2 * uniforms(seed, "intervention", 0, count) - 1))
     targets_BL = position[:, None] + torch.tensor(list(lags))
     asked_BL = torch.from_numpy(z_BT).gather(1, targets_BL) == 1
+    batches = torch.arange(count).split(batch)
+    # Through `run_from` as well, so that the same kernels round both outputs: c = 0 changes exactly nothing.
+    before_BT = torch.cat([model.run_from(h_BTD[rows], layer) for rows in batches]).double()
     slopes = []
     for name, step_D in _steps(weight_D, pattern_D, seed):
-        change_BL = torch.cat(
-            [
-                _changes(model, h_BTD[rows], layer, position[rows], c_B[rows], step_D, targets_BL[rows])
-                for rows in torch.arange(count).split(batch)
-            ]
-        )
+        moved_BTD = h_BTD.clone()
+        moved_BTD[torch.arange(count), position] += (c_B[:, None] * step_D).to(h_BTD.dtype)
+        after_BT = torch.cat([model.run_from(moved_BTD[rows], layer) for rows in batches]).double()
+        change_BL = (after_BT - before_BT).gather(1, targets_BL)
         weight_BL = c_B[:, None] * asked_BL
         with np.errstate(divide="ignore", invalid="ignore"):
             slope_L = (weight_BL * change_BL).sum(0).numpy() / (weight_BL * c_B[:, None]).sum(0).numpy()
@@ -93,7 +95,7 @@ def intervention_slopes(
 
 
 def _steps(weight_D: np.ndarray, pattern_D: np.ndarray, seed: int) -> list[tuple[str, Tensor]]:
-    """Displacements for c = 1: two that raise the read-out by 1, each with one as long that leaves it alone."""
+    """Displacements for c = 1: two that raise the read-out by 1, each with one as long that leaves it."""
     squared = weight_D @ weight_D
     random_D = ndtri(uniforms(seed, "intervention direction", 0, len(weight_D)))
     random_D -= weight_D * (weight_D @ random_D) / squared
@@ -105,21 +107,3 @@ def _steps(weight_D: np.ndarray, pattern_D: np.ndarray, seed: int) -> list[tuple
         "random-pattern": random_D * np.linalg.norm(pattern_D),
     }
     return [(name, torch.from_numpy(step_D)) for name, step_D in steps.items()]
-
-
-def _changes(
-    model: Regressor,
-    h_BTD: Tensor,
-    layer: int,
-    position_B: Tensor,
-    c_B: Tensor,
-    step_D: Tensor,
-    targets_BL: Tensor,
-) -> Tensor:
-    """y with minus y without the displacement, at the target positions; float64 [B, L]."""
-    changed_BTD = h_BTD.clone()
-    rows = torch.arange(len(h_BTD))
-    changed_BTD[rows, position_B] += (c_B[:, None] * step_D).to(h_BTD.dtype)
-    # Both through `run_from`, so that the same kernels round both and c = 0 gives exactly 0.
-    difference_BT = model.run_from(changed_BTD, layer).double() - model.run_from(h_BTD, layer).double()
-    return difference_BT.gather(1, targets_BL)

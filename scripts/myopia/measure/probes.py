@@ -126,7 +126,7 @@ def readout_sd(readout: Readout, moments: Moments) -> float:
 
 
 def readout_pattern(readout: Readout, moments: Moments) -> np.ndarray:
-    """S w / (w'S w), float64 [D]: how the hidden state moves on average when a one-column read-out rises by 1."""
+    """S w / (w'S w), float64 [D]: the hidden state's mean move when a one-column read-out rises by 1."""
     weight = readout.weight_DK[:, 0]
     moved = moments.pooled(0, [0]).hh_DD @ weight
     return moved / (weight @ moved)

@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "n_fit": 4096,
     "n_heldout": 4096,
     "max_lookback": None,
-    "batch": 256,
+    "batch": 128,
     "ridge": 1e-4,
     "estimate_bins": 200,
     "estimate_limit": 2.5,
