@@ -1,7 +1,8 @@
 """Train one or several runs, one after another in this process; each resumes from its own state."""
 
+from __future__ import annotations
+
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tokens", metavar="DIR", help="encoded corpus of a language run")
     parser.add_argument("--tokenizer", metavar="DIR")
     parser.add_argument("--teacher", metavar="DIR", help="runs folder of the local arm's teacher")
+    parser.add_argument("--log", metavar="FILE", help="progress goes to stderr and to this file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
@@ -26,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--progress-seconds", type=float, default=5.0)
     args = parser.parse_args(argv)
 
+    cli.log_to(args.log)
     import torch
 
     from myopia.train.trainer import Place, Preempted, train
@@ -55,4 +58,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    cli.run(main)

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from myopia.common.errors import EXIT_BAD_INPUT, MyopiaError
 
@@ -18,12 +19,22 @@ def parser(description: str | None, *paths: str) -> argparse.ArgumentParser:
     return result
 
 
+def log_to(path: str | None) -> None:
+    """Send log lines to a file as well, each line in one write; what was there is kept (a resumed run adds to it)."""
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        logging.getLogger().addHandler(logging.FileHandler(path))
+
+
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a script's `main`; bad input ends in one line on stderr and exit code 2, not in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         code = main(None)
     except MyopiaError as error:
-        sys.stderr.write(f"error: {error}\n")
+        logging.error("error: %s", error)
         sys.exit(EXIT_BAD_INPUT)
+    except Exception:
+        logging.exception("unexpected error")  # into the log file too
+        sys.exit(1)
     sys.exit(code or 0)

@@ -1,0 +1,118 @@
+"""config.yaml -> one checked scale: `base` with the scale's entries laid over it, defaults nowhere else."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from myopia.common.errors import MyopiaError
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def load_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The resolved settings of `config["scale"]`, checked against the schema and for meaning.
+
+    Args:
+        config: config.yaml as a mapping, command-line overrides included.
+
+    Returns:
+        The scale's settings with `scale`, `results` and `corpora` (only those used) filled in.
+
+    Raises:
+        MyopiaError: unknown key, wrong type or impossible value; the message names the key's path.
+    """
+    schema = yaml.safe_load(SCHEMA.read_text())
+    known = list(config.get("scales") or {})
+    if config.get("scale") not in known:
+        raise MyopiaError(f"config key scale: {config.get('scale')!r} is unknown; it must be one of {', '.join(known)}")
+    _check(config, schema, "")
+    settings = merge(config["base"], config["scales"][config["scale"]])
+    _check(settings, {**schema["$defs"]["settings"], "$defs": schema["$defs"]}, f"scales.{config['scale']}")
+    settings["scale"] = config["scale"]
+    settings["results"] = config.get("results") or f"results/{config['scale']}"
+    _use_data_root(settings, config.get("data_root"))
+    _check_meaning(settings)
+    return settings
+
+
+def merge(base: Any, over: Any) -> Any:
+    """Deep merge: mappings are merged key by key, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {k: merge(base[k], over[k]) if k in base and k in over else copy.deepcopy(over.get(k, base.get(k)))
+                for k in {**base, **over}}  # fmt: skip
+    return copy.deepcopy(over)
+
+
+def _check(value: Any, schema: dict[str, Any], where: str) -> None:
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
+    if not errors:
+        return
+    error = errors[0]
+    path = ".".join([where, *map(str, error.absolute_path)]).strip(".") or "the top level"
+    if error.validator == "additionalProperties":
+        known = ", ".join(sorted(error.schema.get("properties", {})))
+        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
+        raise MyopiaError(f"config: unknown key {unknown[0]!r} at {path}; known keys are {known}")
+    raise MyopiaError(f"config key {path}: {error.message}")
+
+
+def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
+    """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora as well."""
+    text = settings["text"]
+    if data_root and settings["scale"] in ("laptop", "cpu"):
+        local = [n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))]
+        text["corpora"] = list(dict.fromkeys([*text["corpora"], *local]))
+    used = {}
+    for name in text["corpora"]:
+        if name not in settings["corpora"]:
+            raise MyopiaError(f"config key text.corpora: corpus {name!r} is not described under corpora")
+        corpus = settings["corpora"][name]
+        path = corpus["source"].get("path", "")
+        if "{data_root}" in path:
+            if not data_root:
+                raise MyopiaError(f"corpus {name!r} reads local files: say where with --config data_root=FOLDER")
+            corpus["source"]["path"] = path.replace("{data_root}", str(data_root).rstrip("/"))
+        used[name] = corpus
+    settings["corpora"] = used
+
+
+def _check_meaning(settings: dict[str, Any]) -> None:
+    for room in ("synthetic", "text"):
+        part = settings[room]
+        if part["batch_size"] % part["micro_batch"]:
+            raise MyopiaError(
+                f"config key {room}.batch_size: {part['batch_size']} is not a multiple of {room}.micro_batch "
+                f"{part['micro_batch']}"
+            )
+        for arm, rate in part["optim"]["lr"].items():
+            if rate <= 0:
+                raise MyopiaError(f"config key {room}.optim.lr.{arm}: a learning rate must be positive, not {rate}")
+        for arm in ("vanilla", "myopic"):
+            if arm not in part["optim"]["lr"]:
+                raise MyopiaError(f"config key {room}.optim.lr: the arm {arm} needs a learning rate")
+    synthetic = settings["synthetic"]
+    model, task = synthetic["model"], synthetic["task"]
+    if model["d_model"] % model["n_heads"]:
+        raise MyopiaError(
+            f"config key synthetic.model.d_model: {model['d_model']} is not divisible by n_heads {model['n_heads']}"
+        )
+    if synthetic["control_p"] not in synthetic["p"]:
+        raise MyopiaError(f"config key synthetic.control_p: {synthetic['control_p']} is not among synthetic.p")
+    if synthetic["lookback"] >= task["T"] or task["a"] >= task["T"]:
+        raise MyopiaError(
+            f"config key synthetic.task.T: {task['T']} positions are too few for a window of {task['a']} and probes "
+            f"back to {synthetic['lookback']}"
+        )
+    text = settings["text"]["model"]["config"]
+    width, heads = (text.get(a, text.get(b)) for a, b in (("n_embd", "hidden_size"), ("n_head", "num_attention_heads")))
+    if width and heads and width % heads:
+        raise MyopiaError(f"config key text.model.config: width {width} is not divisible by {heads} heads")
+    overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
+    if overlap:
+        raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")

@@ -1,0 +1,98 @@
+"""From a scale's settings to named run specs: the one place that says what is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ARMS: dict[str, dict[str, Any]] = {
+    "vanilla": {"kind": "vanilla"},
+    "myopic": {"kind": "myopic", "cut": "hidden", "beta": 0.0},
+    "myopic-kv": {"kind": "myopic", "cut": "kv", "beta": 0.0},
+    "beta1": {"kind": "myopic", "cut": "hidden", "beta": 1.0},
+}
+"""Arms by the name tables and figures use. `beta1` is the A/A control: our operator, nothing cut."""
+
+
+def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every judged or control run of a scale, by name. Seeds are not part of a spec."""
+    specs: dict[str, dict[str, Any]] = {}
+    purpose = "judged" if settings["judged"] else "smoke"
+    part = settings["synthetic"]
+    for p in part["p"]:
+        for arm in ("vanilla", "myopic"):
+            spec = synthetic_spec(settings, arm, p, purpose=purpose)
+            specs[spec["name"]] = spec
+    for control in part["controls"]:
+        shifted = control.startswith("shift0-")
+        spec = synthetic_spec(
+            settings, control.removeprefix("shift0-"), part["control_p"], shift=0 if shifted else 1, purpose="control"
+        )
+        specs[spec["name"]] = spec
+    for corpus in settings["text"]["corpora"]:
+        for arm in settings["text"]["arms"]:
+            spec = text_spec(settings, corpus, arm, purpose if arm in ("vanilla", "myopic") else "control")
+            specs[spec["name"]] = spec
+    return specs
+
+
+def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The learning-rate grid, the same for both arms; trained on the tuning seeds only."""
+    specs: dict[str, dict[str, Any]] = {}
+    for arm in ("vanilla", "myopic"):
+        grids = [(settings["synthetic"], lambda a, p=p: synthetic_spec(settings, a, p, purpose="tuning"))
+                 for p in settings["synthetic"]["p"]]  # fmt: skip
+        grids += [(settings["text"], lambda a, c=c: text_spec(settings, c, a, "tuning"))
+                  for c in settings["text"]["corpora"]]  # fmt: skip
+        for part, make in grids:
+            for rate in part["lr_grid"]:
+                spec = make(arm)
+                spec["optim"]["lr"] = rate
+                spec["name"] += f"-lr{rate:g}"
+                specs[spec["name"]] = spec
+    return specs
+
+
+def synthetic_spec(
+    settings: dict[str, Any], arm: str, p: float, *, shift: int = 1, purpose: str
+) -> dict[str, Any]:
+    """One D_p run."""
+    part = settings["synthetic"]
+    middle = "" if shift == 1 else "-shift0"
+    return {
+        **_common(settings, part, arm, purpose),
+        "name": f"dp-p{p:g}{middle}-{arm}",
+        "model": {"kind": "regression", **part["model"], "n_positions": part["task"]["T"]},
+        "data": {"kind": "dp", "p": p, **part["task"], "shift": shift},
+    }
+
+
+def text_spec(settings: dict[str, Any], corpus: str, arm: str, purpose: str) -> dict[str, Any]:
+    """One language run from random initialisation."""
+    part = settings["text"]
+    model = part["model"]
+    config = {"attn_pdrop": 0.0} if model["model_type"] == "gpt2" else {"attention_dropout": 0.0}
+    if model["model_type"] == "gpt2":
+        config["n_positions"] = part["T"]
+    return {
+        **_common(settings, part, arm, purpose),
+        "name": f"text-{corpus}-{arm}",
+        "model": {"kind": "language", "model_type": model["model_type"], "config": {**config, **model["config"]}},
+        "data": {"kind": "tokens", "corpus": corpus, "T": part["T"]},
+    }
+
+
+def _common(settings: dict[str, Any], part: dict[str, Any], arm: str, purpose: str) -> dict[str, Any]:
+    # An arm without a learning rate of its own runs at that of the arm it varies or controls.
+    rates = part["optim"]["lr"]
+    base = "vanilla" if arm == "beta1" else "myopic" if arm.startswith("myopic") else arm
+    return {
+        "arm": ARMS[arm],
+        "arm_name": arm,
+        "purpose": purpose,
+        "optim": {**part["optim"], "lr": rates.get(arm, rates[base])},
+        "steps": part["steps"],
+        "batch_size": part["batch_size"],
+        "micro_batch": part["micro_batch"],
+        "precision": settings["precision"],
+        "eval": part["eval"],
+    }

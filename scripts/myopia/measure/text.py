@@ -1,0 +1,132 @@
+"""Language runs on held-out text: loss by document and position, learning curves, influence pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from myopia.common.errors import MyopiaError
+from myopia.data.tokens import TokenFile
+from myopia.model.attach import to_myopic, to_vanilla
+from myopia.model.build import load_language_model
+from myopia.model.influence import influence
+
+BATCH = 64  # windows per forward pass; no result depends on it beyond rounding
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """One trained language model and the corpus it is measured on."""
+
+    run: str
+    arm: str
+    seed: int
+    corpus: str
+    folder: Path
+    tokens: Path
+
+
+def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
+    """At most `limit` window indices, spread evenly over the documents: a round takes one window of each.
+
+    More documents are worth more than more windows of one, since windows of a document are not independent.
+    """
+    rank: dict[str, int] = {}
+    order = []
+    for index, doc in enumerate(docs):
+        order.append((rank.get(doc, 0), index))
+        rank[doc] = rank.get(doc, 0) + 1
+    return np.sort([index for _, index in sorted(order)[:limit]])
+
+
+@torch.no_grad()
+def position_losses(model: nn.Module, tokens_NT: np.ndarray) -> np.ndarray:
+    """-log p(x_{t+1} | x_<=t) in nats, [N, T-1], float64."""
+    rows = []
+    for first in range(0, len(tokens_NT), BATCH):
+        ids_BT = torch.from_numpy(tokens_NT[first : first + BATCH].astype(np.int64))
+        logits: Tensor = model(input_ids=ids_BT, use_cache=False).logits[:, :-1]
+        nll = nn.functional.cross_entropy(logits.flatten(0, 1).double(), ids_BT[:, 1:].flatten(), reduction="none")
+        rows.append(nll.view(len(ids_BT), -1).numpy())
+    return np.concatenate(rows)
+
+
+def text_loss(runs: Sequence[TextRun], max_windows: int) -> pd.DataFrame:
+    """One row per (run, seed, document, position): mean loss over the document's chosen test windows.
+
+    Every run of a corpus is measured on the same windows, so that arms are paired by document and position.
+    """
+    frames = []
+    for run in runs:
+        file = TokenFile.open(run.tokens, "test")
+        chosen = choose_windows(file.docs, max_windows)
+        if not len(chosen):
+            raise MyopiaError(f"{run.tokens}: the test split is empty; take more text or larger test fractions")
+        loss_NP = position_losses(load_language_model(run.folder), np.asarray(file.tokens[chosen]))
+        docs = np.array(file.docs, dtype=object)[chosen]
+        groups = np.array(file.groups, dtype=object)[chosen]
+        names, first, inverse = np.unique(docs, return_index=True, return_inverse=True)
+        count = np.bincount(inverse)
+        mean_DP = np.zeros((len(names), loss_NP.shape[1]))
+        np.add.at(mean_DP, inverse, loss_NP)
+        mean_DP /= count[:, None]
+        D, P = mean_DP.shape
+        frames.append(
+            pd.DataFrame(
+                {
+                    "corpus": run.corpus, "run": run.run, "arm": run.arm, "seed": run.seed,
+                    "doc": np.repeat(names, P), "group": np.repeat(groups[first], P),
+                    "position": np.tile(np.arange(P), D), "n": np.repeat(count, P), "loss": mean_DP.ravel(),
+                }
+            )
+        )  # fmt: skip
+    frame = pd.concat(frames)
+    return frame.sort_values(["corpus", "run", "seed", "doc", "position"], kind="stable")
+
+
+def text_curve(runs: Sequence[TextRun]) -> pd.DataFrame:
+    """Validation loss against training step, from each run's own curve."""
+    frames = []
+    for run in runs:
+        curve = pd.read_csv(run.folder / "curve.csv")[["step", "tokens", "validation_loss"]]
+        frames.append(curve.assign(corpus=run.corpus, run=run.run, arm=run.arm, seed=run.seed))
+    columns = ["corpus", "run", "arm", "seed", "step", "tokens", "validation_loss"]
+    return pd.concat(frames)[columns].sort_values(["corpus", "run", "seed", "step"], kind="stable")
+
+
+def influence_pictures(runs: Sequence[TextRun], length: int) -> pd.DataFrame:
+    """Influence matrices of trained models on the start of the first test window.
+
+    Each model is drawn with the gradients its training saw: the vanilla model as it is, the myopic one attached.
+    The vanilla model is drawn attached too (arm `vanilla, cut`): same weights, what the cut alone removes.
+    """
+    from transformers import AutoTokenizer
+
+    frames = []
+    for run in runs:
+        file = TokenFile.open(run.tokens, "test")
+        ids = torch.from_numpy(np.asarray(file.tokens[0][:length]).astype(np.int64))
+        tokenizer = AutoTokenizer.from_pretrained(run.folder)
+        words = [tokenizer.decode([int(i)]) for i in ids]
+        model = load_language_model(run.folder)
+        pictures = {run.arm: run.arm != "vanilla"}
+        if run.arm == "vanilla":
+            pictures["vanilla, cut"] = True
+        for arm, cut in pictures.items():
+            matrix = influence(to_myopic(model) if cut else to_vanilla(model), ids).numpy()
+            t, s = np.meshgrid(np.arange(len(ids)), np.arange(len(ids)), indexing="ij")
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "model": run.run, "arm": arm, "seed": run.seed, "t": t.ravel(), "s": s.ravel(),
+                        "influence": matrix.ravel(), "token": [words[i] for i in s.ravel()],
+                    }
+                )
+            )  # fmt: skip
+    return pd.concat(frames).dropna(subset="influence")

@@ -1,0 +1,178 @@
+import json
+import os
+import re
+
+from snakemake.exceptions import WorkflowError
+
+from myopia.common.errors import MyopiaError
+from myopia.config.load import load_config
+from myopia.config.runs import run_specs, tuning_specs
+
+try:
+    SETTINGS = load_config(config)
+except MyopiaError as error:
+    raise WorkflowError(str(error)) from None
+
+RUNS = run_specs(SETTINGS)
+TUNING = tuning_specs(SETTINGS)
+SEEDS = SETTINGS["seeds"]
+SPLITS = ["train", "validation", "test"]
+
+# Meaning of each kind of work: bump a number when a change in its code alters results, and only then. The default
+# profile ignores code changes, so that an edited comment retrains nothing.
+RECIPE = {"data": 1, "train": 1, "measure": 1}
+
+FIGURES = [
+    "table1_loss_by_p",
+    "fig2_probe_r2",
+    "fig3_neuron_correlation",
+    "fig6_probe_estimate",
+    "intervention",
+    "influence",
+    "fig4_position",
+    "text_gap_by_step",
+    "table2_text_loss",
+]
+
+
+wildcard_constraints:
+    run=r"[a-z0-9.e-]+",
+    seed=r"\d+",
+    corpus=r"[a-z0-9-]+",
+    figure=r"[a-z0-9_]+",
+
+
+def as_json(value):
+    return json.dumps(value, sort_keys=True)
+
+
+def synthetic_names():
+    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "dp"]
+
+
+def text_names():
+    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "tokens"]
+
+
+def run_files(names, file, seeds=SEEDS):
+    return [
+        f"{SETTINGS['results']}/runs/{n}/seed{s}/{file}" for n in names for s in seeds
+    ]
+
+
+def run_folders(names, seeds=SEEDS):
+    return [os.path.dirname(path) for path in run_files(names, "metrics.json", seeds)]
+
+
+def run_outputs(file, seeds):
+    """Declared outputs of a training job: one file for each seed it trains."""
+    path = "<results>/runs/{run}/seed{seed}/" + file
+    if not SETTINGS["share_process"]:
+        return path
+    return [path.replace("{seed}", str(seed)) for seed in seeds]
+
+
+def run_log(rule):
+    seed = "" if SETTINGS["share_process"] else "-seed{seed}"
+    return f"<logs>/{rule}/{{run}}{seed}.log"
+
+
+def run_benchmark(rule):
+    seed = "" if SETTINGS["share_process"] else "-seed{seed}"
+    return f"<benchmarks>/{rule}/{{run}}{seed}.tsv"
+
+
+def one_of(names):
+    return "|".join(re.escape(name) for name in names)
+
+
+def spec_of(run):
+    return RUNS[run] if run in RUNS else TUNING[run]
+
+
+def token_manifest(wildcards):
+    """What a run reads besides its spec: nothing, or its encoded corpus."""
+    data = spec_of(wildcards.run)["data"]
+    if data["kind"] == "dp":
+        return []
+    return f"{SETTINGS['results']}/data/{data['corpus']}/tokens/tokens.manifest.json"
+
+
+def train_arguments(wildcards):
+    """Command-line arguments that place a run; none of them changes its result."""
+    results = SETTINGS["results"]
+    words = [f"--runs {results}/runs --state {results}/.state --device {SETTINGS['device']}"]
+    if SETTINGS["compile"]:
+        words.append("--compile")
+    data = spec_of(wildcards.run)["data"]
+    if data["kind"] == "tokens":
+        folder = f"{SETTINGS['results']}/data/{data['corpus']}"
+        words.append(f"--tokens {folder}/tokens --tokenizer {folder}/tokenizer")
+    return " ".join(words)
+
+
+def gpus_needed(wildcards):
+    return 1 if SETTINGS["device"] == "cuda" else 0
+
+
+def train_runtime(wildcards, attempt):
+    """Minutes; a preempted or timed-out attempt resumes, so a longer next attempt only helps."""
+    return 480 * attempt if SETTINGS["device"] == "cuda" else 120 * attempt
+
+
+def synthetic_measure_spec(options):
+    runs = [
+        {
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "folder": f"{SETTINGS['results']}/runs/{name}/seed{seed}",
+            "data": {k: v for k, v in RUNS[name]["data"].items() if k != "kind"},
+            "model": RUNS[name]["model"],
+        }
+        for name in synthetic_names()
+        for seed in SEEDS
+    ]
+    return as_json({"runs": runs, **options})
+
+
+def text_measure_spec():
+    runs = [
+        {
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "corpus": RUNS[name]["data"]["corpus"],
+            "folder": f"{SETTINGS['results']}/runs/{name}/seed{seed}",
+            "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
+        }
+        for name in text_names()
+        for seed in SEEDS
+    ]
+    text = SETTINGS["text"]
+    return as_json(
+        {
+            "runs": runs,
+            "max_windows": text["test_windows"],
+            "influence_tokens": text["influence_tokens"],
+        }
+    )
+
+
+def caption(figure):
+    """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
+    scale, n = SETTINGS["scale"], len(SEEDS)
+    if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
+        text = SETTINGS["text"]
+        model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
+        return (
+            f"Scale {scale}: {text['model']['model_type']} ({model}), {text['steps']} steps of"
+            f" {text['batch_size']} x {text['T']} tokens, {n} seeds."
+        )
+    part = SETTINGS["synthetic"]
+    task, model = part["task"], part["model"]
+    return (
+        f"Scale {scale}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
+        f" d_model {model['d_model']}, {part['steps']} steps of {part['batch_size']} sequences, {n} seeds"
+        " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
+    )

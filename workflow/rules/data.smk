@@ -1,0 +1,64 @@
+rule harvest_text:
+    output:
+        docs="<results>/data/{corpus}/docs.jsonl.zst",
+        manifest="<results>/data/{corpus}/docs.manifest.json",
+    log:
+        "<logs>/harvest_text/{corpus}.log",
+    benchmark:
+        "<benchmarks>/harvest_text/{corpus}.tsv"
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        source=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["source"]),
+        splits=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["splits"]),
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/harvest_text.py --source {params.source:q} --splits {params.splits:q}"
+        " --out {output.docs} --manifest {output.manifest} 2> {log}"
+
+
+rule train_tokenizer:
+    input:
+        docs="<results>/data/{corpus}/docs.jsonl.zst",
+    output:
+        tokenizer="<results>/data/{corpus}/tokenizer/tokenizer.json",
+        config="<results>/data/{corpus}/tokenizer/tokenizer_config.json",
+    log:
+        "<logs>/train_tokenizer/{corpus}.log",
+    benchmark:
+        "<benchmarks>/train_tokenizer/{corpus}.tsv"
+    conda:
+        "../../envs/tokenize.yaml"
+    params:
+        spec=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["tokenizer"]),
+        folder=subpath(output.tokenizer, parent=True),
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/train_tokenizer.py --docs {input.docs} --spec {params.spec:q}"
+        " --out {params.folder} 2> {log}"
+
+
+rule encode_corpus:
+    input:
+        docs="<results>/data/{corpus}/docs.jsonl.zst",
+        tokenizer="<results>/data/{corpus}/tokenizer/tokenizer.json",
+    output:
+        manifest="<results>/data/{corpus}/tokens/tokens.manifest.json",
+        tokens=collect("<results>/data/{{corpus}}/tokens/{split}.bin", split=SPLITS),
+        docs=collect("<results>/data/{{corpus}}/tokens/{split}.docs.csv", split=SPLITS),
+    log:
+        "<logs>/encode_corpus/{corpus}.log",
+    benchmark:
+        "<benchmarks>/encode_corpus/{corpus}.tsv"
+    conda:
+        "../../envs/tokenize.yaml"
+    params:
+        spec=lambda wildcards: as_json(
+            {**SETTINGS["corpora"][wildcards.corpus]["windows"], "T": SETTINGS["text"]["T"]}
+        ),
+        tokenizer=subpath(input.tokenizer, parent=True),
+        folder=subpath(output.manifest, parent=True),
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/encode_corpus.py --docs {input.docs} --tokenizer {params.tokenizer}"
+        " --spec {params.spec:q} --out {params.folder} 2> {log}"

@@ -1,0 +1,76 @@
+MEASURED = [
+    "synthetic_loss.csv",
+    "probe_r2.csv",
+    "neuron_correlation.csv",
+    "probe_estimate.csv",
+    "intervention.csv",
+    "influence.csv",
+    "text_loss.csv.gz",
+    "text_curve.csv",
+]
+
+
+rule judge_claims:
+    input:
+        measured=collect("<results>/measure/{file}", file=MEASURED),
+        claims="workflow/reference/claims.yaml",
+        paper="workflow/reference/paper_values.csv",
+    output:
+        verdicts=report(
+            "<results>/tables/verdicts.csv",
+            caption="../report/verdicts.rst",
+            category="Verdicts",
+        ),
+        tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
+    log:
+        "<logs>/judge_claims.log",
+    benchmark:
+        "<benchmarks>/judge_claims.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        scale=SETTINGS["scale"],
+        measure=f"{SETTINGS['results']}/measure",
+        tables=subpath(output.verdicts, parent=True),
+    shell:
+        "python scripts/judge_claims.py --measure {params.measure} --claims {input.claims}"
+        " --paper {input.paper} --scale {params.scale} --out {output.verdicts}"
+        " --tables {params.tables} 2> {log}"
+
+
+rule tabulate_seeds:
+    input:
+        run_files(RUNS, "metrics.json"),
+    output:
+        seeds=report(
+            "<results>/tables/seeds.csv",
+            caption="../report/seeds.rst",
+            category="Runs",
+        ),
+    log:
+        "<logs>/tabulate_seeds.log",
+    benchmark:
+        "<benchmarks>/tabulate_seeds.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        runs=run_folders(RUNS),
+    shell:
+        "python scripts/tabulate_seeds.py --runs {params.runs} --out {output.seeds} 2> {log}"
+
+
+rule tabulate_tuning:
+    input:
+        run_files(TUNING, "metrics.json", SETTINGS["tuning_seeds"]),
+    output:
+        table="<results>/tables/tuning.csv",
+    log:
+        "<logs>/tabulate_tuning.log",
+    benchmark:
+        "<benchmarks>/tabulate_tuning.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        runs=run_folders(TUNING, SETTINGS["tuning_seeds"]),
+    shell:
+        "python scripts/tabulate_seeds.py --runs {params.runs} --out {output.table} 2> {log}"

@@ -1,0 +1,69 @@
+rule evaluate_synthetic:
+    input:
+        run_files(synthetic_names(), "model.safetensors"),
+    output:
+        loss="<results>/measure/synthetic_loss.csv",
+    log:
+        "<logs>/evaluate_synthetic.log",
+    benchmark:
+        "<benchmarks>/evaluate_synthetic.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        spec=synthetic_measure_spec(
+            {"n_sequences": SETTINGS["synthetic"]["test_sequences"]}
+        ),
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/evaluate_synthetic.py --spec {params.spec:q} --out {output.loss} 2> {log}"
+
+
+rule probe_synthetic:
+    input:
+        run_files(synthetic_names(), "model.safetensors"),
+    output:
+        r2="<results>/measure/probe_r2.csv",
+        correlation="<results>/measure/neuron_correlation.csv",
+        estimate="<results>/measure/probe_estimate.csv",
+        intervention="<results>/measure/intervention.csv",
+    log:
+        "<logs>/probe_synthetic.log",
+    benchmark:
+        "<benchmarks>/probe_synthetic.tsv"
+    conda:
+        "../../envs/probe.yaml"
+    params:
+        spec=synthetic_measure_spec(
+            {
+                "n_fit": SETTINGS["synthetic"]["probe_sequences"],
+                "n_heldout": SETTINGS["synthetic"]["probe_sequences"],
+                "max_lookback": SETTINGS["synthetic"]["lookback"],
+            }
+        ),
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/probe_synthetic.py --spec {params.spec:q} --out-r2 {output.r2}"
+        " --out-correlation {output.correlation} --out-estimate {output.estimate}"
+        " --out-intervention {output.intervention} 2> {log}"
+
+
+rule evaluate_text:
+    input:
+        run_files(text_names(), "model.safetensors"),
+        run_files(text_names(), "curve.csv"),
+    output:
+        loss="<results>/measure/text_loss.csv.gz",
+        curve="<results>/measure/text_curve.csv",
+        influence="<results>/measure/influence.csv",
+    log:
+        "<logs>/evaluate_text.log",
+    benchmark:
+        "<benchmarks>/evaluate_text.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        spec=text_measure_spec(),
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/evaluate_text.py --spec {params.spec:q} --out-loss {output.loss}"
+        " --out-curve {output.curve} --out-influence {output.influence} 2> {log}"

@@ -1,0 +1,54 @@
+# One job trains one run. At small scales it trains all seeds of the run, one after another in one process, because
+# starting torch costs more than a small run's share of a minute; at large scales each seed is a job of its own.
+# State lives in <results>/.state, undeclared, so that Snakemake never wipes it: a job that is killed and started
+# again resumes. Exit code 75 means "stopped by a signal, state saved".
+
+
+rule train:
+    input:
+        tokens=token_manifest,
+    output:
+        weights=run_outputs("model.safetensors", SEEDS),
+        config=run_outputs("config.json", SEEDS),
+        curve=run_outputs("curve.csv", SEEDS),
+        metrics=run_outputs("metrics.json", SEEDS),
+    log:
+        run_log("train"),
+    benchmark:
+        run_benchmark("train")
+    conda:
+        "../../envs/train.yaml"
+    wildcard_constraints:
+        run=one_of(RUNS),
+    threads: 1
+    resources:
+        gpu=gpus_needed,
+        runtime=train_runtime,
+        mem_mb=3000,
+    params:
+        spec=lambda wildcards: as_json(RUNS[wildcards.run]),
+        seeds=lambda wildcards: wildcards.get("seed", SEEDS),
+        place=train_arguments,
+        recipe=RECIPE["train"],
+    shell:
+        "python scripts/train_models.py --spec {params.spec:q} --seeds {params.seeds} {params.place}"
+        " --threads {threads} --log {log}"
+
+
+use rule train as tune with:
+    output:
+        weights=run_outputs("model.safetensors", SETTINGS["tuning_seeds"]),
+        config=run_outputs("config.json", SETTINGS["tuning_seeds"]),
+        curve=run_outputs("curve.csv", SETTINGS["tuning_seeds"]),
+        metrics=run_outputs("metrics.json", SETTINGS["tuning_seeds"]),
+    log:
+        run_log("tune"),
+    benchmark:
+        run_benchmark("tune")
+    wildcard_constraints:
+        run=one_of(TUNING),
+    params:
+        spec=lambda wildcards: as_json(TUNING[wildcards.run]),
+        seeds=lambda wildcards: wildcards.get("seed", SETTINGS["tuning_seeds"]),
+        place=train_arguments,
+        recipe=RECIPE["train"],
