@@ -36,6 +36,9 @@ def harvest(
     out = Path(out)
     spec = checked_splits(splits)
     provenance = source_provenance(source)
+    if "commit" in provenance:
+        # A branch may move between the two looks at it; the text must be that of the recorded commit.
+        source = {**source, "revision": provenance["commit"]}
     require_space(out.parent, estimated_bytes(source), disk_usage)
     dropped: Counter[str] = Counter()
     splitter = DocumentSplitter(spec)

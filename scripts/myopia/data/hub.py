@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -59,14 +60,11 @@ def iter_hub(source: Mapping[str, Any], dropped: Counter[str]) -> Iterator[Docum
     spec = _checked(source)
     _prepare_environment()
     commit = _resolve(spec)
-    import datasets
-
-    datasets.config.STREAMING_READ_MAX_RETRIES = _MAX_RETRIES
-    datasets.config.STREAMING_READ_RETRY_INTERVAL = _RETRY_SECONDS
+    streams = _open(spec, commit)
     for ours, theirs in sorted((spec["splits"] or {None: spec["split"]}).items()):
         where = f"{spec['dataset']} ({theirs})"
         rows = read = 0
-        for row in _stream(spec, commit, theirs):
+        for row in _rows(streams, theirs, spec, commit):
             rows += 1
             text = column(row, spec["text_column"], where)
             if len(text) < spec["min_chars"]:
@@ -115,6 +113,8 @@ def _prepare_environment() -> None:
     os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", _TIMEOUT_SECONDS)
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", _TIMEOUT_SECONDS)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # A line for every request would bury our own log.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def _resolve(spec: Mapping[str, Any]) -> str:
@@ -125,7 +125,8 @@ def _resolve(spec: Mapping[str, Any]) -> str:
     dataset, revision = spec["dataset"], spec["revision"]
     api = HfApi()
     try:
-        info = api.dataset_info(dataset, revision=revision, timeout=float(_TIMEOUT_SECONDS))
+        timeout = float(os.environ["HF_HUB_DOWNLOAD_TIMEOUT"])
+        info = api.dataset_info(dataset, revision=revision, timeout=timeout)
     except RevisionNotFoundError:
         raise MyopiaError(
             f"source: the dataset '{dataset}' has no revision '{revision}' on the hub."
@@ -147,33 +148,47 @@ def _resolve(spec: Mapping[str, Any]) -> str:
     return str(info.sha)
 
 
-def _stream(spec: Mapping[str, Any], commit: str, split: str) -> Iterator[Mapping[str, Any]]:
+def _open(spec: Mapping[str, Any], commit: str) -> Mapping[str, Any]:
+    """The data set's splits as streams; nothing but its listing is read yet."""
     import datasets
 
-    where = f"source: the dataset '{spec['dataset']}' at {commit[:12]}"
+    datasets.config.STREAMING_READ_MAX_RETRIES = _MAX_RETRIES
+    datasets.config.STREAMING_READ_RETRY_INTERVAL = _RETRY_SECONDS
     try:
-        known = datasets.get_dataset_split_names(spec["dataset"], spec["name"], revision=commit)
-        if split not in known:
-            raise MyopiaError(f"{where} has no split '{split}'; its splits are {', '.join(map(str, known))}.")
-        stream = datasets.load_dataset(
-            spec["dataset"], spec["name"], split=split, revision=commit, streaming=True
-        )
-        if spec["shuffle_buffer"]:
-            stream = stream.shuffle(seed=spec["seed"], buffer_size=spec["shuffle_buffer"])
-        rows = iter(stream)
-    except MyopiaError:
-        raise
+        return datasets.load_dataset(spec["dataset"], spec["name"], revision=commit, streaming=True)
     except Exception as error:
-        raise MyopiaError(f"{where} cannot be opened ({_first_line(error)}).") from error
+        raise MyopiaError(f"{_name(spec, commit)} cannot be opened ({_first_line(error)}).") from error
+
+
+def _rows(streams: Mapping[str, Any], split: str, spec: Mapping[str, Any], commit: str) -> Iterator[Any]:
+    """The rows of a split, shuffled. Only the library's own steps are guarded: no error of ours is the hub's."""
+    if split not in streams:
+        known = ", ".join(map(str, streams))
+        raise MyopiaError(f"{_name(spec, commit)} has no split '{split}'; its splits are {known}.")
+    rows = None
     while True:
-        # Only the library's own step is guarded, so that an error of ours is never taken for the hub's.
         try:
+            if rows is None:
+                stream = streams[split]
+                if spec["shuffle_buffer"]:
+                    # One shard after another: the buffer that reads several at once does so in threads and
+                    # sleeps for five seconds at the end of every split.
+                    stream = stream.shuffle(
+                        seed=spec["seed"], buffer_size=spec["shuffle_buffer"], max_buffer_input_shards=1
+                    )
+                rows = iter(stream)
             row = next(rows)
         except StopIteration:
             return
         except Exception as error:
-            raise MyopiaError(f"{where} broke off while it was read ({_first_line(error)}).") from error
+            raise MyopiaError(
+                f"{_name(spec, commit)} broke off while it was read ({_first_line(error)})."
+            ) from error
         yield row
+
+
+def _name(spec: Mapping[str, Any], commit: str) -> str:
+    return f"source: the dataset '{spec['dataset']}' at {commit[:12]}"
 
 
 def _first_line(error: BaseException) -> str:

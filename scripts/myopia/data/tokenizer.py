@@ -184,6 +184,7 @@ def _copy(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _download(name: str, revision: str | None) -> tuple[Path, str]:
     os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "15")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
