@@ -13,7 +13,7 @@ from myopia.measure.synthetic_runs import read_spec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate the runs named in the JSON file `--spec` and write the table `--out`."""
+    """Evaluate the runs named in the JSON `--spec` (text or a file) and write the table `--out`."""
     parser = cli.parser(__doc__, "spec", "out")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     arguments = parser.parse_args(argv)

@@ -13,7 +13,7 @@ from myopia.measure.synthetic_runs import read_spec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Probe the runs named in the JSON file `--spec` and write one table per `--out-...`."""
+    """Probe the runs named in the JSON `--spec` (text or a file) and write one table per `--out-...`."""
     parser = cli.parser(__doc__, "spec", "out-r2", "out-correlation", "out-estimate", "out-intervention")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     arguments = parser.parse_args(argv)

@@ -30,9 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     cli.log_to(args.log)
     import torch
+    from transformers.utils import logging as transformers_logging
 
     from myopia.train.trainer import Place, Preempted, train
 
+    transformers_logging.disable_progress_bar()  # parallel jobs share one terminal: whole lines only
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(args.device == "cpu")
     spec = json.loads(args.spec)

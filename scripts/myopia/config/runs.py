@@ -25,7 +25,11 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for control in part["controls"]:
         shifted = control.startswith("shift0-")
         spec = synthetic_spec(
-            settings, control.removeprefix("shift0-"), part["control_p"], shift=0 if shifted else 1, purpose="control"
+            settings,
+            control.removeprefix("shift0-"),
+            part["control_p"],
+            shift=0 if shifted else 1,
+            purpose="control",
         )
         specs[spec["name"]] = spec
     for corpus in settings["text"]["corpora"]:
@@ -76,7 +80,11 @@ def text_spec(settings: dict[str, Any], corpus: str, arm: str, purpose: str) -> 
     return {
         **_common(settings, part, arm, purpose),
         "name": f"text-{corpus}-{arm}",
-        "model": {"kind": "language", "model_type": model["model_type"], "config": {**config, **model["config"]}},
+        "model": {
+            "kind": "language",
+            "model_type": model["model_type"],
+            "config": {**config, **model["config"]},
+        },
         "data": {"kind": "tokens", "corpus": corpus, "T": part["T"]},
     }
 

@@ -48,14 +48,15 @@ class SyntheticRun:
         return f"{self.run} seed {self.seed}"
 
 
-def read_spec(path: str | Path, options: Mapping[str, Any]) -> tuple[list[SyntheticRun], dict[str, Any]]:
-    """Read `{"runs": [...], **options}` from a JSON file; absent options take the given defaults.
+def read_spec(path: str, options: Mapping[str, Any]) -> tuple[list[SyntheticRun], dict[str, Any]]:
+    """Read `{"runs": [...], **options}` from JSON text or a JSON file; absent options take the given defaults.
 
     Each run has the keys run, arm, seed, folder, data {p, a, b, T, shift} and model. Raises MyopiaError for
     an unreadable file, an unknown or missing key, an option outside its domain, a repeated run or none.
     """
+    text, path = (path, "--spec") if str(path).lstrip().startswith("{") else (None, path)
     try:
-        spec = json.loads(Path(path).read_text())
+        spec = json.loads(Path(path).read_text() if text is None else text)
     except (OSError, ValueError) as error:
         raise MyopiaError(f"Cannot read the measurement spec {path}: {error}.") from error
     if not isinstance(spec, dict):

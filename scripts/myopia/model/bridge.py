@@ -36,7 +36,9 @@ class Link:
     """Joins the bridges of one attention call to its attention node."""
 
     edges: list[GradientEdge] = field(default_factory=list)  # outputs of the bridges, in call order
-    grads: list[Tensor | None] = field(default_factory=list)  # dy_live for each bridge, set by the attention node
+    grads: list[Tensor | None] = field(
+        default_factory=list
+    )  # dy_live for each bridge, set by the attention node
     through_query: bool = False  # the query comes from a bridged projection too (fused qkv)
 
 

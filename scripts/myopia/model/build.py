@@ -38,7 +38,9 @@ def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | Non
                 source["id"], revision=source.get("revision"), dtype=torch.float32, attn_implementation="sdpa"
             )
         except (OSError, ValueError) as error:
-            raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+            raise MyopiaError(
+                f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}"
+            ) from error
     else:
         try:
             config = AutoConfig.for_model(model["model_type"], **model["config"])
@@ -46,6 +48,8 @@ def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | Non
             raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
         if vocab_size is not None and "vocab_size" not in model["config"]:
             config.vocab_size = vocab_size
+        # The type's defaults name special tokens of its own tokenizer, which need not exist in ours.
+        config.bos_token_id = config.eos_token_id = config.pad_token_id = None
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
@@ -87,4 +91,6 @@ def load_language_model(folder: str | Path) -> nn.Module:
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise MyopiaError(f"{folder / 'model.safetensors'} is missing: train the run first")
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    ).eval()

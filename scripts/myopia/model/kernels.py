@@ -89,7 +89,13 @@ def causal_forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor |
 
 
 def causal_backward(
-    grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, saved: Forward, scale: float, bias: Tensor | None = None
+    grad_out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    saved: Forward,
+    scale: float,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(dq, dk, dv) for probabilities p_ts = exp(scale q_t.k_s - lse_t) and ds_ts = p_ts (dO_t.v_s - dO_t.O_t).
 

@@ -151,7 +151,9 @@ class _Fused(torch.autograd.Function):
             out, lse, seed, offset = v_live_BHTD.clone(), live_BHT, None, None
         else:
             # Query t sees keys 0..t-1: drop query 0 and key T-1, then the mask is plain causal again.
-            part = kernels.causal_forward(q[:, :, 1:], k_past[:, :, :-1], v_past[:, :, :-1], scale, _past(bias))
+            part = kernels.causal_forward(
+                q[:, :, 1:], k_past[:, :, :-1], v_past[:, :, :-1], scale, _past(bias)
+            )
             lse_past, out_past = part.lse, part.out
             if bias is not None:
                 # A row with no visible key comes back as (0, 0) or NaN depending on the kernel.
@@ -180,7 +182,13 @@ class _Fused(torch.autograd.Function):
             # Joint output and log-sum-exp in, hence exact probabilities of the joint softmax inside the kernel.
             joint = kernels.Forward(out[:, :, 1:], lse[:, :, 1:].contiguous(), seed, offset)
             dq_past, dk, dv = kernels.causal_backward(
-                grad_out[:, :, 1:], q[:, :, 1:], k_past[:, :, :-1], v_past[:, :, :-1], joint, ctx.scale, _past(bias)
+                grad_out[:, :, 1:],
+                q[:, :, 1:],
+                k_past[:, :, :-1],
+                v_past[:, :, :-1],
+                joint,
+                ctx.scale,
+                _past(bias),
             )
             dq[:, :, 1:] += dq_past
             dk_past[:, :, :-1], dv_past[:, :, :-1] = dk, dv

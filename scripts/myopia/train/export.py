@@ -14,7 +14,9 @@ from myopia.common.files import sha256_file, write_json
 from myopia.model.attach import to_vanilla
 
 
-def export_model(model: nn.Module, folder: Path, tokenizer: str | None, arm: dict[str, Any], teacher: str | None) -> None:
+def export_model(
+    model: nn.Module, folder: Path, tokenizer: str | None, arm: dict[str, Any], teacher: str | None
+) -> None:
     """Write config.json, model.safetensors and the tokenizer into `folder`, each file moved into place whole.
 
     The model is detached from its arm first, so that config.json never names our attention. Arms whose forward is

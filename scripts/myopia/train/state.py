@@ -120,7 +120,13 @@ class StateDirectory:
 
     def attempt(self, event: str, step: int) -> None:
         """Note that a process started or stopped at `step`."""
-        line = {"event": event, "step": step, "pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+        line = {
+            "event": event,
+            "step": step,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "time": time.time(),
+        }
         with open(self.folder / "attempts.jsonl", "a") as handle:
             handle.write(json.dumps(line, sort_keys=True) + "\n")
 

@@ -76,7 +76,10 @@ def train(spec: dict[str, Any], seed: int, place: Place) -> None:
     task = build_task(spec, place.tokens)
     _check_sizes(spec)
     label = f"{spec['name']} {seed}"
-    with StateDirectory(place.state, fingerprint(spec, seed, task.fingerprint), label) as state, _signals() as stop:
+    with (
+        StateDirectory(place.state, fingerprint(spec, seed, task.fingerprint), label) as state,
+        _signals() as stop,
+    ):
         state.attempt("start", 0)
         run = _Run(spec, seed, place, device, task, state)
         run.resume()
@@ -107,7 +110,9 @@ def _check_sizes(spec: dict[str, Any]) -> None:
 def _signals() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGUSR1 in a list the loop looks at after each step."""
     caught: list[int] = []
-    previous = {s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGTERM, signal.SIGUSR1)}
+    previous = {
+        s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGTERM, signal.SIGUSR1)
+    }
     try:
         yield caught
     finally:
@@ -119,9 +124,22 @@ class _Run:
     """The state of one run in memory."""
 
     def __init__(
-        self, spec: dict[str, Any], seed: int, place: Place, device: torch.device, task: Task, state: StateDirectory
+        self,
+        spec: dict[str, Any],
+        seed: int,
+        place: Place,
+        device: torch.device,
+        task: Task,
+        state: StateDirectory,
     ) -> None:
-        self.spec, self.seed, self.place, self.device, self.task, self.state = spec, seed, place, device, task, state
+        self.spec, self.seed, self.place, self.device, self.task, self.state = (
+            spec,
+            seed,
+            place,
+            device,
+            task,
+            state,
+        )
         self.label = state.label
         self.keys = Keys(seed=seed)
         model = build_model(spec, seed, getattr(task, "vocab_size", None)).to(device)
@@ -157,7 +175,12 @@ class _Run:
         self.check_losses()
         now = time.monotonic()
         self.seconds, self.clock = self.seconds + now - self.clock, now
-        tensors = {"model": self.model.state_dict(), "curve": self.curve, "sum": self.sum, "count": self.count}
+        tensors = {
+            "model": self.model.state_dict(),
+            "curve": self.curve,
+            "sum": self.sum,
+            "count": self.count,
+        }
         if not final:  # a finished run needs no optimiser
             tensors["optimizer"] = self.optimizer.state_dict()
         self.state.save(self.step, tensors, round(self.seconds, 3), final)
