@@ -66,7 +66,7 @@ def run_folders(names, seeds=SEEDS):
 
 def run_outputs(file, seeds):
     """Declared outputs of a training job: one file for each seed it trains."""
-    path = "<results>/runs/{run}/seed{seed}/" + file
+    path = f"<results>/runs/{{run}}/seed{{seed}}/{file}"
     if not SETTINGS["share_process"]:
         return path
     return [path.replace("{seed}", str(seed)) for seed in seeds]

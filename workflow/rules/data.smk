@@ -20,6 +20,7 @@ rule harvest_text:
 rule train_tokenizer:
     input:
         docs="<results>/data/{corpus}/docs.jsonl.zst",
+        manifest="<results>/data/{corpus}/docs.manifest.json",
     output:
         tokenizer="<results>/data/{corpus}/tokenizer/tokenizer.json",
         config="<results>/data/{corpus}/tokenizer/tokenizer_config.json",
@@ -41,6 +42,7 @@ rule train_tokenizer:
 rule encode_corpus:
     input:
         docs="<results>/data/{corpus}/docs.jsonl.zst",
+        manifest="<results>/data/{corpus}/docs.manifest.json",
         tokenizer="<results>/data/{corpus}/tokenizer/tokenizer.json",
     output:
         manifest="<results>/data/{corpus}/tokens/tokens.manifest.json",

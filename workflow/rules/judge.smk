@@ -1,5 +1,4 @@
 MEASURED = [
-    "synthetic_loss.csv",
     "probe_r2.csv",
     "neuron_correlation.csv",
     "probe_estimate.csv",
@@ -12,6 +11,7 @@ MEASURED = [
 
 rule judge_claims:
     input:
+        loss="<results>/measure/synthetic_loss.csv",
         measured=collect("<results>/measure/{file}", file=MEASURED),
         claims="workflow/reference/claims.yaml",
         paper="workflow/reference/paper_values.csv",
@@ -30,7 +30,7 @@ rule judge_claims:
         "../../envs/report.yaml"
     params:
         scale=SETTINGS["scale"],
-        measure=f"{SETTINGS['results']}/measure",
+        measure=subpath(input.loss, parent=True),
         tables=subpath(output.verdicts, parent=True),
     shell:
         "python scripts/judge_claims.py --measure {params.measure} --claims {input.claims}"

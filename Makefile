@@ -1,0 +1,56 @@
+# make        run the laptop scale and print the verdicts     make test   set up and run the whole suite
+# make smoke  every rule once, in a minute                    make bench  the operator against vanilla
+# make tune   the learning-rate grid on the tuning seeds      make dag    a picture of the workflow
+# SCALE=cpu make   another scale;   make ARGS="..."   further arguments to snakemake
+PYTHON ?= python3
+SCALE ?= laptop
+ARGS ?=
+PIP_ARGS ?=
+VENV := .venv
+STAMP := $(VENV)/.requirements
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
+
+.PHONY: all test lint smoke tune bench dag clean unlock
+.DEFAULT_GOAL := all
+
+all: $(STAMP) unlock
+	$(SNAKEMAKE)
+
+smoke: $(STAMP) unlock
+	$(SNAKEMAKE:scale=$(SCALE)=scale=smoke)
+
+tune: $(STAMP) unlock
+	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- tuned
+
+# A killed snakemake leaves its lock behind. Remove it only if no living one works in this folder.
+unlock: $(STAMP)
+	@python scripts/unlock_if_dead.py
+
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --retries 5 --timeout 120 $(PIP_ARGS) -r requirements.txt
+	@touch $@
+
+test: lint
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+
+lint: $(STAMP)
+	ruff check .
+	ruff format --check .
+	snakefmt --check workflow
+	snakemake --lint
+
+bench: $(STAMP)
+	python benchmarks/bench_attention.py --out results/bench/attention.csv
+
+dag: $(STAMP)
+	@mkdir -p results
+	snakemake --config scale=$(SCALE) --rulegraph mermaid-js > results/dag.mmd
+
+clean:
+	rm -rf results/* .snakemake $(VENV)
