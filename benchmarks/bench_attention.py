@@ -20,8 +20,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from myopia import to_myopic, to_vanilla  # noqa: E402
-from myopia.common.files import write_csv  # noqa: E402
+from myopia import to_myopic
+from myopia.common.files import write_csv
 
 D_MODEL, N_HEADS, N_LAYERS, VOCAB, TOKENS = 256, 8, 4, 4096, 4096
 LENGTHS = (64, 256, 1024, 4096)
@@ -75,9 +75,7 @@ class Step:
         self()
         with torch.profiler.profile(profile_memory=True) as profile:
             self()
-        running = np.cumsum(
-            [e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-        )
+        running = np.cumsum([e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"])
         return int(running.max())
 
 
@@ -116,13 +114,15 @@ def main() -> None:
             row = {"architecture": name, "T": T, **paired(name, T, args.pairs)}
             row["limit"] = LIMIT.get(name, 1.15)
             row["within"] = row["ratio"] <= row["limit"] + row["aa_half_width"]
-            if T == max(args.lengths):
+            if max(args.lengths) == T:
                 row["peak_ratio"] = Step(name, T, "myopic").peak_bytes() / Step(name, T, "vanilla").peak_bytes()
             if name in LIMIT and T >= 1024:
                 dense = Step(name, T, "dense")
                 dense()
                 row["dense_over_fused"] = min(dense() for _ in range(2)) / row["myopic_s"]
-            sys.stderr.write(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()) + "\n")
+            sys.stderr.write(
+                " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()) + "\n"
+            )
             rows.append(row)
     frame = pd.DataFrame(rows)
     frame["pairs"], frame["threads"] = args.pairs, args.threads

@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)
-    runs = [text.TextRun(**{**run, "folder": Path(run["folder"]), "tokens": Path(run["tokens"])}) for run in spec["runs"]]
+    runs = [
+        text.TextRun(**{**run, "folder": Path(run["folder"]), "tokens": Path(run["tokens"])}) for run in spec["runs"]
+    ]
     write_csv(args.out_loss, text.text_loss(runs, spec["max_windows"]))
     write_csv(args.out_curve, text.text_curve(runs))
     first = [run for run in runs if run.seed == min(r.seed for r in runs) and run.arm in ("vanilla", "myopic")]

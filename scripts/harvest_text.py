@@ -12,9 +12,7 @@ from myopia.data.specs import parse_json
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments and harvest."""
     parser = cli.parser(__doc__, "out", "manifest")
-    parser.add_argument(
-        "--source", default='{"kind":"docstrings"}', metavar="JSON", help="which text to read"
-    )
+    parser.add_argument("--source", default='{"kind":"docstrings"}', metavar="JSON", help="which text to read")
     parser.add_argument("--splits", default="{}", metavar="JSON", help="fractions, seed, by")
     args = parser.parse_args(argv)
     harvest(parse_json(args.source, "--source"), parse_json(args.splits, "--splits"), args.out, args.manifest)

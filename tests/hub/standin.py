@@ -143,9 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         folders: list[str] = []
         if query.get("recursive", [""])[0].lower() != "true":
-            folders = sorted(
-                {prefix + f[len(prefix) :].split("/")[0] for f in files if "/" in f[len(prefix) :]}
-            )
+            folders = sorted({prefix + f[len(prefix) :].split("/")[0] for f in files if "/" in f[len(prefix) :]})
             files = [file for file in files if "/" not in file[len(prefix) :]]
         listing = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": path} for path in folders]
         self.answer(200, listing + [self.entry(kind, name, file) for file in files])
@@ -206,9 +204,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Send a response; `declared` is the Content-Length when it is not the body's."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        self.send_header(
-            "Content-Type", "application/octet-stream" if body is content else "application/json"
-        )
+        self.send_header("Content-Type", "application/octet-stream" if body is content else "application/json")
         self.send_header("Content-Length", str(len(content) if declared is None else declared))
         for key, value in (headers or {}).items():
             self.send_header(key, value)

@@ -49,6 +49,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Delete what a killed `atomic_path` left in `folder`; only for who knows that nobody else writes there now."""
+    for leftover in Path(folder).glob(".*.tmp-*"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write indented, key-sorted JSON atomically."""
     with atomic_path(path) as temporary:

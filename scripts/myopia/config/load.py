@@ -30,9 +30,7 @@ def load_config(config: dict[str, Any]) -> dict[str, Any]:
     schema = yaml.safe_load(SCHEMA.read_text())
     known = list(config.get("scales") or {})
     if config.get("scale") not in known:
-        raise MyopiaError(
-            f"config key scale: {config.get('scale')!r} is unknown; it must be one of {', '.join(known)}"
-        )
+        raise MyopiaError(f"config key scale: {config.get('scale')!r} is unknown; it must be one of {', '.join(known)}")
     _check(config, schema, "")
     settings = merge(config["base"], config["scales"][config["scale"]])
     _check(settings, {**schema["$defs"]["settings"], "$defs": schema["$defs"]}, f"scales.{config['scale']}")
@@ -52,9 +50,7 @@ def merge(base: Any, over: Any) -> Any:
 
 
 def _check(value: Any, schema: dict[str, Any], where: str) -> None:
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path))
-    )
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
     if not errors:
         return
     error = errors[0]
@@ -70,9 +66,7 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
     """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora as well."""
     text = settings["text"]
     if data_root and settings["scale"] in ("laptop", "cpu"):
-        local = [
-            n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))
-        ]
+        local = [n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))]
         text["corpora"] = list(dict.fromkeys([*text["corpora"], *local]))
     used = {}
     for name in text["corpora"]:
@@ -82,9 +76,7 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
         path = corpus["source"].get("path", "")
         if "{data_root}" in path:
             if not data_root:
-                raise MyopiaError(
-                    f"corpus {name!r} reads local files: say where with --config data_root=FOLDER"
-                )
+                raise MyopiaError(f"corpus {name!r} reads local files: say where with --config data_root=FOLDER")
             corpus["source"]["path"] = path.replace("{data_root}", str(data_root).rstrip("/"))
         used[name] = corpus
     settings["corpora"] = used
@@ -100,9 +92,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
             )
         for arm, rate in part["optim"]["lr"].items():
             if rate <= 0:
-                raise MyopiaError(
-                    f"config key {room}.optim.lr.{arm}: a learning rate must be positive, not {rate}"
-                )
+                raise MyopiaError(f"config key {room}.optim.lr.{arm}: a learning rate must be positive, not {rate}")
         for arm in ("vanilla", "myopic"):
             if arm not in part["optim"]["lr"]:
                 raise MyopiaError(f"config key {room}.optim.lr: the arm {arm} needs a learning rate")
@@ -113,18 +103,14 @@ def _check_meaning(settings: dict[str, Any]) -> None:
             f"config key synthetic.model.d_model: {model['d_model']} is not divisible by n_heads {model['n_heads']}"
         )
     if synthetic["control_p"] not in synthetic["p"]:
-        raise MyopiaError(
-            f"config key synthetic.control_p: {synthetic['control_p']} is not among synthetic.p"
-        )
+        raise MyopiaError(f"config key synthetic.control_p: {synthetic['control_p']} is not among synthetic.p")
     if synthetic["lookback"] >= task["T"] or task["a"] >= task["T"]:
         raise MyopiaError(
             f"config key synthetic.task.T: {task['T']} positions are too few for a window of {task['a']} and probes "
             f"back to {synthetic['lookback']}"
         )
     text = settings["text"]["model"]["config"]
-    width, heads = (
-        text.get(a, text.get(b)) for a, b in (("n_embd", "hidden_size"), ("n_head", "num_attention_heads"))
-    )
+    width, heads = (text.get(a, text.get(b)) for a, b in (("n_embd", "hidden_size"), ("n_head", "num_attention_heads")))
     if width and heads and width % heads:
         raise MyopiaError(f"config key text.model.config: width {width} is not divisible by {heads} heads")
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])

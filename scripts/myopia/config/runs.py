@@ -56,9 +56,7 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return specs
 
 
-def synthetic_spec(
-    settings: dict[str, Any], arm: str, p: float, *, shift: int = 1, purpose: str
-) -> dict[str, Any]:
+def synthetic_spec(settings: dict[str, Any], arm: str, p: float, *, shift: int = 1, purpose: str) -> dict[str, Any]:
     """One D_p run."""
     part = settings["synthetic"]
     middle = "" if shift == 1 else "-shift0"

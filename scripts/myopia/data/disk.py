@@ -35,9 +35,7 @@ def disk_full_is_bad_input(folder: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise MyopiaError(
-            f"{folder}: the disk filled up while writing; free some space and run again."
-        ) from error
+        raise MyopiaError(f"{folder}: the disk filled up while writing; free some space and run again.") from error
 
 
 def _size(n_bytes: int) -> str:

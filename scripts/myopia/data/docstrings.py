@@ -28,9 +28,7 @@ _SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "_tests", "testing", "_testing", "extern", "externals", "_externals", "vendored"}
     | {"_vendor", "array_api_compat", "array_api_extra", "distutils", "__pycache__"}
 )
-_SKIPPED_FILES = frozenset(
-    {"conftest.py", "__config__.py", "_distributor_init.py", "version.py", "_version.py"}
-)
+_SKIPPED_FILES = frozenset({"conftest.py", "__config__.py", "_distributor_init.py", "version.py", "_version.py"})
 
 _FUNCTION_WORDS = frozenset(
     {"the", "of", "to", "and", "is", "in", "a", "for", "be", "that", "this", "with", "are", "as", "if", "or"}
@@ -119,9 +117,7 @@ def _package_root(name: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None or not (spec.submodule_search_locations or spec.origin):
-        raise MyopiaError(
-            f"source: the package '{name}' is not installed; install it or remove it from 'packages'."
-        )
+        raise MyopiaError(f"source: the package '{name}' is not installed; install it or remove it from 'packages'.")
     locations = list(spec.submodule_search_locations or [])
     return Path(locations[0]) if locations else Path(str(spec.origin))
 

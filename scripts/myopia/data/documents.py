@@ -115,9 +115,7 @@ def read_manifest(docs: str | Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise MyopiaError(
-            f"{path}: no such manifest; make the corpus with scripts/harvest_text.py."
-        ) from None
+        raise MyopiaError(f"{path}: no such manifest; make the corpus with scripts/harvest_text.py.") from None
     except (OSError, ValueError) as error:
         raise MyopiaError(f"{path}: unreadable manifest ({error}); harvest the corpus again.") from None
 

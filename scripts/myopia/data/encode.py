@@ -235,9 +235,7 @@ def _encode(
             else excerpt(document.text, limit * length * _CHARACTERS_PER_TOKEN, document.id, seed=seed)
             for document in batch
         ]
-        for document, code in zip(
-            batch, coder.encode_batch_fast(texts, add_special_tokens=False), strict=True
-        ):
+        for document, code in zip(batch, coder.encode_batch_fast(texts, add_special_tokens=False), strict=True):
             ids = np.asarray(code.ids, np.uint32)
             whole = len(ids) // length
             windows = ids[: whole * length].reshape(whole, length)
@@ -252,9 +250,7 @@ def _encode(
     characters = 0
     for document in read_documents(docs, dict(source)):
         if document.split not in splits:
-            raise MyopiaError(
-                f"{docs}: the document '{document.id}' is in the unknown split '{document.split}'."
-            )
+            raise MyopiaError(f"{docs}: the document '{document.id}' is in the unknown split '{document.split}'.")
         batch.append(document)
         characters += len(document.text)
         if characters >= _BATCH_CHARACTERS:
@@ -295,9 +291,7 @@ def _checked(spec: Mapping[str, Any]) -> dict[str, Any]:
     if settings["window"] not in ("chunks", "first"):
         raise MyopiaError(f"encode: 'window' must be chunks or first, got '{settings['window']}'.")
     if settings["window"] == "first" and settings["max_windows_per_document"] is not None:
-        raise MyopiaError(
-            "encode: 'max_windows_per_document' has no meaning with 'window': \"first\"; remove it."
-        )
+        raise MyopiaError("encode: 'max_windows_per_document' has no meaning with 'window': \"first\"; remove it.")
     if settings["T"] < settings["ngram"]:
         raise MyopiaError(f"encode: 'T' ({settings['T']}) must be at least 'ngram' ({settings['ngram']}).")
     for split, value in settings["max_tokens"].items():
@@ -315,9 +309,5 @@ def _estimate(source: Mapping[str, Any], settings: Mapping[str, Any], dtype: np.
     tokens = 0
     for count in source["counts"].values():
         all_tokens = count["bytes"] // _BYTES_PER_TOKEN
-        tokens += (
-            all_tokens
-            if per_document is None
-            else min(all_tokens, per_document * length * count["documents"])
-        )
+        tokens += all_tokens if per_document is None else min(all_tokens, per_document * length * count["documents"])
     return 2 * tokens * dtype.itemsize + tokens // length * _CSV_BYTES_PER_WINDOW

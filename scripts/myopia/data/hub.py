@@ -97,9 +97,7 @@ def _checked(source: Mapping[str, Any]) -> dict[str, Any]:
     if spec["shuffle_buffer"] < 0:
         raise MyopiaError("source: 'shuffle_buffer' must not be negative; 0 keeps the order of the files.")
     if bool(spec["split"]) == bool(spec["splits"]):
-        raise MyopiaError(
-            "source: give either 'split' (divided later) or 'splits' (train, validation, test)."
-        )
+        raise MyopiaError("source: give either 'split' (divided later) or 'splits' (train, validation, test).")
     for split in spec["splits"] or {}:
         if split not in (*SPLITS, HELD_OUT):
             raise MyopiaError(
@@ -128,9 +126,7 @@ def _resolve(spec: Mapping[str, Any]) -> str:
         timeout = float(os.environ["HF_HUB_DOWNLOAD_TIMEOUT"])
         info = api.dataset_info(dataset, revision=revision, timeout=timeout)
     except RevisionNotFoundError:
-        raise MyopiaError(
-            f"source: the dataset '{dataset}' has no revision '{revision}' on the hub."
-        ) from None
+        raise MyopiaError(f"source: the dataset '{dataset}' has no revision '{revision}' on the hub.") from None
     except RepositoryNotFoundError:
         raise MyopiaError(
             f"source: there is no dataset '{dataset}' on the hub {api.endpoint} (or it needs a login)."
@@ -181,9 +177,7 @@ def _rows(streams: Mapping[str, Any], split: str, spec: Mapping[str, Any], commi
         except StopIteration:
             return
         except Exception as error:
-            raise MyopiaError(
-                f"{_name(spec, commit)} broke off while it was read ({_first_line(error)})."
-            ) from error
+            raise MyopiaError(f"{_name(spec, commit)} broke off while it was read ({_first_line(error)}).") from error
         yield row
 
 

@@ -28,9 +28,7 @@ def checked_splits(splits: Mapping[str, Any]) -> dict[str, Any]:
     fractions = spec["fractions"]
     numbers = [value for value in fractions.values() if isinstance(value, int | float) and value > 0]
     if sorted(fractions) != sorted(SPLITS) or len(numbers) != len(SPLITS) or abs(sum(numbers) - 1) > 1e-9:
-        raise MyopiaError(
-            "splits: 'fractions' must give train, validation and test a share above 0 each, 1 in all."
-        )
+        raise MyopiaError("splits: 'fractions' must give train, validation and test a share above 0 each, 1 in all.")
     if spec["by"] not in ("group", "document"):
         raise MyopiaError(f"splits: 'by' must be group or document, got '{spec['by']}'.")
     return spec

@@ -127,9 +127,7 @@ def _find(spec: Mapping[str, Any]) -> tuple[Path, list[tuple[str | None, Path]]]
     path = Path(spec["path"]).expanduser()
     if spec["split_files"]:
         if not path.is_dir():
-            raise MyopiaError(
-                f"source: 'path' must be an existing folder when 'split_files' is given: {path}."
-            )
+            raise MyopiaError(f"source: 'path' must be an existing folder when 'split_files' is given: {path}.")
         files: list[tuple[str | None, Path]] = []
         for split in sorted(spec["split_files"]):
             patterns = spec["split_files"][split]
@@ -190,9 +188,7 @@ def _json_rows(path: Path, lines: Iterator[bytes] | Any) -> Iterator[Mapping[str
         try:
             row = json.loads(line)
         except ValueError:
-            raise MyopiaError(
-                f"{path}: line {number} is not valid JSON; the file may be cut short."
-            ) from None
+            raise MyopiaError(f"{path}: line {number} is not valid JSON; the file may be cut short.") from None
         if not isinstance(row, dict):
             raise MyopiaError(f"{path}: line {number} is not a JSON object.")
         yield row

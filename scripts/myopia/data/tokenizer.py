@@ -109,9 +109,7 @@ def _train(docs: str | Path, spec: Mapping[str, Any], folder: Path) -> dict[str,
 
     spec = checked(spec, "tokenizer", _BPE_TYPES, _BPE_DEFAULTS)
     if spec["vocab_size"] < _MIN_VOCABULARY:
-        raise MyopiaError(
-            f"tokenizer: 'vocab_size' must be at least {_MIN_VOCABULARY} (all bytes and one mark)."
-        )
+        raise MyopiaError(f"tokenizer: 'vocab_size' must be at least {_MIN_VOCABULARY} (all bytes and one mark).")
     if spec["max_chars"] <= 0:
         raise MyopiaError("tokenizer: 'max_chars' must be greater than 0.")
     tokenizer = Tokenizer(models.BPE())
@@ -168,9 +166,7 @@ def _copy(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         source, commit = _download(spec["path_or_id"], spec["revision"])
         settings = {**spec, "commit": commit}
     if not (source / "tokenizer.json").is_file():
-        raise MyopiaError(
-            f"tokenizer: '{spec['path_or_id']}' has no tokenizer.json; a fast tokenizer is needed."
-        )
+        raise MyopiaError(f"tokenizer: '{spec['path_or_id']}' has no tokenizer.json; a fast tokenizer is needed.")
     for name in _COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

@@ -41,9 +41,7 @@ class TokenFile:
         manifest = _manifest(folder)
         entry = manifest["splits"].get(split)
         if entry is None:
-            raise MyopiaError(
-                f"{folder}: there is no split '{split}'; it has {', '.join(manifest['splits'])}."
-            )
+            raise MyopiaError(f"{folder}: there is no split '{split}'; it has {', '.join(manifest['splits'])}.")
         path = folder / f"{split}.bin"
         if not path.is_file():
             raise MyopiaError(f"{path}: the token file is missing; encode the corpus again.")
@@ -101,9 +99,7 @@ class TokenFile:
         if not path.is_file():
             raise MyopiaError(f"{path}: the list of documents is missing; encode the corpus again.")
         if sha256_file(path) != self.manifest["splits"][self.split]["docs_sha256"]:
-            raise MyopiaError(
-                f"{path}: the list of documents does not match its manifest; encode the corpus again."
-            )
+            raise MyopiaError(f"{path}: the list of documents does not match its manifest; encode the corpus again.")
         docs: list[str] = []
         groups: list[str] = []
         with open(path, newline="", encoding="utf-8") as handle:

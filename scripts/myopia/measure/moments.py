@@ -87,8 +87,7 @@ class Moments:
             mean_K=grand_z,
             hh_DD=products[:, :features] + n * (between_h.T @ between_h - shift_h.T @ shift_h),
             hz_DK=products[:, features:][:, targets] + n * (between_h.T @ between_z - shift_h.T @ shift_z),
-            zz_K=self._squares.numpy()[first:, targets].sum(0)
-            + n * ((between_z**2).sum(0) - (shift_z**2).sum(0)),
+            zz_K=self._squares.numpy()[first:, targets].sum(0) + n * ((between_z**2).sum(0) - (shift_z**2).sum(0)),
         )
 
 
@@ -111,10 +110,11 @@ def fit_ridge(moments: Pooled, ridge: float) -> Readout:
     return Readout(weight, moments.mean_K - moments.mean_D @ weight)
 
 
-def heldout_r2(readout: Readout, other: Pooled) -> np.ndarray:
+def heldout_r2(readout: Readout, other: Pooled, noise_variance: float = 0.0) -> np.ndarray:
     """1 - SSE/SST per target of a readout on other samples, SST about those samples' own mean; float64 [K].
 
-    At most 1, and negative where the readout is worse than a constant; NaN for a target without variance.
+    `noise_variance` is that of independent noise on every feature, whose expected error is added. At most 1, and
+    negative where the readout is worse than a constant; NaN for a target without variance.
     """
     weight = readout.weight_DK
     bias = other.mean_K - other.mean_D @ weight - readout.constant_K
@@ -122,10 +122,20 @@ def heldout_r2(readout: Readout, other: Pooled) -> np.ndarray:
         other.zz_K
         - 2 * (weight * other.hz_DK).sum(0)
         + (weight * (other.hh_DD @ weight)).sum(0)
-        + other.n * bias**2
+        + other.n * (bias**2 + noise_variance * (weight**2).sum(0))
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(other.zz_K > 0, 1 - error / other.zz_K, np.nan)
+
+
+def noisy_r2(moments: Pooled, other: Pooled, noise: float) -> np.ndarray:
+    """Held-out R^2 of the best linear readout of noisy features, float64 [K].
+
+    Every feature carries independent noise whose standard deviation is `noise` times the features' rms deviation.
+    Fitting through such noise is ridge regression with noise^2 x mean variance per sample.
+    """
+    variance = noise**2 * np.trace(moments.hh_DD) / moments.n / len(moments.mean_D)
+    return heldout_r2(fit_ridge(moments, variance * moments.n), other, variance)
 
 
 def insample_r2(moments: Pooled, ridge: float) -> np.ndarray:

@@ -1,7 +1,12 @@
 """Linear probes of past values in hidden states (paper Figs 2 and 6, App. D.1), held out and in sample.
 
 For every hidden state and lookback i = 0..L, ridge regressions of sin(b x_{n-i}) and of x_{n-i} on h_n, all
-positions pooled. Two scores:
+positions pooled. Three scores:
+
+* `noisy` (judged; protocol amendment 1): as `heldout`, but read through noise on every coordinate, NOISE times
+  the hidden state's rms deviation. Without it a probe amplifies kinks of arbitrarily small size, and an
+  *untrained* network of width 64 already yields sin(b x_n) with R^2 = .8: linear decodability alone shows no
+  learning. A later layer reads through finite weights, so what it can use has to stand out.
 
 * `heldout` (ours): fitted with a free constant on one set of sequences and scored as a centred R^2 on others,
   both on positions n >= i only. Where n < i there is no x_{n-i}; the authors' zero fill would add positions
@@ -21,10 +26,13 @@ import torch
 from torch import Tensor
 
 from myopia.data.synthetic import DpTask
-from myopia.measure.moments import Moments, Readout, fit_ridge, heldout_r2, insample_r2
+from myopia.measure.moments import Moments, Readout, fit_ridge, heldout_r2, insample_r2, noisy_r2
 from myopia.measure.synthetic_runs import Regressor, hidden_states
 
 FEATURES = ("sin", "x")
+NOISE = 0.1
+"""Read-out noise of the judged probes, as a share of the hidden state's rms deviation (chosen on tuning seeds)."""
+
 FIT_STREAM, HELDOUT_STREAM = "probe-fit", "probe-heldout"
 
 
@@ -45,6 +53,7 @@ class Scores:
 
     heldout: np.ndarray
     insample: np.ndarray
+    noisy: np.ndarray
 
 
 class ProbeMoments:
@@ -97,16 +106,15 @@ def gather(
     return moments
 
 
-def score(
-    fit: ProbeMoments, heldout: ProbeMoments, layer: int, ridge: float, shuffled: bool = False
-) -> Scores:
+def score(fit: ProbeMoments, heldout: ProbeMoments, layer: int, ridge: float, shuffled: bool = False) -> Scores:
     """Probe scores of one hidden state at every lookback: fitted on `fit`, `heldout` scored on the other."""
     lags = fit.max_lookback + 1
-    result = Scores(np.empty((2, lags)), np.empty((2, lags)))
+    result = Scores(*np.empty((3, 2, lags)))
     for lookback in range(lags):
         columns = fit.columns(lookback, shuffled)
-        readout = fit_ridge(fit.layers[layer].pooled(lookback, columns), ridge)
-        result.heldout[:, lookback] = heldout_r2(readout, heldout.layers[layer].pooled(lookback, columns))
+        moments, other = fit.layers[layer].pooled(lookback, columns), heldout.layers[layer].pooled(lookback, columns)
+        result.heldout[:, lookback] = heldout_r2(fit_ridge(moments, ridge), other)
+        result.noisy[:, lookback] = noisy_r2(moments, other, NOISE)
     first = fit.columns(0, shuffled)[0]
     everywhere = fit.layers[layer].pooled(0, slice(first, first + 2 * lags))
     result.insample[:] = insample_r2(everywhere, ridge).reshape(2, lags)

@@ -27,9 +27,7 @@ COLUMNS = [
 ]
 
 
-def evaluate_runs(
-    runs: Iterable[SyntheticRun], *, n_sequences: int, block: int, data_seed: int = 0
-) -> pd.DataFrame:
+def evaluate_runs(runs: Iterable[SyntheticRun], *, n_sequences: int, block: int, data_seed: int = 0) -> pd.DataFrame:
     """One row per run and block of held-out sequences, the columns of the design's `synthetic_loss.csv`.
 
     Block k holds sequences k*block..(k+1)*block-1 of the test stream, the same for every run whose task is
@@ -79,9 +77,7 @@ def _block_rows(
     for run, model in loaded:
         loss = huber(model(batch).numpy(), y_BT)
         if not np.isfinite(loss).all():
-            raise MyopiaError(
-                f"The network of {run.label()} in {run.folder} gives outputs that are not finite."
-            )
+            raise MyopiaError(f"The network of {run.label()} in {run.folder} gives outputs that are not finite.")
         identity = {"run": run.run, "arm": run.arm, "seed": run.seed}
         rows.append({**identity, **shared, "loss": loss.mean(), "loss_z1": _mean(loss[asked])})
     return rows

@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {
 `estimate_limit` is the largest |x| of Fig 6; `data_seed` names the probing sequences, shared by all runs."""
 
 IDENTITY = ["run", "arm", "p", "seed"]
-R2_COLUMNS = [*IDENTITY, "weights", "layer", "feature", "lookback", "r2_heldout", "r2_insample"]
+R2_COLUMNS = [*IDENTITY, "weights", "layer", "feature", "lookback", "r2_heldout", "r2_insample", "r2_noisy"]
 CORRELATION_COLUMNS = [*IDENTITY, "layer", "neuron", "feature", "lookback", "abs_corr"]
 ESTIMATE_COLUMNS = [*IDENTITY, "layer", "x", "n", "estimate_mean", "estimate_sd", "truth"]
 INTERVENTION_COLUMNS = [*IDENTITY, "direction", "lag", "slope", "n"]
@@ -69,9 +69,7 @@ def probe_runs(runs: Iterable[SyntheticRun], options: Mapping[str, Any]) -> Prob
         _max_lookback(run, options)
         key = canonical_json([run.model, run.seed, vars(run.task)])
         if key not in untrained:
-            untrained[key] = _untrained_scores(
-                RegressionModel.from_spec(dict(run.model), run.seed), run, options
-            )
+            untrained[key] = _untrained_scores(RegressionModel.from_spec(dict(run.model), run.seed), run, options)
         trained = _probe_trained(load_regression_model(run.folder), run, options, tables)
         for weights, layers in [*trained.items(), ("untrained", untrained[key])]:
             _add_r2(tables, run, weights, layers)
@@ -99,9 +97,7 @@ def _batch(options: Mapping[str, Any], count: int) -> int:
     batch = min(options["batch"], count)
     # The shuffled control permutes inside a batch: a last batch of one would not be shuffled at all.
     if batch < 2 or count % batch:
-        raise MyopiaError(
-            f"n_fit and n_heldout must be multiples of batch ({batch}) and at least 2: {count}."
-        )
+        raise MyopiaError(f"n_fit and n_heldout must be multiples of batch ({batch}) and at least 2: {count}.")
     return batch
 
 
@@ -139,9 +135,7 @@ def _probe_trained(
     kept_z: list[Tensor] = []
     wanted = options["n_intervention"]
     count = options["n_heldout"]
-    stream = hidden_states(
-        model, run.task, HELDOUT_STREAM, options["data_seed"], count, _batch(options, count)
-    )
+    stream = hidden_states(model, run.task, HELDOUT_STREAM, options["data_seed"], count, _batch(options, count))
     for x_BT, z_BT, states in stream:
         heldout.add(x_BT, states)
         estimate.add(x_BT, states[EARLY_LAYER])
@@ -206,9 +200,10 @@ def _add_r2(tables: ProbeTables, run: SyntheticRun, weights: str, layers: list[S
                         "lookback": lookback,
                         "r2_heldout": scores.heldout[row, lookback],
                         "r2_insample": scores.insample[row, lookback],
+                        "r2_noisy": scores.noisy[row, lookback],
                     }
                 )
 
 
 def _lag0(layers: list[Scores]) -> float:
-    return float(layers[EARLY_LAYER].heldout[0, 0])
+    return float(layers[EARLY_LAYER].noisy[0, 0])

@@ -52,9 +52,7 @@ def position_losses(model: nn.Module, tokens_NT: np.ndarray) -> np.ndarray:
     for first in range(0, len(tokens_NT), BATCH):
         ids_BT = torch.from_numpy(tokens_NT[first : first + BATCH].astype(np.int64))
         logits: Tensor = model(input_ids=ids_BT, use_cache=False).logits[:, :-1]
-        nll = nn.functional.cross_entropy(
-            logits.flatten(0, 1).double(), ids_BT[:, 1:].flatten(), reduction="none"
-        )
+        nll = nn.functional.cross_entropy(logits.flatten(0, 1).double(), ids_BT[:, 1:].flatten(), reduction="none")
         rows.append(nll.view(len(ids_BT), -1).numpy())
     return np.concatenate(rows)
 
@@ -69,9 +67,7 @@ def text_loss(runs: Sequence[TextRun], max_windows: int) -> pd.DataFrame:
         file = TokenFile.open(run.tokens, "test")
         chosen = choose_windows(file.docs, max_windows)
         if not len(chosen):
-            raise MyopiaError(
-                f"{run.tokens}: the test split is empty; take more text or larger test fractions"
-            )
+            raise MyopiaError(f"{run.tokens}: the test split is empty; take more text or larger test fractions")
         loss_NP = position_losses(load_language_model(run.folder), np.asarray(file.tokens[chosen]))
         docs = np.array(file.docs, dtype=object)[chosen]
         groups = np.array(file.groups, dtype=object)[chosen]

@@ -75,9 +75,7 @@ def to_local(
     return _attach(model, Arm(kind="local", form=form, impl=impl, teacher=recorder))
 
 
-def to_bigram(
-    model: nn.Module, *, form: Literal["zeroed", "true"] = "zeroed", impl: str = "fused"
-) -> nn.Module:
+def to_bigram(model: nn.Module, *, form: Literal["zeroed", "true"] = "zeroed", impl: str = "fused") -> nn.Module:
     """The transformer bigram: the past is removed.
 
     Args:
@@ -110,9 +108,7 @@ def _decoder(model: nn.Module) -> PreTrainedModel:
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
             return module
-    raise MyopiaError(
-        f"{type(model).__name__} holds no transformers PreTrainedModel, so it cannot be made myopic"
-    )
+    raise MyopiaError(f"{type(model).__name__} holds no transformers PreTrainedModel, so it cannot be made myopic")
 
 
 def _attach(model: nn.Module, arm: Arm) -> nn.Module:
@@ -133,13 +129,9 @@ def _attach(model: nn.Module, arm: Arm) -> nn.Module:
             attachment.sites.append(site)
         if arm.teacher is not None:
             _match_teacher(attachment, arm.teacher)
-            attachment.handles.append(
-                decoder.register_forward_pre_hook(interface.run_teacher, with_kwargs=True)
-            )
+            attachment.handles.append(decoder.register_forward_pre_hook(interface.run_teacher, with_kwargs=True))
             decoder.__dict__["_myopia_site"] = attachment.sites[0]
-        attachment.handles.append(
-            decoder.register_forward_pre_hook(interface.without_cache, with_kwargs=True)
-        )
+        attachment.handles.append(decoder.register_forward_pre_hook(interface.without_cache, with_kwargs=True))
         if arm.kind != "record":
             _check_gradients(decoder, attachment)
     except BaseException:
@@ -153,9 +145,7 @@ def _refuse_unfit(decoder: PreTrainedModel) -> None:
     if decoder.config.is_encoder_decoder:
         raise MyopiaError(f"{name} is an encoder-decoder: only decoder-only models can be made myopic")
     if getattr(decoder.config, "add_cross_attention", False):
-        raise MyopiaError(
-            f"{name} has cross-attention (config.add_cross_attention): only self-attention can be cut"
-        )
+        raise MyopiaError(f"{name} has cross-attention (config.add_cross_attention): only self-attention can be cut")
 
 
 def _own_config(decoder: PreTrainedModel) -> None:
@@ -184,9 +174,7 @@ def _attention_modules(decoder: PreTrainedModel) -> list[tuple[nn.Module, bool]]
         )
     for module, _ in found:
         if getattr(module, "is_cross_attention", False) or getattr(module, "is_causal", True) is False:
-            raise MyopiaError(
-                f"{type(module).__name__} is not causal self-attention, so it cannot be made myopic"
-            )
+            raise MyopiaError(f"{type(module).__name__} is not causal self-attention, so it cannot be made myopic")
     return found
 
 

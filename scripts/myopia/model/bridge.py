@@ -36,9 +36,7 @@ class Link:
     """Joins the bridges of one attention call to its attention node."""
 
     edges: list[GradientEdge] = field(default_factory=list)  # outputs of the bridges, in call order
-    grads: list[Tensor | None] = field(
-        default_factory=list
-    )  # dy_live for each bridge, set by the attention node
+    grads: list[Tensor | None] = field(default_factory=list)  # dy_live for each bridge, set by the attention node
     through_query: bool = False  # the query comes from a bridged projection too (fused qkv)
 
 
@@ -113,7 +111,5 @@ class _Coincident(torch.autograd.Function):
         if ctx.link is None:
             return dq, dk_live, dv_live, None, None, None, None, None
         live = (dq, dk_live, dv_live) if ctx.link.through_query else (dk_live, dv_live)
-        ctx.link.grads = list(
-            torch.autograd.grad(ctx.edges, ctx.link.edges, grad_outputs=live, retain_graph=True)
-        )
+        ctx.link.grads = list(torch.autograd.grad(ctx.edges, ctx.link.edges, grad_outputs=live, retain_graph=True))
         return dq, dk, dv, None, None, None, None, None

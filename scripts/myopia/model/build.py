@@ -38,9 +38,7 @@ def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | Non
                 source["id"], revision=source.get("revision"), dtype=torch.float32, attn_implementation="sdpa"
             )
         except (OSError, ValueError) as error:
-            raise MyopiaError(
-                f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}"
-            ) from error
+            raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
     else:
         try:
             config = AutoConfig.for_model(model["model_type"], **model["config"])
@@ -91,6 +89,4 @@ def load_language_model(folder: str | Path) -> nn.Module:
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise MyopiaError(f"{folder / 'model.safetensors'} is missing: train the run first")
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa"
-    ).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()

@@ -33,9 +33,7 @@ class KeyedDropout(nn.Module):
             return x
         samples = self.keys.samples
         if samples is None or len(samples) != len(x):
-            raise RuntimeError(
-                "keyed dropout has no sample indices for this batch: set Keys before the forward pass"
-            )
+            raise RuntimeError("keyed dropout has no sample indices for this batch: set Keys before the forward pass")
         row = _mix(_mix(_mix(samples.to(x.device) ^ self.keys.seed) + self.keys.step) + self.layer)
         unit = torch.arange(x[0].numel(), device=x.device)
         bits = _mix(row[:, None] + unit) & 0xFFFFFF  # 24 uniform bits

@@ -174,9 +174,7 @@ def run_teacher(model: nn.Module, args: tuple, kwargs: dict) -> None:
     """Run the local arm's teacher on the student's inputs so that its sites hold the past."""
     teacher = model.__dict__["_myopia_site"].attachment.arm.teacher
     if kwargs.get("inputs_embeds") is not None:
-        raise MyopiaError(
-            "the local arm needs input_ids: the teacher has its own embeddings, not inputs_embeds"
-        )
+        raise MyopiaError("the local arm needs input_ids: the teacher has its own embeddings, not inputs_embeds")
     passed = {k: v for k, v in kwargs.items() if k in ("input_ids", "attention_mask", "position_ids")}
     with torch.no_grad():
         teacher.model(*args[:1], **passed, use_cache=False)
@@ -203,9 +201,7 @@ def _attention(
         return value.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[3]), None
     site: Site | None = module.__dict__.get("_myopia_site")
     if site is None:
-        raise MyopiaError(
-            f"{type(module).__name__} names our attention but is not attached: call to_myopic(model)"
-        )
+        raise MyopiaError(f"{type(module).__name__} names our attention but is not attached: call to_myopic(model)")
     arm = site.attachment.arm
     query, key, value = _autocast(query, key, value)
     if site.capturing:
@@ -256,9 +252,7 @@ def _run(
     elif past is None:
         past = (k.detach(), v.detach()) if arm.cut == "kv" else (k, v)
         beta = arm.beta if arm.cut == "kv" else 0.0
-        return myopic_attention(
-            q, k, v, *past, scale=scale, beta=beta, attn_mask=mask, impl=impl, softcap=softcap
-        )
+        return myopic_attention(q, k, v, *past, scale=scale, beta=beta, attn_mask=mask, impl=impl, softcap=softcap)
     return myopic_attention(q, k, v, *past, scale=scale, attn_mask=mask, impl=impl, softcap=softcap)
 
 
@@ -276,9 +270,7 @@ def _refuse_unfit_call(
             "are myopic; pass use_cache=False, or generate under torch.no_grad() or after to_vanilla(model)"
         )
     if position_bias is not None:
-        raise MyopiaError(
-            "this model adds a position bias to its scores (ALiBi, T5), which the fused kernels lack"
-        )
+        raise MyopiaError("this model adds a position bias to its scores (ALiBi, T5), which the fused kernels lack")
     if mask is not None and mask.dim() != 2:
         raise MyopiaError(
             f"myopic attention takes a padding mask [B, T], not a ready-made mask of shape {tuple(mask.shape)}"

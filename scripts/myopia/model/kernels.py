@@ -70,9 +70,7 @@ def causal_forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor |
     kernel = _kernel(q, bias)
     if kernel == "cpu":
         bias = None if bias is None else bias.to(q.dtype)
-        out, lse = _aten._scaled_dot_product_flash_attention_for_cpu(
-            q, k, v, 0.0, True, attn_mask=bias, scale=scale
-        )
+        out, lse = _aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True, attn_mask=bias, scale=scale)
         return Forward(out, lse, None, None)
     H, D, T = q.shape[1], q.shape[3], q.shape[2]
     k, v = repeat_kv(k, H), repeat_kv(v, H)
@@ -82,9 +80,7 @@ def causal_forward(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor |
         )
         return Forward(out[..., :D], lse, seed, offset)
     full = None if bias is None else _full_bias(bias, q, T)
-    out, lse, seed, offset = _aten._scaled_dot_product_efficient_attention(
-        q, k, v, full, True, 0.0, True, scale=scale
-    )
+    out, lse, seed, offset = _aten._scaled_dot_product_efficient_attention(q, k, v, full, True, 0.0, True, scale=scale)
     return Forward(out, lse[..., :T], seed, offset)  # this kernel pads lse to a multiple of 32
 
 

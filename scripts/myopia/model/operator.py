@@ -82,9 +82,7 @@ def myopic_attention(
     return _Fused.apply(q, k_live, v_live, k_past, v_past, bias, scale)
 
 
-def _check(
-    q: Tensor, k: Tensor, v: Tensor, k_past: Tensor, v_past: Tensor, beta: float, mask: Tensor | None
-) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, k_past: Tensor, v_past: Tensor, beta: float, mask: Tensor | None) -> None:
     if not 0 <= beta <= 1:
         raise MyopiaError(f"beta must lie in [0, 1], not {beta}")
     if q.dim() != 4 or k.dim() != 4 or not (k.shape == v.shape == k_past.shape == v_past.shape):
@@ -119,7 +117,7 @@ def _dense(
     mask_BT: Tensor | None,
     softcap: float | None,
 ) -> Tensor:
-    B, H, T, D = q.shape
+    H, T = q.shape[1:3]
     k_live, v_live, k_past, v_past = (kernels.repeat_kv(x, H) for x in (k_live, v_live, k_past, v_past))
     past_TT = torch.ones(T, T, dtype=torch.bool, device=q.device).tril(-1)
     visible = past_TT if mask_BT is None else past_TT & (mask_BT != 0)[:, None, None, :]
@@ -151,9 +149,7 @@ class _Fused(torch.autograd.Function):
             out, lse, seed, offset = v_live_BHTD.clone(), live_BHT, None, None
         else:
             # Query t sees keys 0..t-1: drop query 0 and key T-1, then the mask is plain causal again.
-            part = kernels.causal_forward(
-                q[:, :, 1:], k_past[:, :, :-1], v_past[:, :, :-1], scale, _past(bias)
-            )
+            part = kernels.causal_forward(q[:, :, 1:], k_past[:, :, :-1], v_past[:, :, :-1], scale, _past(bias))
             lse_past, out_past = part.lse, part.out
             if bias is not None:
                 # A row with no visible key comes back as (0, 0) or NaN depending on the kernel.

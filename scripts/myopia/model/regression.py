@@ -48,9 +48,7 @@ class RegressionModel(nn.Module):
             torch.manual_seed(seed)
             return cls(config).eval()
 
-    def forward(
-        self, inputs_BTC: Tensor, hidden_states: bool = False
-    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+    def forward(self, inputs_BTC: Tensor, hidden_states: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """[B, T, 2] -> predictions [B, T]; with `hidden_states` also [B, T, D] x (n_layers + 1).
 
         Hidden states follow the Hugging Face convention: 0 is the input plus position embedding, the last is taken
@@ -101,7 +99,5 @@ def load_regression_model(folder: str | Path) -> RegressionModel:
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
-        raise MyopiaError(
-            f"{folder / 'model.safetensors'} does not fit {folder / 'config.json'}: {error}"
-        ) from error
+        raise MyopiaError(f"{folder / 'model.safetensors'} does not fit {folder / 'config.json'}: {error}") from error
     return model.eval()

@@ -29,7 +29,7 @@ def export_model(
         model.save_pretrained(temporary)
         if tokenizer is not None:
             for file in Path(tokenizer).iterdir():
-                if file.is_file() and "token" in file.name or file.name in ("vocab.json", "merges.txt"):
+                if (file.is_file() and "token" in file.name) or file.name in ("vocab.json", "merges.txt"):
                     shutil.copy(file, temporary / file.name)
         if arm["kind"] in ("local", "bigram"):
             record = {"arm": arm}

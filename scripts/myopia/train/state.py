@@ -44,7 +44,7 @@ class StateDirectory:
     def __enter__(self) -> StateDirectory:
         """Take the lock, waiting for a living owner (an orphan of a killed workflow finishes or dies)."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "lock", "a+")  # noqa: SIM115  held until __exit__
+        self._lock = open(self.folder / "lock", "a+")
         waited = 0.0
         while True:
             try:

@@ -280,7 +280,7 @@ class _Run:
 
     def tell(self, steps_per_s: float) -> None:
         """One whole line for people, one file for watchers."""
-        steps, (_, tokens, _, _, validation) = self.spec["steps"], self.curve[-1]
+        steps, validation = self.spec["steps"], self.curve[-1][4]
         loss = self.sum / self.count if self.count else self.curve[-1][3]
         rate = steps_per_s * self.spec["batch_size"] * self.task.tokens_per_sample
         eta = (steps - self.step) / steps_per_s if steps_per_s else float("inf")

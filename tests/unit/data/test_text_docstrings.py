@@ -5,13 +5,12 @@ import sys
 from collections import Counter
 
 import pytest
+
 from myopia.common.errors import MyopiaError
 from myopia.data.docstrings import clean_docstring, is_english
 from myopia.data.sources import DEFAULT_PACKAGES, iter_documents, source_provenance
 
-LONG = (
-    "This is the text of a docstring that is long enough for the harvest and that is written in English. " * 3
-)
+LONG = "This is the text of a docstring that is long enough for the harvest and that is written in English. " * 3
 
 
 @pytest.fixture

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
 from myopia.common.errors import MyopiaError
 from myopia.data.sources import iter_documents, source_provenance
 
-ROWS = [
-    {"text": f"text number {n}", "meta": {"set": f"s{n % 2}"}, "queries": [f"q{n}", "z"]} for n in range(5)
-]
+ROWS = [{"text": f"text number {n}", "meta": {"set": f"s{n % 2}"}, "queries": [f"q{n}", "z"]} for n in range(5)]
 DATA = os.environ.get("MYOPIA_DATA_ROOT")
-needs_data = pytest.mark.skipif(
-    not DATA, reason="MYOPIA_DATA_ROOT does not name a folder with msmarco and pg19"
-)
+needs_data = pytest.mark.skipif(not DATA, reason="MYOPIA_DATA_ROOT does not name a folder with msmarco and pg19")
 
 
 def write(path: Path, rows=ROWS) -> Path:
@@ -159,14 +156,10 @@ def test_real_msmarco():
 
 @needs_data
 def test_real_pg19_and_pile():
-    books = read(
-        path=f"{DATA}/pg19", group_column="url", id_column="url", split_files={"test": "test.parquet"}
-    )
+    books = read(path=f"{DATA}/pg19", group_column="url", id_column="url", split_files={"test": "test.parquet"})
     assert len({d.group for d in books}) == 33
     assert min(len(d.text) for d in books) > 10_000
-    pile = read(
-        path=f"{DATA}/pile_like", group_column="meta.pile_set_name", split_files={"validation": "val*.zst"}
-    )
+    pile = read(path=f"{DATA}/pile_like", group_column="meta.pile_set_name", split_files={"validation": "val*.zst"})
     assert len(pile) == 1398
     assert len({d.group for d in pile}) == 5
     assert all(d.text for d in pile)

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import Document
 from myopia.data.split import (
@@ -28,9 +29,7 @@ def divide(sizes, seed=0, fractions=FRACTIONS):
 
 def shares(sizes, where):
     total = sum(sizes.values())
-    return {
-        name: sum(sizes[g] for g, w in where.items() if w == name) / total for name in set(where.values())
-    }
+    return {name: sum(sizes[g] for g, w in where.items() if w == name) / total for name in set(where.values())}
 
 
 @pytest.mark.parametrize("seed", range(5))

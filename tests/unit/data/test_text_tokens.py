@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from corpora import prose
+
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.data.documents import open_writer, read_documents, read_manifest
@@ -103,9 +104,7 @@ def test_bad_tokenizer_specs(corpus, tmp_path, spec, sentence):
 def test_pretrained_folder_without_a_fast_tokenizer(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(MyopiaError, match=r"has no tokenizer.json; a fast tokenizer is needed"):
-        make_tokenizer(
-            corpus, {"kind": "pretrained", "path_or_id": str(tmp_path / "empty")}, tmp_path / "out"
-        )
+        make_tokenizer(corpus, {"kind": "pretrained", "path_or_id": str(tmp_path / "empty")}, tmp_path / "out")
 
 
 def expected_windows(corpus, tokenizer, split, length):
@@ -152,9 +151,7 @@ def test_overlap_is_counted_dropped_and_gone(tmp_path):
     make_tokenizer(docs, {"kind": "bpe", "vocab_size": 400}, tmp_path / "tokenizer")
     manifest = encode_corpus(docs, tmp_path / "tokenizer", SPEC, tmp_path / "tokens")
     report = manifest["overlap"]["validation"]
-    copies = len(
-        next(w for d, w in expected_windows(docs, tmp_path / "tokenizer", "train", 16) if d.text == shared)
-    )
+    copies = len(next(w for d, w in expected_windows(docs, tmp_path / "tokenizer", "train", 16) if d.text == shared))
     assert report["windows_before"] - report["windows_after"] == copies > 2
     assert report["share_before"] == pytest.approx(copies / report["windows_before"], abs=1e-6)
     assert report["share_after"] == 0
@@ -209,8 +206,7 @@ def test_rerun_is_byte_identical(corpus, tokenizer, tmp_path):
         encode_corpus(corpus, tokenizer, SPEC, tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(
-        [f"{s}{e}" for s in ("train", "validation", "test") for e in (".bin", ".docs.csv")]
-        + ["tokens.manifest.json"]
+        [f"{s}{e}" for s in ("train", "validation", "test") for e in (".bin", ".docs.csv")] + ["tokens.manifest.json"]
     )
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -298,13 +294,9 @@ def test_requirements_of_a_model_and_a_batch(tokens):
     test.require_vocab(400)
     with pytest.raises(MyopiaError) as caught:
         test.require_windows(len(test) + 1)
-    sentence = (
-        f"the split 'test' has {len(test)} windows, fewer than one batch of {len(test) + 1}; take more text"
-    )
+    sentence = f"the split 'test' has {len(test)} windows, fewer than one batch of {len(test) + 1}; take more text"
     assert sentence in str(caught.value)
-    with pytest.raises(
-        MyopiaError, match="has 400 tokens, more than the model's vocabulary of 399; raise the"
-    ):
+    with pytest.raises(MyopiaError, match="has 400 tokens, more than the model's vocabulary of 399; raise the"):
         test.require_vocab(399)
     with pytest.raises(ValueError, match="read-only"):
         test.tokens[0, 0] = 1
@@ -319,6 +311,4 @@ def test_vocabulary_beyond_sixteen_bits_needs_uint32(corpus, tokenizer, tmp_path
     assert (manifest["dtype"], manifest["vocab_size"]) == ("uint32", 70_001)
     wide = TokenFile.open(tmp_path / "wide", "train")
     assert wide.tokens.dtype == np.uint32
-    assert (wide.tokens[:5].tolist()) == next(w for _, w in expected_windows(corpus, tokenizer, "train", 16))[
-        :5
-    ]
+    assert (wide.tokens[:5].tolist()) == next(w for _, w in expected_windows(corpus, tokenizer, "train", 16))[:5]

@@ -293,9 +293,7 @@ def test_local_arm_reads_the_teachers_past(form):
             h = block.ln_1(x)
             maker = block if form == "hidden" else teacher.transformer.h[layer]
             q, k, v = (y.view(2, zoo.T, 4, 4) for y in block.attn.c_attn(h).split(16, dim=2))
-            _, k_past, v_past = (
-                y.view(2, zoo.T, 4, 4) for y in maker.attn.c_attn(inputs[layer]).split(16, dim=2)
-            )
+            _, k_past, v_past = (y.view(2, zoo.T, 4, 4) for y in maker.attn.c_attn(inputs[layer]).split(16, dim=2))
             out = torch.empty_like(q)
             for t in range(zoo.T):
                 keys = torch.cat([k_past[:, :t], k[:, t : t + 1]], 1)

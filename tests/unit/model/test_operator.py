@@ -82,9 +82,7 @@ def test_no_cancellation_when_one_token_takes_all_attention(own):
 
 def test_dense_is_twice_differentiable_and_works_under_torch_func():
     inputs = _inputs(1, 2, 1, 4, 3)
-    assert torch.autograd.gradgradcheck(
-        lambda *x: myopic_attention(*x, scale=0.5, impl="dense"), inputs, atol=1e-6
-    )
+    assert torch.autograd.gradgradcheck(lambda *x: myopic_attention(*x, scale=0.5, impl="dense"), inputs, atol=1e-6)
     q, k, v, k_past, v_past = (x.detach() for x in inputs)
 
     def loss(k_):

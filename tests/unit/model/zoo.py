@@ -92,8 +92,8 @@ class reference_hidden:
         for module in attention_modules(self.model):
             del module.forward
 
-    def _wrap(self, original):  # noqa: ANN001, ANN202
-        def forward(hidden_states, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202
+    def _wrap(self, original):
+        def forward(hidden_states, *args, **kwargs):
             rows = []
             past = (1 - self.beta) * hidden_states.detach() + self.beta * hidden_states
             for t in range(hidden_states.shape[1]):
@@ -113,7 +113,7 @@ class reference_kv:
     def __enter__(self) -> nn.Module:
         beta = self.beta
 
-        def attention(module, query, key, value, attention_mask, scaling, softcap=None, **kwargs):  # noqa: ANN001, ANN003, ANN202
+        def attention(module, query, key, value, attention_mask, scaling, softcap=None, **kwargs):
             groups = query.shape[1] // key.shape[1]
             rows = []
             for t in range(query.shape[2]):

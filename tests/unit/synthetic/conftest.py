@@ -34,10 +34,7 @@ class HandMadeNetwork(nn.Module):
         sine = torch.sin(self.task.b * x)
         stored = sine + self.blur * torch.cos(3 * self.task.b * x)
         embedded = torch.stack([x, z, place, zero, zero, one, zero, zero], dim=-1) @ self.rotation
-        first = (
-            torch.stack([x, z, place, stored, zero, one, self.faint_copy * sine, zero], dim=-1)
-            @ self.rotation
-        )
+        first = torch.stack([x, z, place, stored, zero, one, self.faint_copy * sine, zero], dim=-1) @ self.rotation
         last = self._second_block(first)
         y = self._output(last)
         states = [state.float() for state in (embedded, first, last)]

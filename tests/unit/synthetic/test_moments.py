@@ -32,9 +32,7 @@ def accumulate(data: Data, batches: list[int]) -> Moments:
 
 @pytest.mark.parametrize("first", [0, 2, 5])
 @pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_pooled_moments_are_those_of_all_samples_at_once(
-    noise: np.random.Generator, first: int, offset: float
-) -> None:
+def test_pooled_moments_are_those_of_all_samples_at_once(noise: np.random.Generator, first: int, offset: float) -> None:
     h, z = data = draw(noise, 300, offset)
     pooled = accumulate(data, [7, 200, 93]).pooled(first)
     flat_h, flat_z = h[:, first:].reshape(-1, 5), z[:, first:].reshape(-1, 2)
@@ -61,9 +59,7 @@ def test_ridge_and_heldout_r2_equal_scikit_learn(noise: np.random.Generator) -> 
     fit, other = (whole_h[:400], whole_z[:400]), (whole_h[400:], whole_z[400:])
     for alpha in (1e-4, 50.0):
         for first in (0, 3):
-            h, z, other_h, other_z = (
-                array[:, first:].reshape(-1, array.shape[2]) for array in (*fit, *other)
-            )
+            h, z, other_h, other_z = (array[:, first:].reshape(-1, array.shape[2]) for array in (*fit, *other))
             theirs = Ridge(alpha=alpha).fit(h, z)
             ours = fit_ridge(accumulate(fit, [150, 250]).pooled(first), alpha)
             np.testing.assert_allclose(ours.weight_DK, theirs.coef_.T, atol=1e-8)

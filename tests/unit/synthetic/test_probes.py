@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from myopia.common.errors import MyopiaError
 from myopia.data.synthetic import DpTask, sample
 from myopia.measure import probes
 from myopia.measure.intervention import Slope, intervention_slopes, measured_lags
-from myopia.measure.moments import Moments, Readout
+from myopia.measure.moments import Moments, Readout, fit_ridge, heldout_r2, noisy_r2
 from myopia.measure.synthetic_runs import hidden_states, inputs
 
 LAGS = 7
@@ -75,9 +75,7 @@ def test_a_precaching_network_is_seen_to_precache(hand_made: HandMade, laptop_ta
     assert np.abs(last[4:]).max() < 0.003
 
 
-def test_shuffled_targets_score_nothing_but_keep_the_positions(
-    hand_made: HandMade, laptop_task: DpTask
-) -> None:
+def test_shuffled_targets_score_nothing_but_keep_the_positions(hand_made: HandMade, laptop_task: DpTask) -> None:
     model = hand_made(laptop_task)
     fit, heldout = (gathered(model, stream) for stream in (probes.FIT_STREAM, probes.HELDOUT_STREAM))
     for layer in range(3):
@@ -141,10 +139,7 @@ def slopes_of(model: Any, count: int = 512, z: float | None = None) -> dict[str,
     sd = probes.readout_sd(readout, fit.layers[1])
     pattern = probes.readout_pattern(readout, fit.layers[1])
     slopes = intervention_slopes(model, task, z_BT, h, 1, readout.weight_DK[:, 0], pattern, sd, seed=0)
-    return {
-        name: [s for s in slopes if s.direction == name]
-        for name in dict.fromkeys(s.direction for s in slopes)
-    }
+    return {name: [s for s in slopes if s.direction == name] for name in dict.fromkeys(s.direction for s in slopes)}
 
 
 @pytest.mark.parametrize("shift", [0, 1])
@@ -181,9 +176,7 @@ def test_pattern_raises_the_readout_by_one_the_likeliest_way(noise: np.random.Ge
     assert pattern == pytest.approx(slopes)
 
 
-def test_pattern_finds_what_a_probe_of_tiny_directions_misses(
-    hand_made: HandMade, laptop_task: DpTask
-) -> None:
+def test_pattern_finds_what_a_probe_of_tiny_directions_misses(hand_made: HandMade, laptop_task: DpTask) -> None:
     """The probe leans on a faint exact copy of the sine that block 2 ignores; the pattern is not fooled."""
     model = hand_made(laptop_task, faint_copy=0.02, blur=0.3)
     slopes = slopes_of(model)
@@ -207,3 +200,23 @@ def test_states_that_are_not_finite_are_refused(hand_made: HandMade, laptop_task
     model.rotation[0, 0] = float("nan")
     with pytest.raises(MyopiaError, match="not finite"):
         gathered(model, probes.FIT_STREAM, 256)
+
+
+def test_noisy_r2_is_what_a_readout_of_really_noisy_states_scores() -> None:
+    rng = np.random.default_rng(5)
+    h = rng.normal(size=(20_000, 1, 6)) @ np.diag([1.0, 1.0, 0.5, 0.1, 0.01, 0.001])
+    z = (h @ np.array([1.0, -0.5, 0.3, 4.0, 30.0, 800.0]))[..., None] + 0.1 * rng.normal(size=(20_000, 1, 1))
+    halves = []
+    for part in (slice(0, 10_000), slice(10_000, None)):
+        moments = Moments()
+        moments.add(torch.from_numpy(h[part]), torch.from_numpy(z[part]))
+        halves.append(moments.pooled())
+    noise = 0.2
+    sd = noise * np.sqrt(h[:10_000, 0].var(0).mean())
+    noisy = h[:, 0] + sd * rng.normal(size=(20_000, 6))
+    fitted = LinearRegression().fit(noisy[:10_000], z[:10_000, 0])
+    measured = fitted.score(noisy[10_000:], z[10_000:, 0])
+    assert noisy_r2(*halves, noise)[0] == pytest.approx(measured, abs=0.01)
+    # Almost all of the target sits in a direction of tiny variance: a noiseless probe reads it all.
+    assert heldout_r2(fit_ridge(halves[0], 1e-4), halves[1])[0] > 0.95 > 0.8 > measured
+    assert noisy_r2(*halves, 1e-9)[0] == pytest.approx(heldout_r2(fit_ridge(halves[0], 1e-9), halves[1])[0])

@@ -26,9 +26,7 @@ def test_targets_equal_the_definition_term_by_term(shift: int) -> None:
     x, z, y = sample(task, seed=3, first=11, count=20)
     for row in range(20):
         for n in range(task.T):
-            total = sum(
-                math.sin(task.b * float(x[row, n - i])) for i in range(shift, shift + task.a) if n - i >= 0
-            )
+            total = sum(math.sin(task.b * float(x[row, n - i])) for i in range(shift, shift + task.a) if n - i >= 0)
             expected = z[row, n] * total + (1 - z[row, n]) * float(x[row, n])
             assert y[row, n] == pytest.approx(expected, abs=1e-6)
 
@@ -152,9 +150,9 @@ def test_zero_predictor_has_the_papers_loss() -> None:
     loss = synthetic.huber(synthetic.predict_zero(PAPER, x, z), y)
     assert loss.mean() == pytest.approx(1.2545, abs=0.01)
     assert loss[:, 10:].mean() == pytest.approx(1.3515, abs=0.01)
-    assert (
-        53 * expected_huber_of_sum(10) + sum(map(expected_huber_of_sum, range(11)))
-    ) / 64 == pytest.approx(1.2569321, abs=1e-4)
+    assert (53 * expected_huber_of_sum(10) + sum(map(expected_huber_of_sum, range(11)))) / 64 == pytest.approx(
+        1.2569321, abs=1e-4
+    )
     assert y.astype(float).var() == pytest.approx((45 + 54 * 10) / 64 / 2, rel=0.01)
 
 

@@ -42,9 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     for arm, init in [("vanilla", 0), ("myopic", 7)]:
         RegressionModel.from_spec(dict(MODEL), init).save_pretrained(folder / arm)
         where = str(folder / arm)
-        result.append(
-            {"run": f"dp-{arm}", "arm": arm, "seed": 0, "folder": where, "data": DATA, "model": MODEL}
-        )
+        result.append({"run": f"dp-{arm}", "arm": arm, "seed": 0, "folder": where, "data": DATA, "model": MODEL})
     return result
 
 
@@ -118,12 +116,10 @@ def test_blocks_without_a_question_leave_its_loss_empty(tmp_path: Path, runs: li
     assert table[["loss_z1", "loss_zero_z1", "loss_trivial_z1"]].isna().all().all()
 
 
-def test_probe_tables_have_the_designs_columns_and_all_rows(
-    tmp_path: Path, runs: list[dict[str, Any]]
-) -> None:
+def test_probe_tables_have_the_designs_columns_and_all_rows(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
     tables = {name: pd.read_csv(path) for name, path in probe(tmp_path, runs).items()}
     expected = {
-        "r2": "run,arm,p,seed,weights,layer,feature,lookback,r2_heldout,r2_insample",
+        "r2": "run,arm,p,seed,weights,layer,feature,lookback,r2_heldout,r2_insample,r2_noisy",
         "correlation": "run,arm,p,seed,layer,neuron,feature,lookback,abs_corr",
         "estimate": "run,arm,p,seed,layer,x,n,estimate_mean,estimate_sd,truth",
         "intervention": "run,arm,p,seed,direction,lag,slope,n",
@@ -145,7 +141,8 @@ def test_untrained_control_is_the_run_at_step_zero(tmp_path: Path, runs: list[di
     """The vanilla fixture *is* its initial network: trained and untrained must agree to the last digit."""
     table = pd.read_csv(probe(tmp_path, runs)["r2"])
     scores = {
-        key: part[["r2_heldout", "r2_insample"]].to_numpy() for key, part in table.groupby(["arm", "weights"])
+        key: part[["r2_heldout", "r2_insample", "r2_noisy"]].to_numpy()
+        for key, part in table.groupby(["arm", "weights"])
     }
     assert np.array_equal(scores["vanilla", "trained"], scores["vanilla", "untrained"])
     assert np.array_equal(scores["vanilla", "untrained"], scores["myopic", "untrained"])
