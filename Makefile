@@ -8,7 +8,7 @@ ARGS ?=
 PIP_ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.requirements
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
@@ -19,8 +19,9 @@ SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
 all: $(STAMP) unlock
 	$(SNAKEMAKE)
 
+smoke: override SCALE = smoke
 smoke: $(STAMP) unlock
-	$(SNAKEMAKE:scale=$(SCALE)=scale=smoke)
+	$(SNAKEMAKE)
 
 tune: $(STAMP) unlock
 	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- tuned
@@ -51,6 +52,9 @@ bench: $(STAMP)
 dag: $(STAMP)
 	@mkdir -p results
 	snakemake --config scale=$(SCALE) --rulegraph mermaid-js > results/dag.mmd
+	@if command -v dot > /dev/null; then \
+	  snakemake --config scale=$(SCALE) --rulegraph dot | dot -Tsvg > results/dag.svg && echo results/dag.svg; fi
+	@echo "results/dag.mmd (Mermaid: shown by GitHub, editors and mermaid.live)"
 
 clean:
-	rm -rf results/* .snakemake $(VENV)
+	rm -rf results/* .snakemake .venv

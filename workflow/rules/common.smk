@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 
 from snakemake.exceptions import WorkflowError
 
@@ -39,7 +41,6 @@ wildcard_constraints:
     run=r"[a-z0-9.e-]+",
     seed=r"\d+",
     corpus=r"[a-z0-9-]+",
-    figure=r"[a-z0-9_]+",
 
 
 def as_json(value):
@@ -55,9 +56,7 @@ def text_names():
 
 
 def run_files(names, file, seeds=SEEDS):
-    return [
-        f"{SETTINGS['results']}/runs/{n}/seed{s}/{file}" for n in names for s in seeds
-    ]
+    return [f"{SETTINGS['results']}/runs/{n}/seed{s}/{file}" for n in names for s in seeds]
 
 
 def run_folders(names, seeds=SEEDS):
@@ -176,3 +175,13 @@ def caption(figure):
         f" d_model {model['d_model']}, {part['steps']} steps of {part['batch_size']} sequences, {n} seeds"
         " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
     )
+
+
+def print_summary(results):
+    """Verdicts and where things are, for a person. Results are complete by then: nothing here may fail a run."""
+    verdicts = f"{results}/tables/verdicts.csv"
+    if not os.path.exists(verdicts):
+        return
+    subprocess.run([sys.executable, "scripts/print_verdicts.py", "--verdicts", verdicts])
+    sys.stdout.write(f"\nverdicts: {verdicts}\nfigures:  {results}/figures/\n")
+    sys.stdout.flush()

@@ -10,9 +10,7 @@ rule evaluate_synthetic:
     conda:
         "../../envs/evaluate.yaml"
     params:
-        spec=synthetic_measure_spec(
-            {"n_sequences": SETTINGS["synthetic"]["test_sequences"]}
-        ),
+        spec=synthetic_measure_spec({"n_sequences": SETTINGS["synthetic"]["test_sequences"]}),
         recipe=RECIPE["measure"],
     shell:
         "python scripts/evaluate_synthetic.py --spec {params.spec:q} --out {output.loss} 2> {log}"

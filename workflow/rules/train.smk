@@ -16,10 +16,10 @@ rule train:
         run_log("train"),
     benchmark:
         run_benchmark("train")
-    conda:
-        "../../envs/train.yaml"
     wildcard_constraints:
         run=one_of(RUNS),
+    conda:
+        "../../envs/train.yaml"
     threads: 1
     resources:
         gpu=gpus_needed,
