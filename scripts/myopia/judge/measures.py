@@ -1,0 +1,198 @@
+"""Reading what `measure` wrote, and what the paper reported: files in, tidy arrays out, bad files refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from myopia.common.errors import MyopiaError
+from myopia.judge.stats import Array
+
+COLUMNS: dict[str, str] = {
+    "synthetic_loss.csv": "run,arm,p,a,b,shift,seed,block,n_sequences,n_tokens,n_z1,loss,loss_z1,loss_zero,"
+    "loss_zero_z1,loss_trivial,loss_trivial_z1,loss_present",
+    "probe_r2.csv": "run,arm,p,seed,weights,layer,feature,lookback,r2_heldout,r2_insample,r2_noisy",
+    "neuron_correlation.csv": "run,arm,p,seed,layer,neuron,feature,lookback,abs_corr",
+    "probe_estimate.csv": "run,arm,p,seed,layer,x,n,estimate_mean,estimate_sd,truth",
+    "intervention.csv": "run,arm,p,seed,direction,lag,slope,n",
+    "influence.csv": "model,arm,seed,t,s,influence,token",
+    "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
+    "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
+}
+"""Columns each file must have (docs/design.md section 2)."""
+
+_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+
+
+class NotRun(Exception):
+    """A measurement a claim needs does not exist here; the message is the reason shown beside the verdict."""
+
+
+class Measures:
+    """The csv files of one `measure/` folder, read once each, tuning seeds left out."""
+
+    def __init__(self, folder: str | Path, tuning_seeds: Sequence[int] = ()) -> None:
+        self.folder = Path(folder)
+        self.tuning_seeds = tuple(tuning_seeds)
+        self._tables: dict[str, pd.DataFrame] = {}
+        self._parts: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {}
+        self.made: dict[Any, Any] = {}  # arrays an estimator made once and other claims need again
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One file as a data frame; `NotRun` if absent or empty, `MyopiaError` if malformed."""
+        if name not in self._tables:
+            self._tables[name] = self._read(name)
+        frame = self._tables[name]
+        if frame.empty:
+            raise NotRun(f"{name} holds no rows")
+        return frame
+
+    def _read(self, name: str) -> pd.DataFrame:
+        path = self.folder / name
+        if not path.exists():
+            raise NotRun(f"{name} was not measured")
+        wanted = COLUMNS[name].split(",")
+        try:
+            frame = pd.read_csv(path, dtype={c: str for c in wanted if c in _TEXT}, keep_default_na=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise MyopiaError(f"{path} cannot be read as csv ({error}); measure it again.") from None
+        missing = [c for c in wanted if c not in frame.columns]
+        if missing:
+            raise MyopiaError(f"{path} lacks the column(s) {', '.join(missing)}; measure it again.")
+        for column in wanted:
+            if column not in _TEXT:
+                try:
+                    frame[column] = pd.to_numeric(frame[column].replace("", np.nan))
+                except ValueError:
+                    raise MyopiaError(
+                        f"{path}: column {column} holds text where numbers belong; measure it again."
+                    ) from None
+        if "seed" in frame.columns:
+            frame = frame[~frame["seed"].isin(self.tuning_seeds)]
+        return frame.reset_index(drop=True)
+
+    def part(self, name: str, keys: Sequence[str], values: Sequence[Any]) -> pd.DataFrame:
+        """Rows of one combination of keys, split once: a text table has millions of rows and many readers."""
+        frame = self.table(name)
+        if name not in self._parts:
+            self._parts[name] = dict(iter(frame.groupby(list(keys), sort=False)))
+        return self._parts[name].get(tuple(values), frame.iloc[:0])
+
+    def present(self, name: str) -> bool:
+        """Whether the file exists and has rows."""
+        try:
+            return not self.table(name).empty
+        except NotRun:
+            return False
+
+
+def one_run(frame: pd.DataFrame, what: str) -> None:
+    """Refuse to average several runs silently: an arm at one setting must be one run."""
+    runs = sorted(frame["run"].unique())
+    if len(runs) > 1:
+        raise MyopiaError(f"{what} is measured by several runs ({', '.join(runs)}); name one in args.runs.")
+
+
+def pick(frame: pd.DataFrame, what: str, runs: Mapping[str, str] | None = None, **where: Any) -> pd.DataFrame:
+    """Rows with the given column values (`p` compared as numbers); `NotRun` names what is missing."""
+    for column, value in where.items():
+        if isinstance(value, float):
+            frame = frame[np.isclose(frame[column].astype(float), value)]
+        else:
+            frame = frame[frame[column] == value]
+    if runs and "arm" in where and where["arm"] in runs:
+        frame = frame[frame["run"] == runs[where["arm"]]]
+    if frame.empty:
+        raise NotRun(f"{what} was not measured")
+    if "arm" in where and "run" in frame.columns:
+        one_run(frame, what)
+    return frame
+
+
+def common_seeds(frames: Sequence[pd.DataFrame], what: str) -> list[int]:
+    """Seeds every frame has: only those are paired."""
+    seeds = set.intersection(*(set(f["seed"].astype(int)) for f in frames))
+    if not seeds:
+        raise NotRun(f"{what}: the arms share no seed")
+    return sorted(seeds)
+
+
+def cube(frame: pd.DataFrame, value: str, seeds: Sequence[int], axes: Mapping[str, Sequence[Any]]) -> Array:
+    """`value` as an array [seed, *axes], 0 where a row is missing; a repeated row is refused."""
+    index = [pd.Index(list(seeds)).get_indexer(frame["seed"].astype(int))]
+    index += [pd.Index(list(labels)).get_indexer(frame[name]) for name, labels in axes.items()]
+    keep = np.all([i >= 0 for i in index], axis=0)
+    shape = (len(seeds), *(len(labels) for labels in axes.values()))
+    flat = np.ravel_multi_index([i[keep] for i in index], shape)
+    if len(np.unique(flat)) < len(flat):
+        raise MyopiaError(f"A measurement of {value} appears twice for one seed; measure it again.")
+    out = np.zeros(int(np.prod(shape)))
+    out[flat] = frame[value].to_numpy(dtype=float)[keep]
+    return out.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The paper's and its code's numbers (`workflow/reference/paper_values.csv`), looked up by id."""
+
+    frame: pd.DataFrame
+
+    @classmethod
+    def read(cls, path: str | Path) -> Paper:
+        """Read the reference table; ids must be unique."""
+        try:
+            frame = pd.read_csv(path, dtype={"id": str, "x": str})
+        except (OSError, ValueError) as error:
+            raise MyopiaError(f"{path} cannot be read ({error}).") from None
+        if {"id", "value", "reading_error"} - set(frame.columns) or frame["id"].duplicated().any():
+            raise MyopiaError(f"{path} needs the columns id, value, reading_error and unique ids.")
+        return cls(frame)
+
+    @cached_property
+    def _rows(self) -> dict[str, tuple[float, float]]:
+        columns = zip(self.frame["id"], self.frame["value"], self.frame["reading_error"], strict=True)
+        return {i: (float(v), float(e)) for i, v, e in columns}
+
+    def get(self, key: str) -> tuple[float, float]:
+        """(value, reading error) of one id."""
+        if key not in self._rows:
+            raise MyopiaError(f"claims name the paper value {key}, which paper_values.csv does not have.")
+        return self._rows[key]
+
+    def mean(self, keys: Sequence[str]) -> tuple[float, float]:
+        """Mean of several ids; errors of one reading are shared, so they do not average out."""
+        values = [self.get(k) for key in keys for k in expand_range(key)]
+        return float(np.mean([v for v, _ in values])), float(np.mean([e for _, e in values]))
+
+    def resolve(self, reference: str | Mapping[str, Any] | None) -> tuple[float, float]:
+        """A claim's `paper` entry: an id, or `mean(plus) - mean(minus)`, optionally divided by an id."""
+        if reference is None:
+            return float("nan"), 0.0
+        if isinstance(reference, str):
+            return self.get(reference)
+        value, error = self.mean(reference["plus"])
+        if "minus" in reference:
+            other, more = self.mean(reference["minus"])
+            value, error = value - other, error + more
+        if "divide" in reference:
+            below, _ = self.mean(reference["divide"])
+            if "divide_minus" in reference:
+                below -= self.mean(reference["divide_minus"])[0]
+            value, error = value / below, error / abs(below)
+        return value, error
+
+
+def expand_range(key: str) -> list[str]:
+    """`fig4-gap-pos[1..8]` -> eight ids; an id without a range is itself."""
+    if "[" not in key:
+        return [key]
+    head, rest = key.split("[", 1)
+    span, tail = rest.split("]", 1)
+    first, last = (int(n) for n in span.split(".."))
+    return [f"{head}{n}{tail}" for n in range(first, last + 1)]

@@ -1,0 +1,252 @@
+"""From measurements to verdicts: the rules of protocol section 4, applied in one place.
+
+A claim is first *asked* (its estimate against its criterion gives met, violated or undecided), then *judged*
+(scale, seeds, steps, controls and Holm's correction decide what may be said).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from myopia.judge.claims import Claim, ClaimSet
+from myopia.judge.estimands import Context, run_estimator
+from myopia.judge.estimands_text import trained_steps
+from myopia.judge.measures import Measures, NotRun, Paper
+from myopia.judge.stats import Estimate, holm
+
+REPLICATED, PARTLY, NOT_REPLICATED = "replicated", "partly", "not replicated"
+INCONCLUSIVE, NOT_RUN, NO_PAPER = "inconclusive", "not run at this scale", "no paper value"
+VERDICTS = (REPLICATED, PARTLY, NOT_REPLICATED, INCONCLUSIVE, NOT_RUN, NO_PAPER)
+COLUMNS = [
+    "id",
+    "claim",
+    "where",
+    "paper_value",
+    "ours",
+    "ci_low",
+    "ci_high",
+    "seeds",
+    "documents",
+    "criterion",
+    "verdict",
+    "reason",
+    "judged_by",
+    "family",
+    "p_holm",
+    "control",
+    "claims_sha256",
+]
+MET, VIOLATED, UNDECIDED = "met", "violated", "undecided"
+ALPHA = 0.05
+
+
+@dataclass
+class Asked:
+    """A claim with its estimate and the bare outcome of its test."""
+
+    claim: Claim
+    estimate: Estimate | None = None
+    paper: float = math.nan
+    outcome: str | None = None  # met | violated | undecided | None (no interval)
+    p: float = math.nan
+    absent: str = ""  # why there is no estimate
+    blocked: str = ""  # why the estimate may not be judged at this scale
+    note: str = ""
+    p_holm: float = math.nan
+
+
+def judge(measures: Measures, claims: ClaimSet, paper: Paper, scale: str) -> pd.DataFrame:
+    """The verdict table, one row per claim in the order of the claims file."""
+    context = Context(measures, paper)
+    asked = {claim.id: _ask(claim, context, scale) for claim in claims.claims}
+    _correct(asked)
+    rows: dict[str, dict[str, Any]] = {}
+    for one in asked.values():
+        if not one.claim.sub_claims:
+            rows[one.claim.id] = _row(one, asked, claims.sha256)
+    for one in asked.values():
+        if one.claim.sub_claims:
+            rows[one.claim.id] = _composite(one.claim, rows, claims.sha256)
+    return pd.DataFrame([rows[claim.id] for claim in claims.claims], columns=COLUMNS)
+
+
+def _ask(claim: Claim, context: Context, scale: str) -> Asked:
+    paper, error = context.paper.resolve(claim.paper)
+    asked = Asked(claim, paper=paper)
+    if claim.sub_claims:
+        return asked
+    if claim.estimand is None:
+        asked.absent = claim.reason
+        return asked
+    args = dict(claim.estimand.get("args", {}))
+    try:
+        estimate = run_estimator(claim.estimand["name"], context, args)
+    except NotRun as missing:
+        asked.absent = str(missing)
+        return asked
+    asked.estimate = estimate
+    asked.outcome, asked.p, asked.note = outcome(claim, estimate, paper, error)
+    asked.blocked = _blocked(claim, estimate, context, scale, args)
+    return asked
+
+
+def _blocked(claim: Claim, estimate: Estimate, context: Context, scale: str, args: dict[str, Any]) -> str:
+    if scale not in claim.scales:
+        where = ", ".join(claim.scales) or "no scale"
+        return f"judged at {where} only; the estimate is shown"
+    if estimate.seeds < claim.min_seeds:
+        return f"needs {claim.min_seeds} seeds, has {estimate.seeds}; the estimate is shown"
+    if claim.min_steps:
+        try:
+            steps = trained_steps(context, args["corpus"], claim.arms, args.get("runs"))
+        except NotRun as missing:
+            return f"steps unknown: {missing}"
+        if steps < claim.min_steps:
+            return f"judged from {claim.min_steps} steps on, trained {steps}; the estimate is shown"
+    return ""
+
+
+def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str | None, float, str]:
+    """(met | violated | undecided, p, note) of one test; no interval gives None."""
+    low, high = estimate.interval()
+    if math.isnan(low):
+        return None, math.nan, "one seed or one held-out unit gives no interval"
+    if claim.test == "value":
+        return *_value_outcome(claim, estimate, paper, error), ""
+    delta = float(claim.delta or 0.0)
+    if claim.test == "equivalence":
+        p = estimate.tost(delta)
+        if p <= ALPHA:
+            return MET, p, ""
+        return (VIOLATED if low > delta or high < -delta else UNDECIDED), p, ""
+    p = estimate.p_value(delta)
+    beyond, other = (low > delta, high < delta) if claim.side == "above" else (high < delta, low > delta)
+    return (MET if beyond else VIOLATED if other else UNDECIDED), p, ""
+
+
+def _value_outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str, float]:
+    low, high = estimate.interval()
+    if claim.range is not None:
+        goal = claim.range
+    elif claim.factor is not None:
+        goal = (paper / claim.factor, paper * claim.factor)
+    else:
+        goal = (paper - (claim.tolerance or 0.0), paper + (claim.tolerance or 0.0))
+    if low > goal[1] or high < goal[0]:
+        return VIOLATED, math.nan
+    inside = goal[0] <= estimate.value <= goal[1]
+    if claim.max_half_width is not None and (high - low) / 2 > claim.max_half_width:
+        inside = False
+    if not math.isnan(paper):
+        bottom, top = estimate.prediction_interval(error)
+        inside = inside and bottom <= paper <= top
+    return (MET if inside else UNDECIDED), math.nan
+
+
+def _correct(asked: dict[str, Asked]) -> None:
+    """Holm within each table or figure, over the claims of the paper judged at this scale."""
+    families: dict[str, list[Asked]] = {}
+    for one in asked.values():
+        if one.estimate is not None and not one.blocked and not one.claim.own and not math.isnan(one.p):
+            families.setdefault(one.claim.family, []).append(one)
+    for members in families.values():
+        for one, p in zip(members, holm([m.p for m in members]), strict=True):
+            one.p_holm = p
+
+
+def control_state(one: Asked) -> str:
+    """passed | failed | undecided | not run."""
+    if one.estimate is None:
+        return "not run"
+    return {MET: "passed", VIOLATED: "failed"}.get(one.outcome or "", "undecided")
+
+
+def _verdict(one: Asked, asked: dict[str, Asked]) -> tuple[str, str]:
+    claim = one.claim
+    if one.estimate is None:
+        return NOT_RUN, one.absent
+    if one.blocked:
+        return NOT_RUN, one.blocked
+    # Controls come first: neither our own findings nor the paper's may lean on a broken instrument.
+    for name in claim.control:
+        state = control_state(asked[name])
+        if state in ("failed", "not run"):
+            detail = asked[name].absent or asked[name].claim.claim
+            return INCONCLUSIVE, f"control {state}: {name} ({detail})"
+    words = {MET: "criterion met", VIOLATED: "criterion violated"}.get(one.outcome or "", "undecided")
+    if claim.own:
+        return NO_PAPER, f"{words}; not a claim of the paper"
+    if one.outcome is None:
+        return INCONCLUSIVE, one.note
+    if one.outcome == VIOLATED:
+        return NOT_REPLICATED, ""
+    if one.outcome == MET and not (one.p_holm > ALPHA):
+        return REPLICATED, ""
+    if one.outcome == MET:
+        return INCONCLUSIVE, f"interval beyond delta, but not after Holm's correction (p = {one.p_holm:.3g})"
+    return INCONCLUSIVE, "the interval does not decide"
+
+
+def _row(one: Asked, asked: dict[str, Asked], sha256: str) -> dict[str, Any]:
+    claim, estimate = one.claim, one.estimate
+    verdict, reason = _verdict(one, asked)
+    low, high = estimate.interval() if estimate else (math.nan, math.nan)
+    return {
+        "id": claim.id,
+        "claim": claim.claim,
+        "where": claim.where,
+        "paper_value": one.paper,
+        "ours": estimate.value if estimate else math.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "seeds": estimate.seeds if estimate else 0,
+        "documents": estimate.documents if estimate else 0,
+        "criterion": claim.criterion,
+        "verdict": verdict,
+        "reason": reason,
+        "judged_by": claim.kind,
+        "family": claim.family,
+        "p_holm": one.p_holm,
+        "control": "; ".join(f"{name}: {control_state(asked[name])}" for name in claim.control),
+        "claims_sha256": sha256,
+    }
+
+
+def _composite(claim: Claim, rows: dict[str, dict[str, Any]], sha256: str) -> dict[str, Any]:
+    """A claim with listed sub-claims; `partly` exists only here."""
+    parts = [rows[name] for name in claim.sub_claims]
+    found = {part["verdict"] for part in parts}
+    judged = found - {NOT_RUN}
+    if not judged:
+        verdict = NOT_RUN
+    elif len(found) == 1:
+        verdict = found.pop()
+    elif REPLICATED in judged:
+        verdict = PARTLY
+    else:
+        verdict = NOT_REPLICATED if judged == {NOT_REPLICATED} else INCONCLUSIVE
+    counts = {v: sum(part["verdict"] == v for part in parts) for v in VERDICTS}
+    ran = [part for part in parts if part["verdict"] != NOT_RUN]
+    return {
+        "id": claim.id,
+        "claim": claim.claim,
+        "where": claim.where,
+        "paper_value": math.nan,
+        "ours": math.nan,
+        "ci_low": math.nan,
+        "ci_high": math.nan,
+        "seeds": min((part["seeds"] for part in ran), default=0),
+        "documents": min((part["documents"] for part in ran), default=0),
+        "criterion": claim.criterion,
+        "verdict": verdict,
+        "reason": f"of {len(parts)} sub-claims: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n),
+        "judged_by": claim.kind,
+        "family": claim.family,
+        "p_holm": math.nan,
+        "control": "",
+        "claims_sha256": sha256,
+    }

@@ -1,0 +1,54 @@
+"""From one csv to one picture: the shared body of every `scripts/plot_*.py`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from myopia.common import cli
+from myopia.show import style, synthetic, text
+
+Draw = Callable[[pd.DataFrame, str], Figure]
+FIGURES: dict[str, tuple[Draw, str]] = {
+    "table1_loss_by_p": (
+        synthetic.table1_loss_by_p,
+        "kind,series,shift,on,p,a,b,value,ci_low,ci_high,seeds,documents",
+    ),
+    "fig2_probe_r2": (
+        synthetic.fig2_probe_r2,
+        "kind,arm,p,weights,layer,feature,lookback,metric,value,ci_low,ci_high,seeds,a,b",
+    ),
+    "fig3_neuron_correlation": (
+        synthetic.fig3_neuron_correlation,
+        "arm,p,seed,seeds,layer,neuron,feature,lookback,abs_corr",
+    ),
+    "fig6_probe_estimate": (synthetic.fig6_probe_estimate, "arm,p,layer,x,value,sd,truth,seeds"),
+    "intervention": (synthetic.intervention, "arm,p,direction,lag,value,ci_low,ci_high,seeds,expected"),
+    "influence": (synthetic.influence, "model,arm,seed,t,s,influence,token"),
+    "fig4_position": (
+        text.fig4_position,
+        "corpus,kind,series,position,value,ci_low,ci_high,band_low,band_high,seeds,documents",
+    ),
+    "text_gap_by_step": (text.text_gap_by_step, "corpus,series,step,value,ci_low,ci_high,seeds,still_rising"),
+    "table2_text_loss": (
+        text.table2_text_loss,
+        "corpus,arm,kind,value,ci_low,ci_high,gap,gap_low,gap_high,seeds,documents",
+    ),
+}
+"""Figure -> (the function that draws it, the columns its table must have)."""
+
+
+def draw(name: str, table: str, svg: str, png: str, caption: str = "") -> None:
+    """Read the figure's table, draw, write SVG and PNG."""
+    function, columns = FIGURES[name]
+    style.save(function(style.read_table(table, columns.split(",")), caption), svg, png)
+
+
+def arguments(description: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The one command line of all figure scripts."""
+    parser = cli.parser(description, "table", "svg", "png")
+    parser.add_argument("--caption", default="", help="deviations to name under the figure, e.g. the scale")
+    return parser.parse_args(argv)

@@ -1,0 +1,245 @@
+"""Verdicts on made-up worlds with known answers, and the sabotage tests of protocol section 4 (e)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import measure_folder, probes, synthetic
+
+from myopia.common.errors import MyopiaError
+from myopia.common.files import sha256_file, write_csv
+from myopia.judge.claims import Claim
+from myopia.judge.stats import Estimate
+from myopia.judge.verdicts import (
+    COLUMNS,
+    INCONCLUSIVE,
+    MET,
+    NO_PAPER,
+    NOT_REPLICATED,
+    NOT_RUN,
+    PARTLY,
+    REPLICATED,
+    UNDECIDED,
+    VERDICTS,
+    VIOLATED,
+    outcome,
+)
+
+REFERENCE = Path(__file__).resolve().parents[3] / "workflow" / "reference"
+CLAIMS = [
+    "table1-gap-p0.3",
+    "table1-gap-p1",
+    "fig2-layer1-lag0-p0.3",
+    "fig2-layer2-window-p0.3",
+    "fig2-myopic-share-p1",
+    "table2-gap-docstrings",
+    "table2-local-docstrings",
+    "table2-share-docstrings",
+    "fig4-rise-docstrings",
+    "fig4-position0-docstrings",
+]
+
+
+def test_a_world_that_agrees_with_the_paper(verdicts: pd.DataFrame) -> None:
+    assert list(verdicts.reset_index().columns) == list(COLUMNS)
+    assert set(verdicts["verdict"]) <= set(VERDICTS)
+    assert (verdicts.loc[CLAIMS, "verdict"] == REPLICATED).all()
+    assert verdicts.loc["fig2-p0.3", "verdict"] == REPLICATED
+    assert verdicts.loc["table1-gap-every-p", "verdict"] == PARTLY  # two p were run, two were not
+    assert verdicts.loc["control-aa-dp", "verdict"] == NO_PAPER
+    assert verdicts.loc["control-aa-dp", "reason"].startswith("criterion met")
+    assert verdicts.loc["fig7-slope", "verdict"] == NOT_RUN
+    assert verdicts.loc["fig7-slope", "reason"]
+    gap = verdicts.loc["table1-gap-p1"]
+    assert gap["ours"] == pytest.approx(0.52, abs=0.03)
+    assert gap["ci_low"] < gap["ours"] < gap["ci_high"]
+    assert (gap["seeds"], gap["documents"]) == (3, 16)
+    assert gap["paper_value"] == pytest.approx((1.26 - 0.0074) / 1.26)
+    assert gap["control"].count("passed") == 4
+    assert (verdicts["claims_sha256"] == sha256_file(REFERENCE / "claims.yaml")).all()
+
+
+def test_estimates_against_direct_computation(world: Path, verdicts: pd.DataFrame) -> None:
+    table = pd.read_csv(world / "text_loss.csv.gz")
+    table["total"] = table["n"] * table["loss"]
+    late = table[table["position"].between(32, 62)].groupby(["arm", "seed"])[["total", "n"]].sum()
+    early = table[table["position"].between(1, 8)].groupby(["arm", "seed"])[["total", "n"]].sum()
+    late, early = late["total"] / late["n"], early["total"] / early["n"]
+    expected = ((late["myopic"] - late["vanilla"]) - (early["myopic"] - early["vanilla"])).mean()
+    assert verdicts.loc["fig4-rise-docstrings", "ours"] == pytest.approx(expected)
+    probe = pd.read_csv(world / "probe_r2.csv")
+    probe = probe[(probe["p"] == 0.3) & (probe["arm"] == "vanilla") & (probe["weights"] == "trained")]
+    probe = probe[(probe["layer"] == 2) & (probe["feature"] == "sin")].groupby("lookback")["r2_noisy"].mean()
+    expected = probe.loc[1:3].mean() - probe.loc[4:7].mean()
+    assert verdicts.loc["fig2-layer2-window-p0.3", "ours"] == pytest.approx(expected)
+
+
+def test_scales_decide_what_may_be_judged(world: Path, verdicts_of, tmp_path: Path) -> None:
+    smoke = verdicts_of(world, "smoke")
+    assert (smoke["verdict"] == NOT_RUN).all()
+    assert smoke.loc["table1-gap-p1", "ours"] == pytest.approx(0.52, abs=0.03)  # shown all the same
+    laptop = verdicts_of(measure_folder(tmp_path, text_seeds=3), "laptop")
+    assert laptop.loc["table1-gap-p1", "verdict"] == REPLICATED
+    text = laptop.loc["table2-gap-docstrings"]
+    assert text["verdict"] == NOT_RUN
+    assert "needs 5 seeds, has 3" in text["reason"]
+    assert not math.isnan(text["ci_low"])
+    assert laptop.loc["table1-value-myopic-p1", "verdict"] == NOT_RUN
+
+
+def test_values_are_judged_at_the_papers_sizes(world: Path, verdicts_of) -> None:
+    paper = verdicts_of(world, "paper")
+    assert paper.loc["table1-value-myopic-p1", "verdict"] in (REPLICATED, INCONCLUSIVE)
+    assert paper.loc["table1-value-myopic-p1", "judged_by"] == "value"
+    assert paper.loc["table1-value-vanilla-p1", "verdict"] == NOT_REPLICATED  # 0.44 against 0.0074
+    assert paper.loc["fig2-value-lag0-p1", "verdict"] in (REPLICATED, INCONCLUSIVE)
+
+
+def test_sabotage_beta1_in_place_of_myopic(copy: Path, verdicts_of) -> None:
+    for path in copy.iterdir():
+        table = pd.read_csv(path, keep_default_na=False)
+        # A network trained with beta = 1 is vanilla in everything: its measurements under myopic's name.
+        fake = table[table["arm"] == "vanilla"].assign(arm="myopic")
+        fake["run"] = fake["run"].str.replace("vanilla", "myopic") if "run" in fake else "myopic"
+        if "run" not in table:
+            fake = fake.drop(columns="run")
+        write_csv(path, pd.concat([table[table["arm"] != "myopic"], fake]))
+    found = verdicts_of(copy)
+    precaching = found[found.index.str.match("table1-|table2-(gap|docs)|fig4-|fig2-myopic-share|fig2-p|fig3")]
+    assert not precaching["verdict"].eq(REPLICATED).any()
+    assert found.loc["table1-gap-p1", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
+    assert found.loc["fig2-myopic-share-p1", "verdict"] == NOT_REPLICATED
+
+
+def test_sabotage_swapped_labels_kill_every_replicated(copy: Path, verdicts_of) -> None:
+    for path in copy.iterdir():
+        table = pd.read_csv(path, keep_default_na=False)
+        swapped = table["arm"].replace({"vanilla": "myopic", "myopic": "vanilla"})
+        write_csv(path, table.assign(arm=swapped))
+    found = verdicts_of(copy)
+    assert not found["verdict"].isin([REPLICATED, PARTLY]).any()
+    assert found.loc["table2-gap-docstrings", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
+    share = found.loc["table2-share-docstrings"]
+    assert share["verdict"] == INCONCLUSIVE
+    assert share["reason"].startswith("control failed: table2-gap-docstrings")
+
+
+def small(claim: dict, table: pd.DataFrame, tmp_path: Path, paper) -> pd.Series:
+    """One D_p claim on a hand-made table."""
+    from myopia.judge.claims import ClaimSet
+    from myopia.judge.measures import Measures
+    from myopia.judge.verdicts import judge
+
+    write_csv(tmp_path / "synthetic_loss.csv", table)
+    base = {
+        "id": "one",
+        "claim": "c",
+        "where": "w",
+        "family": "f",
+        "scales": ("cpu",),
+        "delta": 0.2,
+        "estimand": {"name": "dp_gap", "args": {"p": 1, "arms": ["myopic", "vanilla"]}},
+    }
+    return judge(Measures(tmp_path), ClaimSet((Claim(**base | claim),), "0"), paper, "cpu").iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("gap", "noise", "expected"),
+    [
+        (1.0, 1.0, REPLICATED),
+        (0.0, 1.0, NOT_REPLICATED),
+        (-1.0, 1.0, NOT_REPLICATED),
+        (0.5, 40.0, INCONCLUSIVE),
+    ],
+)
+def test_sabotage_null_reversed_and_wide_tables(gap, noise, expected, tmp_path: Path, paper) -> None:
+    table = synthetic(np.random.default_rng(5), 3, gap, noise, ps=(1.0,))
+    assert small({}, table, tmp_path, paper)["verdict"] == expected
+
+
+def test_a_failed_control_leaves_its_claims_open(copy: Path, verdicts_of) -> None:
+    # An untrained network whose probe reads nearly everything: the trained one's R^2 proves nothing.
+    rng = np.random.default_rng(0)
+    write_csv(copy / "probe_r2.csv", probes(rng, 3, 1.0, 1.0, untrained=0.8))
+    found = verdicts_of(copy)
+    row = found.loc["fig2-layer1-lag0-p0.3"]
+    assert row["verdict"] == INCONCLUSIVE
+    assert row["reason"].startswith("control failed: control-probe-untrained-p0.3")
+    assert found.loc["fig2-p0.3", "verdict"] == PARTLY
+
+
+def test_a_missing_control_is_not_a_passed_one(copy: Path, verdicts_of) -> None:
+    folder = copy
+    table = pd.read_csv(folder / "synthetic_loss.csv", keep_default_na=False)
+    write_csv(folder / "synthetic_loss.csv", table[table["arm"] != "beta1"])
+    row = verdicts_of(folder).loc["table1-gap-p1"]
+    assert row["verdict"] == INCONCLUSIVE
+    assert row["reason"].startswith("control not run: control-aa-dp")
+
+
+def test_too_few_steps_are_not_judged(copy: Path, verdicts_of) -> None:
+    folder = copy
+    curve = pd.read_csv(folder / "text_curve.csv")
+    write_csv(folder / "text_curve.csv", curve[curve["step"] <= 400])
+    row = verdicts_of(folder).loc["table2-gap-docstrings"]
+    assert row["verdict"] == NOT_RUN
+    assert "trained 400" in row["reason"]
+
+
+def test_nothing_measured_is_said_claim_by_claim(tmp_path: Path, verdicts_of) -> None:
+    found = verdicts_of(tmp_path)
+    assert (found["verdict"] == NOT_RUN).all()
+    assert (found["reason"] != "").all()
+    assert "synthetic_loss.csv" in found.loc["table1-gap-p1", "reason"]
+
+
+def test_tuning_seeds_are_never_judged(copy: Path, verdicts_of, verdicts: pd.DataFrame) -> None:
+    folder = copy
+    table = pd.read_csv(folder / "synthetic_loss.csv", keep_default_na=False)
+    before = verdicts.loc["table1-gap-p1", "ours"]
+    write_csv(folder / "synthetic_loss.csv", pd.concat([table, table[table["seed"] == 0].assign(seed=100, run="t")]))
+    after = verdicts_of(folder).loc["table1-gap-p1"]
+    assert (after["seeds"], after["ours"]) == (3, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t.drop(columns="loss_trivial"), "lacks the column"),
+        (lambda t: t.assign(loss="many"), "text where numbers belong"),
+        (lambda t: pd.concat([t, t]), "twice"),
+        (lambda t: pd.concat([t, t.assign(run="other")]), "several runs"),
+        (lambda t: t.assign(loss=np.nan), "undefined loss"),
+    ],
+)
+def test_malformed_measurements_are_one_sentence(change, sentence, tmp_path: Path, verdicts_of) -> None:
+    table = synthetic(np.random.default_rng(5), 2, 1.0, 1.0, ps=(1.0,))
+    write_csv(tmp_path / "synthetic_loss.csv", change(table))
+    with pytest.raises(MyopiaError, match=sentence):
+        verdicts_of(tmp_path)
+
+
+def ask(estimate: Estimate, paper: float = math.nan, **claim: object) -> str | None:
+    base = {"id": "a", "claim": "c", "where": "w", "family": "f", "reason": "r"}
+    return outcome(Claim(**base | claim), estimate, paper, 0.01)[0]
+
+
+def test_outcomes_of_every_test() -> None:
+    clear = Estimate(1.0, 0.05, 10.0, 0.1, 5, 50)
+    assert ask(clear, delta=0.5) == MET
+    assert ask(clear, delta=0.95) == UNDECIDED
+    assert ask(clear, delta=2) == VIOLATED
+    assert ask(clear, delta=2, side="below") == MET
+    assert ask(clear, test="equivalence", delta=0.2) == VIOLATED
+    assert ask(clear, test="equivalence", delta=1.5) == MET
+    assert ask(clear, 1.1, test="value", tolerance=0.2) == MET
+    assert ask(clear, 1.25, test="value", tolerance=0.2) == UNDECIDED  # the interval still touches
+    assert ask(clear, 1.5, test="value", tolerance=0.2) == VIOLATED
+    assert ask(clear, 1.9, test="value", tolerance=0.95) == UNDECIDED  # outside the prediction interval
+    assert ask(clear, 1.1, test="value", factor=2.0) == MET
+    assert ask(clear, 1.1, test="value", range=(0.5, 1.5), max_half_width=0.03) == UNDECIDED
+    assert ask(Estimate(1.0, math.nan, math.nan, math.nan, 1, 5), delta=0.0) is None
