@@ -52,10 +52,12 @@ def table1_loss_by_p(frame: pd.DataFrame, caption: str = "") -> Figure:
                 label=f"paper, {name}",
                 markersize=6,
             ) if len(paper) else None
-        scale = {"yscale": "log"} if on == "all" else {"ylim": (0, 1.08 * here["value"].max())}
+        scale = {"yscale": "log"} if on == "all" else {"ylim": (0, _top(here))}
         axis.set(xscale="log", **scale, xlabel="p (probability of z = 1)", ylabel=label, title=title)
         ticks = sorted(here["p"].unique())
         axis.set_xticks(ticks, [f"{p:g}" for p in ticks])
+        if len(ticks) == 1:
+            axis.set_xlim(ticks[0] / 2, ticks[0] * 2)
         axis.minorticks_off()
         axis.margins(x=0.12)
     if not control.empty:
@@ -77,7 +79,13 @@ def _reference(axis: Axes, rows: pd.DataFrame, name: str) -> None:
         marker=look.marker,
         label=look.label,
         linewidth=1,
+        markersize=9,
     )
+
+
+def _top(rows: pd.DataFrame) -> float:
+    """Upper end of an axis from 0 that holds every value and interval."""
+    return 1.08 * float(rows[["value", "ci_high"]].max().max())
 
 
 def _control(axis: Axes, rows: pd.DataFrame) -> None:
@@ -89,7 +97,7 @@ def _control(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set(
         ylabel="Huber loss / p",
         title=f"control, p = {rows['p'].iloc[0]:g}",
-        ylim=(0, 1.08 * rows["value"].max()),
+        ylim=(0, _top(rows)),
     )
     axis.margins(x=0.15)
 
@@ -269,9 +277,9 @@ def influence(frame: pd.DataFrame, caption: str = "") -> Figure:
     shown = frame[frame["influence"].notna()]
     if shown.empty:
         return style.nothing(caption)
-    # Twins are two runs whose names differ in the arm: one row of panels per pair.
-    pair = [m.removesuffix(a).rstrip("-") for m, a in zip(shown["model"], shown["arm"], strict=True)]
-    shown = shown.assign(model=pair)
+    # Twins are runs whose names differ in the arm at their end: one row of panels per pair.
+    ends = sorted(style.LOOKS, key=len, reverse=True)
+    shown = shown.assign(model=shown["model"].str.replace(f"-({'|'.join(ends)})$", "", regex=True))
     models, arms = sorted(shown["model"].unique()), style.in_order(shown["arm"])
     positive = shown.loc[shown["influence"] > 0, "influence"]
     top = float(positive.max()) if len(positive) else 1.0
