@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,10 @@ def load_config(config: dict[str, Any]) -> dict[str, Any]:
         MyopiaError: unknown key, wrong type or impossible value; the message names the key's path.
     """
     schema = yaml.safe_load(SCHEMA.read_text())
-    known = list(config.get("scales") or {})
-    if config.get("scale") not in known:
-        raise MyopiaError(f"config key scale: {config.get('scale')!r} is unknown; it must be one of {', '.join(known)}")
     _check(config, schema, "")
+    if config["scale"] not in config["scales"]:
+        known = ", ".join(config["scales"])
+        raise MyopiaError(f"config key scale: {config['scale']!r} is unknown; it must be one of {known}")
     settings = merge(config["base"], config["scales"][config["scale"]])
     _check(settings, {**schema["$defs"]["settings"], "$defs": schema["$defs"]}, f"scales.{config['scale']}")
     settings["scale"] = config["scale"]
@@ -56,10 +58,25 @@ def _check(value: Any, schema: dict[str, Any], where: str) -> None:
     error = errors[0]
     path = ".".join([where, *map(str, error.absolute_path)]).strip(".") or "the top level"
     if error.validator == "additionalProperties":
-        known = ", ".join(sorted(error.schema.get("properties", {})))
-        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
-        raise MyopiaError(f"config: unknown key {unknown[0]!r} at {path}; known keys are {known}")
-    raise MyopiaError(f"config key {path}: {error.message}")
+        known = sorted(error.schema.get("properties", {}))
+        unknown = min(str(key) for key in error.instance if key not in known)
+        close = difflib.get_close_matches(unknown, known, n=1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise MyopiaError(f"config: unknown key {unknown!r} at {path}{meant}; known keys are {', '.join(known)}")
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        raise MyopiaError(f"config: the key {missing!r} is missing at {path}")
+    hint = ""
+    if isinstance(error.instance, str) and error.validator == "type" and _is_number(error.instance):
+        hint = f"; YAML reads {error.instance} as text, write {float(error.instance)!r}"
+    raise MyopiaError(f"config key {path}: {error.message}{hint}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
@@ -76,7 +93,9 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
         path = corpus["source"].get("path", "")
         if "{data_root}" in path:
             if not data_root:
-                raise MyopiaError(f"corpus {name!r} reads local files: say where with --config data_root=FOLDER")
+                raise MyopiaError(
+                    f"config key data_root: corpus {name!r} reads local files; say where with --config data_root=FOLDER"
+                )
             corpus["source"]["path"] = path.replace("{data_root}", str(data_root).rstrip("/"))
         used[name] = corpus
     settings["corpora"] = used
@@ -109,10 +128,34 @@ def _check_meaning(settings: dict[str, Any]) -> None:
             f"config key synthetic.task.T: {task['T']} positions are too few for a window of {task['a']} and probes "
             f"back to {synthetic['lookback']}"
         )
-    text = settings["text"]["model"]["config"]
-    width, heads = (text.get(a, text.get(b)) for a, b in (("n_embd", "hidden_size"), ("n_head", "num_attention_heads")))
+    network = settings["text"]["model"]["config"]
+    width, heads, positions = (
+        _whole(network, *names)
+        for names in (
+            ("n_embd", "hidden_size"),
+            ("n_head", "num_attention_heads"),
+            ("n_positions", "max_position_embeddings"),
+        )
+    )
     if width and heads and width % heads:
         raise MyopiaError(f"config key text.model.config: width {width} is not divisible by {heads} heads")
+    if positions and positions < settings["text"]["T"]:
+        raise MyopiaError(
+            f"config key text.T: windows of {settings['text']['T']} tokens do not fit into the "
+            f"{positions} positions of text.model.config"
+        )
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
+
+
+def _whole(network: dict[str, Any], *names: str) -> int | None:
+    """The first of `names` a Hugging Face config sets, checked to be a whole number; None if it sets none."""
+    for name in names:
+        if name in network:
+            if not isinstance(network[name], int) or isinstance(network[name], bool) or network[name] < 1:
+                raise MyopiaError(
+                    f"config key text.model.config.{name}: {network[name]!r} is not a whole number above 0"
+                )
+            return network[name]
+    return None

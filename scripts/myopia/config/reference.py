@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -37,10 +38,15 @@ def _rows(node: dict[str, Any], schema: dict[str, Any], prefix: str, value: Any,
             rows.append(f"| `{path}` | object | | {child['description']} |")
             continue
         nested = child.get("properties")
-        shown = "" if nested or isinstance(present, dict) else f"`{present}`"
-        kind = child.get("type", "any")
+        named = child.get("additionalProperties")
+        absent = nested or path == "base.corpora" or not isinstance(value, dict) or key not in value
+        shown = "" if absent else f"`{json.dumps(present)}`"
+        kind = child.get("enum") or child.get("type", "any")
         kind = " or ".join(kind) if isinstance(kind, list) else kind
         unit = f" Unit: {child['unit']}." if "unit" in child else ""
         rows.append(f"| `{path}` | {kind} | {shown} | {child['description']}{unit} |")
         if nested:
             _rows(child, schema, f"{path}.", present, rows)
+        if path == "base.corpora":
+            entry = schema["$defs"][named["$ref"].rsplit("/", 1)[1]]
+            _rows(entry, schema, f"{path}.<name>.", None, rows)

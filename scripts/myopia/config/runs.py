@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from myopia.common.errors import MyopiaError
+
 ARMS: dict[str, dict[str, Any]] = {
     "vanilla": {"kind": "vanilla"},
     "myopic": {"kind": "myopic", "cut": "hidden", "beta": 0.0},
@@ -21,7 +23,7 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for p in part["p"]:
         for arm in ("vanilla", "myopic"):
             spec = synthetic_spec(settings, arm, p, purpose=purpose)
-            specs[spec["name"]] = spec
+            _add(specs, spec)
     for control in part["controls"]:
         shifted = control.startswith("shift0-")
         spec = synthetic_spec(
@@ -31,11 +33,11 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
             shift=0 if shifted else 1,
             purpose="control",
         )
-        specs[spec["name"]] = spec
+        _add(specs, spec)
     for corpus in settings["text"]["corpora"]:
         for arm in settings["text"]["arms"]:
             spec = text_spec(settings, corpus, arm, purpose if arm in ("vanilla", "myopic") else "control")
-            specs[spec["name"]] = spec
+            _add(specs, spec)
     return specs
 
 
@@ -52,8 +54,18 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 spec = make(arm)
                 spec["optim"]["lr"] = rate
                 spec["name"] += f"-lr{rate:g}"
-                specs[spec["name"]] = spec
+                _add(specs, spec)
     return specs
+
+
+def _add(specs: dict[str, dict[str, Any]], spec: dict[str, Any]) -> None:
+    """Two runs must never share a folder: names show six digits of p and of a learning rate."""
+    if spec["name"] in specs:
+        raise MyopiaError(
+            f"config: two runs would be called {spec['name']}; values of p, or learning rates in lr_grid, "
+            "must differ in their first six digits"
+        )
+    specs[spec["name"]] = spec
 
 
 def synthetic_spec(settings: dict[str, Any], arm: str, p: float, *, shift: int = 1, purpose: str) -> dict[str, Any]:
