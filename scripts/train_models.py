@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from myopia.common import cli
 from myopia.common.errors import EXIT_PREEMPTED
+
+
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+
+
+def keep_freed_memory() -> None:
+    """Start this process again with an allocator that keeps what is freed (glibc reads these at start only).
+
+    By default every large activation is handed back to the kernel and faulted in again, page by page, at the next
+    step: a third of a small model's time. No number changes.
+    """
+    if sys.platform == "linux" and not MALLOC.keys() & os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,4 +75,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     cli.run(main)
