@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from myopia.common import cli
 from myopia.common.errors import EXIT_PREEMPTED
-
+from myopia.train.signals import Preempted, stop_signals
 
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 
@@ -44,10 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     cli.log_to(args.log)
+    with stop_signals() as stop:  # from here on, because importing torch takes seconds
+        return train_all(args, stop)
+
+
+def train_all(args: argparse.Namespace, stop: list[int]) -> int:
     import torch
     from transformers.utils import logging as transformers_logging
 
-    from myopia.train.trainer import Place, Preempted, train
+    from myopia.train.trainer import Place, train
 
     transformers_logging.disable_progress_bar()  # parallel jobs share one terminal: whole lines only
     torch.set_num_threads(args.threads)
@@ -68,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             progress_seconds=args.progress_seconds,
         )
         try:
-            train(spec, seed, place)
+            if stop:  # it came between two runs
+                raise Preempted
+            train(spec, seed, place, stop)
         except Preempted:
             return EXIT_PREEMPTED
     return 0

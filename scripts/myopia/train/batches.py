@@ -55,9 +55,14 @@ class DpRegression:
 class LanguageModelling:
     """Next-token cross-entropy in nats over the T-1 predictions of each window."""
 
-    def __init__(self, data: dict[str, Any], folder: str, needed: int) -> None:
+    def __init__(self, data: dict[str, Any], folder: str, needed: int, held_out: int = 0) -> None:
         self.splits = {split: TokenFile.open(folder, split) for split in ("train", "validation")}
         self.splits["train"].require_windows(needed)
+        if len(self.splits["validation"]) < held_out:
+            raise MyopiaError(
+                f"{folder}: the split 'validation' has {len(self.splits['validation'])} windows but eval.sequences is "
+                f"{held_out}; lower eval.sequences or take more text"
+            )
         self.tokens_per_sample = int(self.splits["train"].tokens.shape[1])
         if data.get("T") not in (None, self.tokens_per_sample):
             raise MyopiaError(
@@ -103,5 +108,5 @@ def build_task(spec: dict[str, Any], folder: str | None) -> DpRegression | Langu
     if kind == "tokens":
         if folder is None:
             raise MyopiaError(f"run {spec['name']} reads text but no token folder was given")
-        return LanguageModelling(spec["data"], folder, spec["batch_size"])
+        return LanguageModelling(spec["data"], folder, spec["batch_size"], spec["eval"]["sequences"])
     raise MyopiaError(f"data.kind must be dp or tokens, not {kind!r}")

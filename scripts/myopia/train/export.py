@@ -24,6 +24,8 @@ def export_model(
     """
     to_vanilla(model)
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".export-*"):  # of a process that was killed; the run's lock is ours
+        shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         temporary = Path(name)
         model.save_pretrained(temporary)
@@ -38,4 +40,6 @@ def export_model(
             write_json(temporary / "myopia.json", record)
         for file in sorted(temporary.iterdir()):
             os.chmod(file, 0o644)
+            with open(file, "rb+") as handle:
+                os.fsync(handle.fileno())
             os.replace(file, folder / file.name)

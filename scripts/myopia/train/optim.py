@@ -15,14 +15,15 @@ from myopia.common.errors import MyopiaError
 def build_optimizer(model: nn.Module, optim: dict[str, Any]) -> torch.optim.AdamW:
     """Fused AdamW over all parameters, biases and norms decayed too, as the authors did (authors_code 1.3).
 
-    optim["lr_scale"] maps regular expressions on parameter names to factors on the learning rate (first match
-    wins): what muP and per-layer rates need. Each group keeps its factor under `scale`.
+    optim["lr_scale"] maps regular expressions on parameter names to factors on the learning rate (the first match
+    in alphabetical order wins, since a spec's mappings have none): what muP and per-layer rates need. Each group
+    keeps its factor under `scale`.
     """
     scales: dict[str, float] = optim.get("lr_scale", {})
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            factor = next((f for pattern, f in scales.items() if re.search(pattern, name)), 1.0)
+            factor = next((f for pattern, f in sorted(scales.items()) if re.search(pattern, name)), 1.0)
             groups.setdefault(factor, []).append(parameter)
     return torch.optim.AdamW(
         [{"params": params, "scale": factor} for factor, params in groups.items()],
@@ -36,12 +37,12 @@ def build_optimizer(model: nn.Module, optim: dict[str, Any]) -> torch.optim.Adam
 
 def learning_rate(optim: dict[str, Any], step: int, steps: int) -> float:
     """Learning rate of 0-based `step`: linear warm-up over `warmup` of all steps, then cosine to 0 (or constant)."""
+    if optim["schedule"] not in ("cosine", "constant"):
+        raise MyopiaError(f"optim.schedule must be cosine or constant, not {optim['schedule']!r}")
     warmup = int(optim["warmup"] * steps)
     if step < warmup:
         return optim["lr"] * (step + 1) / warmup
     if optim["schedule"] == "constant":
         return optim["lr"]
-    if optim["schedule"] != "cosine":
-        raise MyopiaError(f"optim.schedule must be cosine or constant, not {optim['schedule']!r}")
     progress = (step - warmup) / max(1, steps - warmup)
     return optim["lr"] * 0.5 * (1 + math.cos(math.pi * progress))

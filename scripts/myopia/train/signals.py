@@ -15,9 +15,7 @@ class Preempted(Exception):
 def stop_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGUSR1 in a list that the work looks at when it can stop without loss."""
     caught: list[int] = []
-    previous = {
-        s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGTERM, signal.SIGUSR1)
-    }
+    previous = {s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield caught
     finally:

@@ -16,15 +16,19 @@ import fcntl
 import json
 import logging
 import os
+import pickle
 import socket
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import atomic_path, sha256_file, write_json
+from myopia.common.files import atomic_path, remove_leftovers, sha256_file, write_json
+from myopia.train.signals import Preempted
 
 log = logging.getLogger(__name__)
 
@@ -36,43 +40,66 @@ LOCK_POLL_S = 1.0
 class StateDirectory:
     """Exclusive access to one run's state; use as a context manager."""
 
-    def __init__(self, root: str | Path, fingerprint: str, label: str) -> None:
-        self.fingerprint, self.label = fingerprint, label
+    def __init__(self, root: str | Path, fingerprint: str, label: str, stop: Sequence[int] = ()) -> None:
+        self.fingerprint, self.label, self.stop = fingerprint, label, stop
         self.folder = Path(root) / fingerprint
         self._lock: Any = None
 
     def __enter__(self) -> StateDirectory:
-        """Take the lock, waiting for a living owner (an orphan of a killed workflow finishes or dies)."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "lock", "a+")
+        """Take the lock, waiting for a living owner (an orphan of a killed workflow finishes or dies).
+
+        Raises:
+            Preempted: a signal in `stop` came while waiting.
+            MyopiaError: the folder cannot be made, written to or locked.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.folder / "lock", "a+")
+            self._wait()
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            self._lock.flush()
+            remove_leftovers(self.folder)
+            self._remove_unrecorded()
+        except OSError as error:
+            self.__exit__()
+            raise MyopiaError(
+                f"run {self.label}: its state folder {self.folder} cannot be used ({error.strerror or error})"
+            ) from error
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._lock is not None:
+            with suppress(OSError):  # a full disk may refuse the owner's name once more
+                self._lock.close()
+            self._lock = None
+
+    def _wait(self) -> None:
         waited = 0.0
         while True:
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # any other error means that this disk cannot lock
                 if waited % 10 == 0:
                     self._lock.seek(0)
                     owner = self._lock.read().strip() or "another process"
                     log.info("[%s] waiting: %s is still writing this run's state", self.label, owner)
-                time.sleep(LOCK_POLL_S)
-                waited += LOCK_POLL_S
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self._lock.flush()
-        for leftover in self.folder.glob(".*.tmp-*"):  # a write that was killed
-            leftover.unlink()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.close()
+            if self.stop:
+                log.info("[%s] stopped by signal %d while waiting", self.label, self.stop[0])
+                raise Preempted
+            time.sleep(LOCK_POLL_S)
+            waited += LOCK_POLL_S
 
     def save(self, step: int, tensors: dict[str, Any], seconds: float, final: bool = False) -> None:
         """Write the state after `step` steps. A crash at any point leaves the previous state as good as it was."""
         log.info("[%s] saving state at step %d", self.label, step)
         try:
             with atomic_path(self.folder / f"step-{step}.pt") as temporary:
-                torch.save(tensors, temporary)
+                with open(temporary, "wb") as handle:  # given a path, torch.save hides why it failed
+                    torch.save(tensors, handle)
                 digest = sha256_file(temporary)
             write_json(
                 self.folder / f"step-{step}.json",
@@ -85,12 +112,16 @@ class StateDirectory:
                     "final": final,
                 },
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            reason = _os_error(error)
+            if reason is None:
+                raise
+            self._remove_unrecorded()
             last = max(self._steps(), default=None)
             kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
             raise MyopiaError(
                 f"run {self.label}: the state at step {step} could not be written to {self.folder} "
-                f"({error.strerror or error}); {kept}; free some space and start again"
+                f"({reason.strerror or reason}); {kept}; free some space and start again"
             ) from error
         for old in sorted(self._steps())[: -1 if final else -KEEP]:
             self._remove(old)
@@ -104,10 +135,14 @@ class StateDirectory:
                 record = json.loads(record_path.read_text())
                 if record["format"] != FORMAT or record["fingerprint"] != self.fingerprint:
                     raise ValueError("it was written by another version or for another run")
+                if not isinstance(record["final"], bool) or not record["seconds"] >= 0:
+                    raise ValueError("its record is damaged")
                 if record["step"] != step or sha256_file(path) != record["sha256"]:
                     raise ValueError("its checksum does not match")
                 return torch.load(path, map_location="cpu", weights_only=True), record
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except (
+                OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError,
+            ) as error:  # fmt: skip
                 log.warning("[%s] state at step %d set aside, not used: %s", self.label, step, error)
                 for file in (path, record_path):
                     if file.exists():
@@ -116,7 +151,10 @@ class StateDirectory:
 
     def progress(self, record: dict[str, Any]) -> None:
         """Tell watchers where the run is."""
-        write_json(self.folder / "progress.json", record)
+        try:
+            write_json(self.folder / "progress.json", record)
+        except OSError as error:  # nothing is lost by it; a state that cannot be written stops the run
+            log.warning("[%s] progress.json not written: %s", self.label, error.strerror or error)
 
     def attempt(self, event: str, step: int) -> None:
         """Note that a process started or stopped at `step`."""
@@ -127,8 +165,11 @@ class StateDirectory:
             "host": socket.gethostname(),
             "time": time.time(),
         }
-        with open(self.folder / "attempts.jsonl", "a") as handle:
-            handle.write(json.dumps(line, sort_keys=True) + "\n")
+        try:
+            with open(self.folder / "attempts.jsonl", "a") as handle:
+                handle.write(json.dumps(line, sort_keys=True) + "\n")
+        except OSError as error:
+            log.warning("[%s] attempts.jsonl not written: %s", self.label, error.strerror or error)
 
     def attempts(self) -> int:
         """How many processes have started on this run."""
@@ -138,7 +179,20 @@ class StateDirectory:
     def _steps(self) -> list[int]:
         return [int(p.stem.removeprefix("step-")) for p in self.folder.glob("step-*.json")]
 
+    def _remove_unrecorded(self) -> None:
+        """Delete tensors whose record was never written: killed or failed between the two."""
+        for path in self.folder.glob("step-*.pt"):
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
+
     def _remove(self, step: int) -> None:
         # The record first: a state without one does not count, a record without a state would be set aside loudly.
         (self.folder / f"step-{step}.json").unlink(missing_ok=True)
         (self.folder / f"step-{step}.pt").unlink(missing_ok=True)
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """The system's reason behind an error; torch.save wraps it in a RuntimeError of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

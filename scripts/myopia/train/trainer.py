@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import canonical_json, sha256_text, write_csv, write_json
+from myopia.common.files import (
+    atomic_path,
+    canonical_json,
+    remove_leftovers,
+    sha256_file,
+    sha256_text,
+    write_csv,
+    write_json,
+)
 from myopia.model.build import apply_arm, build_model
 from myopia.model.dropout import Keys, install
 from myopia.train.batches import Task, build_task
 from myopia.train.export import export_model
 from myopia.train.optim import build_optimizer, learning_rate
 from myopia.train.provenance import environment, parameter_counts, peak_memory_bytes, training_flops
+from myopia.train.signals import Preempted, stop_signals
 from myopia.train.state import StateDirectory
 
 log = logging.getLogger(__name__)
@@ -37,10 +45,6 @@ RECIPE = 1
 
 VALIDATION_SEED = 0  # all runs of a task share one validation set
 CURVE_COLUMNS = ("step", "tokens", "lr", "train_loss", "validation_loss")
-
-
-class Preempted(Exception):
-    """The process was asked to stop; the state is saved."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,25 @@ class Place:
     progress_seconds: float = 5.0
 
 
-def fingerprint(spec: dict[str, Any], seed: int, data_fingerprint: str) -> str:
-    """Name of a run's state: what decides its result, and nothing else (not its purpose, not its place)."""
+def fingerprint(spec: dict[str, Any], seed: int, data_fingerprint: str, teacher: str | None = None) -> str:
+    """Name of a run's state: what decides its result, and nothing else (not its purpose, not its place).
+
+    `teacher`: run folder of the model that the local arm learns from; another teacher is another run.
+    """
     decisive = {key: value for key, value in spec.items() if key != "purpose"}
-    return sha256_text(canonical_json([RECIPE, decisive, seed, data_fingerprint]))[:16]
+    parts = [RECIPE, decisive, seed, data_fingerprint]
+    if spec["arm"]["kind"] == "local" and teacher is not None:
+        weights = Path(teacher, "model.safetensors")
+        if not weights.is_file():
+            raise MyopiaError(f"run {spec['name']}: its teacher {weights} is missing; train the vanilla run first")
+        parts.append(sha256_file(weights))
+    return sha256_text(canonical_json(parts))[:16]
 
 
-def train(spec: dict[str, Any], seed: int, place: Place) -> None:
+def train(spec: dict[str, Any], seed: int, place: Place, stop: list[int] | None = None) -> None:
     """Train one run to its end, resuming from its last good state, and write its folder.
+
+    `stop`: the list of an outer `stop_signals()`; without one, this function listens for itself.
 
     Raises:
         Preempted: SIGTERM or SIGUSR1 came; the state was saved.
@@ -76,10 +91,11 @@ def train(spec: dict[str, Any], seed: int, place: Place) -> None:
     task = build_task(spec, place.tokens)
     _check_sizes(spec)
     label = f"{spec['name']} {seed}"
-    with (
-        StateDirectory(place.state, fingerprint(spec, seed, task.fingerprint), label) as state,
-        _signals() as stop,
-    ):
+    name = fingerprint(spec, seed, task.fingerprint, place.teacher)
+    with ExitStack() as stack:
+        if stop is None:
+            stop = stack.enter_context(stop_signals())
+        state = stack.enter_context(StateDirectory(place.state, name, label, stop))
         state.attempt("start", 0)
         run = _Run(spec, seed, place, device, task, state)
         run.resume()
@@ -90,7 +106,10 @@ def train(spec: dict[str, Any], seed: int, place: Place) -> None:
 
 def resolve_device(name: str) -> torch.device:
     """`cpu`, `cuda` or `cuda:k`; refused before any work if it is not there."""
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise MyopiaError(f"device must be cpu, cuda or cuda:k, not {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MyopiaError(
             "device is cuda but torch finds no CUDA GPU: set device: cpu, or install a CUDA build of torch and a driver"
@@ -104,20 +123,6 @@ def _check_sizes(spec: dict[str, Any]) -> None:
             f"batch_size {spec['batch_size']} is not a multiple of micro_batch {spec['micro_batch']} "
             f"in run {spec['name']}"
         )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGUSR1 in a list the loop looks at after each step."""
-    caught: list[int] = []
-    previous = {
-        s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGTERM, signal.SIGUSR1)
-    }
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class _Run:
@@ -145,6 +150,8 @@ class _Run:
         model = build_model(spec, seed, getattr(task, "vocab_size", None)).to(device)
         install(model, self.keys)
         self.model = apply_arm(model, spec["arm"], place.teacher).train()
+        if spec["arm"]["kind"] == "local":  # the teacher hangs on the student without being a part of it
+            self.model._myopia.arm.teacher.model.to(device)
         self.forward: nn.Module = torch.compile(self.model) if place.compile else self.model
         self.optimizer = build_optimizer(self.model, spec["optim"])
         self.step = 0
@@ -173,6 +180,7 @@ class _Run:
     def save(self, final: bool = False) -> None:
         """Write the state; nothing that is not finite is ever saved."""
         self.check_losses()
+        self.check_weights()
         now = time.monotonic()
         self.seconds, self.clock = self.seconds + now - self.clock, now
         tensors = {
@@ -190,15 +198,24 @@ class _Run:
         values = torch.stack(self.interval).tolist() if self.interval else []
         for back, value in enumerate(values):
             if not math.isfinite(value):
-                step = self.step - len(values) + back
-                first = step * self.spec["batch_size"]
-                raise MyopiaError(
-                    f"run {self.label}: the loss is {value} at step {step} (learning rate "
-                    f"{learning_rate(self.spec['optim'], step, self.spec['steps']):.3g}, samples {first} to "
-                    f"{first + self.spec['batch_size'] - 1}); lower optim.lr or set optim.grad_clip"
-                )
+                self.diverged(f"the loss is {value}", self.step - len(values) + back)
             self.sum, self.count = self.sum + value, self.count + 1
         self.interval.clear()
+
+    def check_weights(self) -> None:
+        """The last update may have broken weights that no loss has been computed from yet."""
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                self.diverged(f"{name} is no longer finite after the update", self.step - 1)
+
+    def diverged(self, what: str, step: int) -> NoReturn:
+        """Stop the run and name the batch."""
+        first = step * self.spec["batch_size"]
+        raise MyopiaError(
+            f"run {self.label}: {what} at step {step} (learning rate "
+            f"{learning_rate(self.spec['optim'], step, self.spec['steps']):.3g}, samples {first} to "
+            f"{first + self.spec['batch_size'] - 1}); lower optim.lr or set optim.grad_clip"
+        )
 
     # --- work ---
 
@@ -211,8 +228,16 @@ class _Run:
         start = time.monotonic()
         if not self.curve:
             self.evaluate()
+            if 0 in self.spec.get("snapshots", ()):
+                self.snapshot()
         while self.step < steps:
+            state = self.random_state() if self.step == first else None
             self.train_step()
+            if state is not None and not torch.equal(state, self.random_state()):
+                raise MyopiaError(
+                    f"run {self.label}: the model draws random numbers of its own (dropout outside nn.Dropout, such as "
+                    "attention dropout), so it could not be resumed exactly; set that dropout to 0 in model.config"
+                )
             if self.step % check_every == 0:
                 self.check_losses()
             if self.step % every == 0 or self.step == steps:
@@ -226,12 +251,17 @@ class _Run:
                 log.info("[%s] stopped by signal %d at step %d, state saved", self.label, stop[0], self.step)
                 raise Preempted
             every_steps = self.place.save_steps
-            if now - saved > self.place.save_seconds or (every_steps and self.step % every_steps == 0):
+            due = now - saved > self.place.save_seconds or (every_steps and self.step % every_steps == 0)
+            if due and self.step < steps:  # the last step's state is the final one, written once, by finish()
                 self.save()
                 saved = time.monotonic()
             if now - told > self.place.progress_seconds or self.step == steps:
                 self.tell((self.step - first) / (now - start))
                 told = now
+
+    def random_state(self) -> torch.Tensor:
+        """torch's global stream, which training must leave alone."""
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
 
     def train_step(self) -> None:
         """One optimiser step on global samples step * batch ... (step + 1) * batch - 1."""
@@ -272,6 +302,8 @@ class _Run:
                 inputs, _ = self.task.batch(VALIDATION_SEED, first, size, "validation")
                 total += float(self.loss(inputs)) * size
         self.model.train()
+        if not math.isfinite(total):
+            self.diverged(f"the validation loss is {total / count}", max(self.step - 1, 0))
         train_loss = self.sum / self.count if self.count else float("nan")
         tokens = self.step * self.spec["batch_size"] * self.task.tokens_per_sample
         rate = learning_rate(self.spec["optim"], max(self.step - 1, 0), self.spec["steps"])
@@ -280,6 +312,7 @@ class _Run:
 
     def tell(self, steps_per_s: float) -> None:
         """One whole line for people, one file for watchers."""
+        self.check_losses()
         steps, validation = self.spec["steps"], self.curve[-1][4]
         loss = self.sum / self.count if self.count else self.curve[-1][3]
         rate = steps_per_s * self.spec["batch_size"] * self.task.tokens_per_sample
@@ -302,7 +335,8 @@ class _Run:
         folder = self.place.folder / "snapshots" / f"step{self.step}"
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous().clone() for k, v in self.model.state_dict().items()}
-        save_file(state, folder / "model.safetensors")
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(state, temporary)
 
     # --- results ---
 
@@ -310,10 +344,23 @@ class _Run:
         """Write the run folder, metrics last: a folder without metrics.json is not a result."""
         if not self.final:
             self.save(final=True)
+        try:
+            self.write_results()
+        except (OSError, SafetensorError) as error:
+            raise MyopiaError(
+                f"run {self.label}: the results could not be written to {self.place.folder} ({error}); the final state "
+                "is intact; free some space and start again"
+            ) from error
+        log.info("[%s] finished: validation loss %.4f", self.label, self.curve[-1][4])
+
+    def write_results(self) -> None:
         spec, folder = self.spec, self.place.folder
         tokens = spec["steps"] * spec["batch_size"] * self.task.tokens_per_sample
         counts = parameter_counts(self.model)
         flops = training_flops(self.model, tokens, self.task.tokens_per_sample)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier recipe, say: it would vouch for a mixture
         export_model(self.model, folder, self.place.tokenizer, spec["arm"], self.place.teacher)
         curve = pd.DataFrame(self.curve, columns=list(CURVE_COLUMNS)).astype({"step": int, "tokens": int})
         write_csv(folder / "curve.csv", curve)
@@ -340,4 +387,3 @@ class _Run:
                 "final_train_loss": self.curve[-1][3], "final_validation_loss": self.curve[-1][4],
             },
         )  # fmt: skip
-        log.info("[%s] finished: validation loss %.4f", self.label, self.curve[-1][4])
