@@ -72,6 +72,8 @@ def synthetic_spec(settings: dict[str, Any], arm: str, p: float, *, shift: int =
     """One D_p run."""
     part = settings["synthetic"]
     middle = "" if shift == 1 else "-shift0"
+    rates = {**part["optim"]["lr"], **part["lr_at_p"].get(f"{p:g}", {})}
+    part = {**part, "optim": {**part["optim"], "lr": rates}}
     return {
         **_common(settings, part, arm, purpose),
         "name": f"dp-p{p:g}{middle}-{arm}",

@@ -128,13 +128,17 @@ def heldout_r2(readout: Readout, other: Pooled, noise_variance: float = 0.0) -> 
         return np.where(other.zz_K > 0, 1 - error / other.zz_K, np.nan)
 
 
-def noisy_r2(moments: Pooled, other: Pooled, noise: float) -> np.ndarray:
-    """Held-out R^2 of the best linear readout of noisy features, float64 [K].
+def noise_variance(moments: Pooled, noise: float) -> float:
+    """Variance of read-out noise whose standard deviation is `noise` times the features' rms deviation."""
+    return float(noise**2 * np.trace(moments.hh_DD) / moments.n / len(moments.mean_D))
 
-    Every feature carries independent noise whose standard deviation is `noise` times the features' rms deviation.
-    Fitting through such noise is ridge regression with noise^2 x mean variance per sample.
+
+def noisy_r2(moments: Pooled, other: Pooled, noise: float) -> np.ndarray:
+    """Held-out R^2 of the best linear readout when every feature carries independent noise, float64 [K].
+
+    Fitting through noise is ridge regression with its variance per sample; its error is added to the score's.
     """
-    variance = noise**2 * np.trace(moments.hh_DD) / moments.n / len(moments.mean_D)
+    variance = noise_variance(moments, noise)
     return heldout_r2(fit_ridge(moments, variance * moments.n), other, variance)
 
 

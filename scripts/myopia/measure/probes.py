@@ -26,7 +26,15 @@ import torch
 from torch import Tensor
 
 from myopia.data.synthetic import DpTask
-from myopia.measure.moments import Moments, Readout, fit_ridge, heldout_r2, insample_r2, noisy_r2
+from myopia.measure.moments import (
+    Moments,
+    Readout,
+    fit_ridge,
+    heldout_r2,
+    insample_r2,
+    noise_variance,
+    noisy_r2,
+)
 from myopia.measure.synthetic_runs import Regressor, hidden_states
 
 FEATURES = ("sin", "x")
@@ -121,9 +129,10 @@ def score(fit: ProbeMoments, heldout: ProbeMoments, layer: int, ridge: float, sh
     return result
 
 
-def sine_probe(fit: ProbeMoments, layer: int, ridge: float) -> Readout:
-    """The probe of sin(b x_n) at lookback 0, from all positions; `weight_DK` has one column."""
-    return fit_ridge(fit.layers[layer].pooled(0, [0]), ridge)
+def sine_probe(fit: ProbeMoments, layer: int, noise: float = NOISE) -> Readout:
+    """The judged probe (through noise) of sin(b x_n) at lookback 0, all positions; `weight_DK` has one column."""
+    moments = fit.layers[layer].pooled(0, [0])
+    return fit_ridge(moments, noise_variance(moments, noise) * moments.n)
 
 
 def readout_sd(readout: Readout, moments: Moments) -> float:

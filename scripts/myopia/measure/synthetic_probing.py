@@ -128,7 +128,7 @@ def _probe_trained(
     """Everything but the untrained control; two passes: the fit set, then the held-out set."""
     ridge, lookback = options["ridge"], _max_lookback(run, options)
     fit = _gather(model, run, options, FIT_STREAM, options["n_fit"], shuffled=True)
-    sine = probes.sine_probe(fit, EARLY_LAYER, ridge)
+    sine = probes.sine_probe(fit, EARLY_LAYER)
     estimate = probes.SineEstimate(sine, run.task.b, options["estimate_limit"], options["estimate_bins"])
     heldout = ProbeMoments(run.task.b, lookback, shuffled=True)
     kept_h: list[Tensor] = []
