@@ -78,9 +78,7 @@ def benchmark(published: Path) -> str:
     for row in frame.itertuples():
         peak = "" if pd.isna(row.peak_ratio) else f"{row.peak_ratio:.2f}"
         dense = "" if pd.isna(row.dense_over_fused) else f"{row.dense_over_fused:.1f}"
-        lines.append(
-            f"| {row.architecture} | {row.T} | {row.ratio:.3f} ± {row.aa_half_width:.3f} | {peak} | {dense} |"
-        )
+        lines.append(f"| {row.architecture} | {row.T} | {row.ratio:.3f} ± {row.aa_half_width:.3f} | {peak} | {dense} |")
     return "\n".join(lines) + "\n"
 
 
