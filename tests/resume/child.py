@@ -1,0 +1,54 @@
+"""`scripts/train_models.py` in a child forked from a server that has imported torch: cheap enough to kill often.
+
+The server is multiprocessing's forkserver, told to preload this module. It never computes, so what its children do is
+what a fresh process would do.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts")]
+
+# Everything that training imports, so that the children need not.
+import pandas  # noqa: E402, F401
+import torch._dynamo  # noqa: E402, F401
+import transformers.models.gpt2.modeling_gpt2  # noqa: E402, F401
+
+import train_models  # noqa: E402
+from myopia.common import cli  # noqa: E402
+from myopia.train import trainer  # noqa: E402
+
+
+def run(argv, stderr, fsync_s, pauses):
+    """Run the script on `argv`, its stderr appended to a file.
+
+    fsync_s: how long flushing to disk takes; wide writes are easy to hit. pauses: {name: seconds}: say
+    `at <name>` and sleep before a function of the trainer module (`_Run.evaluate`, `export_model`, ...) is called.
+    """
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    if fsync_s:
+        _before(os, "fsync", lambda: time.sleep(fsync_s))
+    for name, seconds in pauses.items():
+        owner, _, function = name.rpartition(".")
+        _before(getattr(trainer, owner) if owner else trainer, function, lambda n=name, s=seconds: _pause(n, s))
+    sys.argv = ["train_models.py", *argv]
+    cli.run(train_models.main)
+
+
+def _before(owner, name, act):
+    original = getattr(owner, name)
+
+    def call(*args, **kwargs):
+        act()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, call)
+
+
+def _pause(name, seconds):
+    os.write(2, f"at {name}\n".encode())
+    time.sleep(seconds)
