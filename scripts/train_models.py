@@ -9,7 +9,7 @@ from pathlib import Path
 
 from myopia.common import cli
 from myopia.common.errors import EXIT_PREEMPTED
-from myopia.common.process import keep_freed_memory
+from myopia.common.process import use_huge_pages
 from myopia.train.signals import Preempted, stop_signals
 
 
@@ -70,5 +70,5 @@ def train_all(args: argparse.Namespace, stop: list[int]) -> int:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    use_huge_pages()
     cli.run(main)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+TUNABLE = "glibc.malloc.hugetlb=1"
 
 
-def keep_freed_memory() -> None:
-    """Start this process again with an allocator that keeps what is freed (glibc reads these at start only).
+def use_huge_pages() -> None:
+    """Start this process again with an allocator that asks for huge pages (glibc reads its tunables at start only).
 
-    By default every large activation is handed back to the kernel and faulted in again, page by page, at the next
-    step: a third of a small model's time. No number changes. Call it first thing under `__main__`.
+    Each step hands its large activations back to the kernel and faults them in again, page by page: a sixth of a
+    small model's time. With huge pages there are 400 times fewer faults; memory and numbers stay the same. (Telling
+    malloc to keep freed memory is faster still, but its aligned blocks then fragment without bound: 3 GB for a
+    model that needs 0.6.) Call it first thing under `__main__`; elsewhere than on Linux it does nothing.
     """
-    if sys.platform == "linux" and not MALLOC.keys() & os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": TUNABLE})
