@@ -121,6 +121,11 @@ def _check_meaning(settings: dict[str, Any]) -> None:
         raise MyopiaError(
             f"config key synthetic.model.d_model: {model['d_model']} is not divisible by n_heads {model['n_heads']}"
         )
+    for key in synthetic["lr_at_p"]:
+        # Looked up as text, so 0.30, or 0.3 without quotes, would quietly be no p at all.
+        if not (isinstance(key, str) and _is_number(key) and f"{float(key):g}" == key):
+            shown = f"{float(key):g}" if _is_number(str(key)) else "0.3"
+            raise MyopiaError(f'config key synthetic.lr_at_p: {key!r} is not a p; write it as text, such as "{shown}"')
     if synthetic["control_p"] not in synthetic["p"]:
         raise MyopiaError(f"config key synthetic.control_p: {synthetic['control_p']} is not among synthetic.p")
     if synthetic["lookback"] >= task["T"] or task["a"] >= task["T"]:

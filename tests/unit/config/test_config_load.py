@@ -264,3 +264,9 @@ def test_lags_must_fit_into_the_sequence(put, key, value):
 def test_controls_run_at_one_of_the_ps(put):
     message = sentence(put("base.synthetic.control_p", 0.5))
     assert message.startswith("config key synthetic.control_p: 0.5 ")
+
+
+@pytest.mark.parametrize(("key", "shown"), [(0.3, "0.3"), ("0.30", "0.3"), ("1.0", "1"), (1, "1"), ("p1", "0.3")])
+def test_a_rate_for_one_p_names_the_p_as_runs_do(put, key, shown):
+    message = sentence(put("scales.smoke.synthetic.lr_at_p", {key: {"vanilla": 1e-3}}))
+    assert message.startswith(f"config key synthetic.lr_at_p: {key!r} ") and f'"{shown}"' in message

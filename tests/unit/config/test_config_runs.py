@@ -81,6 +81,19 @@ def test_a_varied_arm_runs_at_the_rate_of_the_arm_it_varies(config, arm, like, r
     assert run_specs(load(config, "smoke"))[f"{prefix}-{arm}"]["optim"]["lr"] == 5e-4
 
 
+def test_a_rate_for_one_p_replaces_the_arms_rate_there_alone(config):
+    config["scales"]["smoke"]["synthetic"].update(
+        p=[0.3, 1.0], controls=["beta1", "myopic-kv"], lr_at_p={"1": {"vanilla": 5e-3}}
+    )
+    config["base"]["synthetic"]["optim"]["lr"] = {"vanilla": 1e-3, "myopic": 2e-3}
+    runs = run_specs(load(config, "smoke"))
+    rates = {name: spec["optim"]["lr"] for name, spec in runs.items() if name.startswith("dp")}
+    assert rates == {
+        "dp-p0.3-vanilla": 1e-3, "dp-p0.3-myopic": 2e-3, "dp-p1-vanilla": 5e-3, "dp-p1-myopic": 2e-3,
+        "dp-p1-beta1": 5e-3, "dp-p1-myopic-kv": 2e-3,
+    }  # fmt: skip
+
+
 def test_controls_run_at_control_p_and_shift0_puts_the_present_into_the_window(config):
     config["scales"]["smoke"]["synthetic"]["controls"] = ["shift0-vanilla", "shift0-myopic", "myopic-kv", "beta1"]
     runs = run_specs(load(config, "smoke"))
