@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from myopia.train.signals import Preempted, stop_signals
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__)
-    parser.add_argument("--spec", required=True, help="run spec, canonical JSON")
+    parser.add_argument("--spec", required=True, action="append", help="run spec, canonical JSON; may be repeated")
     parser.add_argument("--seeds", required=True, nargs="+", type=int)
     parser.add_argument("--runs", required=True, metavar="DIR", help="results go to DIR/<run>/seed<k>")
     parser.add_argument("--state", required=True, metavar="DIR", help="state goes to DIR/<run>/seed<k>")
@@ -45,8 +46,7 @@ def train_all(args: argparse.Namespace, stop: list[int]) -> int:
     transformers_logging.disable_progress_bar()  # parallel jobs share one terminal: whole lines only
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(args.device == "cpu")
-    spec = json.loads(args.spec)
-    for seed in args.seeds:
+    for spec, seed in itertools.product(map(json.loads, args.spec), args.seeds):
         leaf = f"seed{seed}"
         place = Place(
             folder=Path(args.runs, spec["name"], leaf),

@@ -34,7 +34,9 @@ class KeyedDropout(nn.Module):
         samples = self.keys.samples
         if samples is None or len(samples) != len(x):
             raise RuntimeError("keyed dropout has no sample indices for this batch: set Keys before the forward pass")
-        row = _mix(_mix(_mix(samples.to(x.device) ^ self.keys.seed) + self.keys.step) + self.layer)
+        # A seed moves the samples far apart; were it mixed in by xor, seeds would share masks in another order.
+        far = _mix(torch.tensor(self.keys.seed, device=x.device))
+        row = _mix(_mix(_mix(samples.to(x.device) + far) + self.keys.step) + self.layer)
         unit = torch.arange(x[0].numel(), device=x.device)
         bits = _mix(row[:, None] + unit) & 0xFFFFFF  # 24 uniform bits
         keep = (bits >= round(self.p * 2**24)).view(x.shape)

@@ -97,3 +97,9 @@ def test_both_arms_drop_the_same_units(make, arm):
     for (layer_a, a), (layer_b, b) in zip(*masks):
         assert layer_a == layer_b and torch.equal(a, b)
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_no_two_samples_of_different_seeds_share_a_mask():
+    one, two = mask(seed=0, samples=range(128)).flatten(1), mask(seed=1, samples=range(128)).flatten(1)
+    same = (one[:, None] == two[None]).all(-1)
+    assert not same.any()
