@@ -1,0 +1,81 @@
+"""kill -9 of Snakemake in the middle of training: its orphans work on, a rerun ends where an undisturbed run ends."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+
+import psutil
+from harness import checkout, contents, differing, environment, run, snakemake
+
+
+def wait_for(find, process, seconds=240):
+    """What `find` returns, once it is true; `process` must live until then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = find()
+        if found:
+            return found
+        assert process.poll() is None, "snakemake ended before it could be killed"
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def trainings(process):
+    """Training jobs that `process` has started."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            words = child.cmdline()
+            if any(word.endswith("train_models.py") for word in words[:2]):
+                found.append(child)
+    return found
+
+
+def starts(state):
+    lines = [json.loads(line) for line in (state / "attempts.jsonl").read_text().splitlines()]
+    return sum(line["event"] == "start" for line in lines)
+
+
+def test_killed_and_run_again_it_equals_the_undisturbed_run(smoke, tmp_path):
+    tree = checkout(tmp_path / "killed")
+
+    def locked():
+        return any((tree / ".snakemake").glob("locks/*"))
+
+    with open(tmp_path / "output", "w") as output:
+        process = subprocess.Popen(
+            ["snakemake", "--cores", "2", "--config", "scale=smoke"],
+            cwd=tree, env=environment(), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    orphans = []
+    try:
+        wait_for(locked, process)
+        refused = run(tree, "python", "scripts/unlock_if_dead.py", rc=2)
+        assert f"process {process.pid}) is already running in" in refused.output
+        assert "Traceback" not in refused.output and locked()
+
+        orphans = wait_for(lambda: trainings(process), process)
+        process.send_signal(signal.SIGKILL)  # snakemake alone, not the jobs it started
+        process.wait()
+        assert all(orphan.is_running() for orphan in orphans) and locked()
+        run_of_orphan = json.loads(orphans[0].cmdline()[3])["name"]
+
+        run(tree, "python", "scripts/unlock_if_dead.py")
+        assert not locked()
+        snakemake(tree)
+    finally:
+        for left in (process, *orphans):
+            with contextlib.suppress(psutil.Error):
+                left.kill()
+    (state,) = (tree / f"results/smoke/.state/{run_of_orphan}/seed0").iterdir()
+    assert starts(state) == 2  # the orphan, and the job of the second workflow
+    expected = contents(smoke.folder)
+    assert len(expected) > 100
+    assert not differing(expected, contents(tree))
+
+
+def test_without_a_lock_there_is_nothing_to_unlock(fresh):
+    assert run(fresh, "python", "scripts/unlock_if_dead.py").output == ""

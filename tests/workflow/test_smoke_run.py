@@ -1,0 +1,101 @@
+"""What one smoke run leaves behind, and what a second one does."""
+
+import csv
+import gzip
+import json
+import re
+import socket
+
+from harness import ROOT, planned, snakemake
+
+# Rules that smoke has no use for: the learning-rate grid.
+NOT_IN_SMOKE = {"tune", "tabulate_tuning"}
+
+
+def rule_names(figures):
+    text = "".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    names = set(re.findall(r"^rule (\w+):", text, re.M)) | set(re.findall(r"^use rule \w+ as (\w+)", text, re.M))
+    return names | {f"plot_{figure}" for figure in figures}
+
+
+def test_every_rule_ran(smoke, record_property):
+    record_property("smoke_seconds", round(smoke.seconds, 1))
+    jobs = planned(smoke.output)
+    figures = [path.stem for path in (smoke.folder / "results/smoke/figures").glob("*.svg")]
+    assert set(jobs) == rule_names(figures) - NOT_IN_SMOKE
+    assert sum(jobs.values()) <= 25
+
+
+def test_every_figure_has_its_table_and_both_formats(smoke):
+    results = smoke.folder / "results/smoke"
+    figures = {path.stem for path in (results / "figures").iterdir()}
+    assert len(figures) == 9
+    for figure in figures:
+        for path in (f"figures/{figure}.svg", f"figures/{figure}.png", f"tables/{figure}.csv"):
+            assert (results / path).stat().st_size > 0
+
+
+def test_nothing_is_judged_at_smoke(smoke):
+    with open(smoke.folder / "results/smoke/tables/verdicts.csv") as handle:
+        verdicts = list(csv.DictReader(handle))
+    assert len(verdicts) > 50 and {row["verdict"] for row in verdicts} == {"not run at this scale"}
+
+
+def test_a_run_folder_is_complete(smoke):
+    runs = sorted((smoke.folder / "results/smoke/runs").glob("*/seed*"))
+    assert len(runs) == 10
+    for folder in runs:
+        names = {path.name for path in folder.iterdir()}
+        assert {
+            "config.json",
+            "model.safetensors",
+            "metrics.json",
+            "curve.csv",
+            "timing.json",
+            "provenance.json",
+        } <= names
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert (metrics["run"], f"seed{metrics['seed']}") == (folder.parent.name, folder.name)
+        assert metrics["status"] == "finished" and metrics["purpose"] in ("smoke", "control")
+
+
+def test_it_ends_by_saying_where_things_are(smoke):
+    ending = smoke.output[-1500:]
+    assert "\nverdicts: results/smoke/tables/verdicts.csv\nfigures:  results/smoke/figures/\n" in ending
+    assert ending.index("not run at this scale") < ending.index("verdicts: ")
+
+
+def test_training_tells_whole_lines(smoke):
+    """Parallel jobs share one terminal; a line of one must never stand inside a line of another."""
+    told = [line for line in smoke.output.splitlines() if re.search(r"\bstep \d+/\d+", line)]
+    assert len(told) >= 10
+    form = r"\[[a-z0-9.-]+ \d+\] step \d+/\d+  loss \S+  validation \S+  \d+ tokens/s  ETA \d+ s"
+    assert all(re.fullmatch(form, line) for line in told), told
+
+
+def test_no_result_names_the_host(smoke):
+    host = re.compile(rf"(?<![\w.-]){re.escape(socket.gethostname())}(?![\w.-])")
+    results = smoke.folder / "results/smoke"
+    paths = [
+        path
+        for pattern in ("measure/*", "tables/*", "figures/*.svg", "runs/*/*/*.json", "runs/*/*/*.csv", "data/**/*.json")
+        for path in results.glob(pattern)
+        if path.name not in ("timing.json", "provenance.json", "tokenizer.json")
+    ]
+    assert len(paths) > 40
+    for path in paths:
+        text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+        assert not host.search(text) and str(smoke.folder) not in text, path
+
+
+def test_a_second_run_has_nothing_to_do(sandbox, record_property):
+    done = snakemake(sandbox)
+    record_property("nothing_to_be_done_seconds", round(done.seconds, 1))
+    assert "Nothing to be done" in done.output and done.cpu_seconds < 10
+
+
+def test_the_report_is_written_with_its_captions(sandbox):
+    snakemake(sandbox, "--report", "report.html")
+    page = (sandbox / "report.html").read_text()
+    assert "Figures" in page and "Verdicts" in page and "fig2_probe_r2.svg" in page
+    assert "Causal test of pre-caching" in page  # a figure's caption
