@@ -33,7 +33,11 @@ from myopia.model import kernels
 
 @dataclass
 class Link:
-    """Joins the bridges of one attention call to its attention node."""
+    """Joins the bridges of one attention call to its attention node.
+
+    The attention node holds all of it, a bridge only `grads`: were a bridge to hold `edges`, which name the bridges
+    themselves, every step's graph would be a reference cycle and wait for the garbage collector.
+    """
 
     edges: list[GradientEdge] = field(default_factory=list)  # outputs of the bridges, in call order
     grads: list[Tensor | None] = field(default_factory=list)  # dy_live for each bridge, set by the attention node
@@ -49,29 +53,29 @@ def bridge(y: Tensor, h: Tensor, projection: nn.Module, link: Link) -> Tensor:
     """Identity on `y` = projection(sg(h)) whose backward sends to h what `link` brings from the attention."""
     # A Linear keeps its weight as [out, in], a Conv1D as [in, out].
     weight = projection.weight if isinstance(projection, nn.Linear) else projection.weight.t()
-    y = _Bridge.apply(y, h, weight.detach(), link, len(link.edges))
+    y = _Bridge.apply(y, h, weight.detach(), link.grads, len(link.edges))
     link.edges.append(get_gradient_edge(y))
     return y
 
 
 class _Bridge(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, y, h, weight, link, index):
+    def forward(ctx, y, h, weight, grads, index):
         ctx.save_for_backward(weight)
-        ctx.link, ctx.index, ctx.dtype = link, index, h.dtype
+        ctx.grads, ctx.index, ctx.dtype = grads, index, h.dtype
         return y.view_as(y)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_y):
         (weight,) = ctx.saved_tensors
-        if not ctx.link.grads:
+        if not ctx.grads:
             # The projection's output was used by something that is not our attention.
             raise MyopiaError(
                 "myopic gradients reached a key or value projection without passing the myopic attention: this "
                 "model uses its keys or values elsewhere and cannot be made myopic"
             )
-        live, ctx.link.grads[ctx.index] = ctx.link.grads[ctx.index], None
+        live, ctx.grads[ctx.index] = ctx.grads[ctx.index], None
         grad_h = (live @ weight.to(live.dtype)).to(ctx.dtype)
         return grad_y, grad_h, None, None, None
 
@@ -111,5 +115,5 @@ class _Coincident(torch.autograd.Function):
         if ctx.link is None:
             return dq, dk_live, dv_live, None, None, None, None, None
         live = (dq, dk_live, dv_live) if ctx.link.through_query else (dk_live, dv_live)
-        ctx.link.grads = list(torch.autograd.grad(ctx.edges, ctx.link.edges, grad_outputs=live, retain_graph=True))
+        ctx.link.grads[:] = torch.autograd.grad(ctx.edges, ctx.link.edges, grad_outputs=live, retain_graph=True)
         return dq, dk, dv, None, None, None, None, None

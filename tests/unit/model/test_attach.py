@@ -1,6 +1,7 @@
 """`to_myopic` on every architecture, in fp64, against the definition run literally on the model's own attention."""
 
 import copy
+import gc
 import sys
 from pathlib import Path
 
@@ -393,3 +394,20 @@ def test_a_leak_besides_attention_is_found():
     model.model.layers[1].mlp.register_forward_hook(shift)
     with pytest.raises(MyopiaError, match="outside its attention"):
         to_myopic(model)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_step_leaves_no_garbage_behind(name):
+    """The graph must die by reference count: a cycle in it would hold every activation until the collector runs."""
+    model, ids = to_myopic(zoo.build(name)), zoo.tokens()
+    zoo.gradients(model, ids)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        for _ in range(5):
+            zoo.gradients(model, ids)
+        model(ids, use_cache=False)  # a forward pass whose graph is dropped unused
+        assert len(gc.get_objects()) - before < 100
+    finally:
+        gc.enable()
