@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -32,6 +35,17 @@ def living_snakemake(folder: Path) -> int | None:
     return None
 
 
+def host_of_lock(folder: Path) -> str | None:
+    """Where the lock of `folder` was taken, as the log of that snakemake tells; None if there is no such log."""
+    taken = min(lock.stat().st_mtime for lock in (folder / ".snakemake" / "locks").iterdir())
+    before = datetime.fromtimestamp(taken + 1).strftime("%Y-%m-%dT%H%M%S")
+    for path in sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"), reverse=True):
+        host = re.search(r"^ *Host: (.+)$", path.read_text(errors="replace")[:4000], re.MULTILINE)
+        if host and path.name <= before:
+            return host.group(1)
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--folder", default=".", metavar="DIR", help="where snakemake runs")
@@ -42,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     owner = living_snakemake(folder)
     if owner is not None:
         raise MyopiaError(f"snakemake (process {owner}) is already running in {folder}: wait for it or stop it first")
+    host = host_of_lock(folder)
+    if host not in (None, platform.node()):
+        raise MyopiaError(
+            f"the lock on {folder} was taken on {host}, out of sight from here: if no snakemake works there any more, "
+            "remove it with snakemake --unlock"
+        )
     log.info("removing the lock of a snakemake that is gone")
     subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"], cwd=folder, check=True)
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import psutil
+import pytest
 from harness import checkout, contents, differing, environment, run, snakemake
 
 
@@ -79,3 +80,20 @@ def test_killed_and_run_again_it_equals_the_undisturbed_run(smoke, tmp_path):
 
 def test_without_a_lock_there_is_nothing_to_unlock(fresh):
     assert run(fresh, "python", "scripts/unlock_if_dead.py").output == ""
+
+
+@pytest.mark.parametrize("host", ["elsewhere", None])
+def test_a_lock_from_another_machine_is_left_alone(tmp_path, host):
+    """On a shared file system its owner may live where we cannot see it. Without a log the lock is old enough to go."""
+    tree = checkout(tmp_path / "tree")
+    lock = tree / ".snakemake/locks/0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("results/smoke/tables/seeds.csv\n")
+    if host is not None:
+        log = tree / ".snakemake/log/2024-01-02T030405.123456.snakemake.log"
+        log.parent.mkdir()
+        log.write_text(f"SNAKEMAKE\n=========\n  Host: {host}\n")
+    done = run(tree, "python", "scripts/unlock_if_dead.py", rc=0 if host is None else 2)
+    assert lock.exists() == (host is not None)
+    if host is not None:
+        assert "was taken on elsewhere" in done.output and "snakemake --unlock" in done.output
