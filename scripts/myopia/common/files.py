@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -62,15 +64,8 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_csv(path: str | Path, frame: Any) -> None:
-    """Write a pandas DataFrame in the project's csv form (`%.10g`, no index; gzip without a time stamp)."""
-    with atomic_path(path) as temporary:
-        if Path(path).suffix == ".gz":
-            frame.to_csv(
-                temporary,
-                index=False,
-                float_format=CSV_FLOAT,
-                lineterminator="\n",
-                compression={"method": "gzip", "mtime": 0},
-            )
-        else:
-            frame.to_csv(temporary, index=False, float_format=CSV_FLOAT, lineterminator="\n")
+    """Write a pandas DataFrame in the project's csv form: `%.10g`, no index; gzip without name or time stamp."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
+        packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if Path(path).suffix == ".gz" else raw
+        with io.TextIOWrapper(packed, encoding="utf-8", newline="") as handle:
+            frame.to_csv(handle, index=False, float_format=CSV_FLOAT, lineterminator="\n")

@@ -41,9 +41,13 @@ def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | Non
             raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
     else:
         try:
+            plain = AutoConfig.for_model(model["model_type"])
             config = AutoConfig.for_model(model["model_type"], **model["config"])
         except ValueError as error:
             raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
+        for key in model["config"]:  # transformers takes any key in silence
+            if not hasattr(plain, key):
+                raise MyopiaError(f"model.config.{key} is not a setting of {model['model_type']}: correct its spelling")
         if vocab_size is not None and "vocab_size" not in model["config"]:
             config.vocab_size = vocab_size
         # The type's defaults name special tokens of its own tokenizer, which need not exist in ours.
