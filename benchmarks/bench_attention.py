@@ -21,8 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from myopia import to_myopic
-from myopia.common.files import write_csv  # noqa: E402
-from myopia.common.process import use_huge_pages  # noqa: E402
+from myopia.common.files import write_csv
+from myopia.common.process import use_huge_pages
 
 D_MODEL, N_HEADS, N_LAYERS, VOCAB, TOKENS = 256, 8, 4, 4096, 4096
 LENGTHS = (64, 256, 1024, 4096)
