@@ -43,7 +43,7 @@ def test_losses_are_the_models_own_by_position(runs):
     loss = text.position_losses(model, np.asarray(file.tokens[:3]))
     assert loss.shape == (3, T - 1)
     ids = torch.from_numpy(np.asarray(file.tokens[:3]).astype(np.int64))
-    assert loss.mean() == pytest.approx(float(model(ids, labels=ids).loss), abs=1e-5)
+    assert loss.mean() == pytest.approx(model(ids, labels=ids).loss.item(), abs=1e-5)
 
 
 def test_every_run_is_measured_on_the_same_documents_and_positions(runs):
