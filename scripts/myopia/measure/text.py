@@ -47,13 +47,14 @@ def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
 
 @torch.no_grad()
 def position_losses(model: nn.Module, tokens_NT: np.ndarray) -> np.ndarray:
-    """-log p(x_{t+1} | x_<=t) in nats, [N, T-1], float64."""
+    """-log p(x_{t+1} | x_<=t) in nats, [N, T-1], computed in fp32, returned as float64."""
     rows = []
     for first in range(0, len(tokens_NT), BATCH):
         ids_BT = torch.from_numpy(tokens_NT[first : first + BATCH].astype(np.int64))
-        logits: Tensor = model(input_ids=ids_BT, use_cache=False).logits[:, :-1]
-        nll = nn.functional.cross_entropy(logits.flatten(0, 1).double(), ids_BT[:, 1:].flatten(), reduction="none")
-        rows.append(nll.view(len(ids_BT), -1).numpy())
+        predicting = torch.arange(ids_BT.shape[1] - 1)
+        logits: Tensor = model(input_ids=ids_BT, use_cache=False, logits_to_keep=predicting).logits
+        nll = nn.functional.cross_entropy(logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none")
+        rows.append(nll.view(len(ids_BT), -1).double().numpy())
     return np.concatenate(rows)
 
 
