@@ -233,7 +233,11 @@ EDITS = {
 
 
 def intervention(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Causal edit: slope of the output on the size of the edit, by lag."""
+    """Causal edit: slope of the output on the size of the edit, by lag.
+
+    Lag 0, the edited position's own output, says nothing about planning and can be large: it stays in the table.
+    """
+    frame = frame[frame["lag"] >= 1]
     if frame.empty:
         return style.nothing(caption)
     panels = [(arm, p) for arm in style.in_order(frame["arm"]) for p in sorted(frame["p"].unique())]
