@@ -31,10 +31,14 @@ def render(readme: str, published: Path) -> str:
 
 def findings(published: Path) -> str:
     """One table per published scale: claims of the paper that were judged or estimated, then our own controls."""
-    parts = []
+    parts, shown = [], set()
     for folder in sorted(p.parent for p in published.glob("*/verdicts.csv")):
         frame = read_verdicts(folder / "verdicts.csv")
         frame = frame[frame["ours"].notna() | ~frame["verdict"].isin([NOT_RUN, NO_PAPER])]
+        # A scale run again with more corpora repeats what it measured before: each finding is shown once.
+        rows = [(row.id, number(row.ours), row.verdict) for row in frame.itertuples()]
+        frame = frame[[row not in shown for row in rows]]
+        shown.update(rows)
         own = frame["where"].str.startswith("control") | (frame["verdict"] == NO_PAPER)
         parts.append(
             f"**Scale `{folder.name}`** (`docs/results/{folder.name}/verdicts.csv`). Intervals: 95 %; "
