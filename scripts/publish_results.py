@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from myopia.common import cli
 from myopia.common.errors import MyopiaError
-from myopia.common.files import atomic_path
+from myopia.common.files import atomic_path, write_json
 from myopia.config.load import ROOT
 from myopia.show.readme import render
 
-TABLES = ("verdicts.csv", "seeds.csv", "tuning.csv", "provenance.json")
+TABLES = ("verdicts.csv", "seeds.csv", "tuning.csv")
+
+
+def provenance(runs: Path) -> dict[str, Any]:
+    """What made and what it cost to make all runs of a results folder, from each run's own record."""
+    records = [json.loads(path.read_text()) for path in sorted(runs.glob("*/seed*/provenance.json"))]
+    return {
+        "runs": len(records),
+        "commits": sorted({str(r["git"]["commit"]) for r in records}),
+        "dirty": any(r["git"]["dirty"] for r in records),
+        "versions": records[0]["versions"],
+        "device": sorted({r["hardware"]["device"] for r in records}),
+        "machine": sorted({f"{r['hardware']['machine']}, {r['hardware']['cpu_count']} CPUs" for r in records}),
+        "seconds": round(sum(r["seconds"] for r in records)),
+        "attempts": sum(r["attempts"] for r in records),
+        "tokens": sum(r["tokens"] for r in records),
+        "flops": sum(r["flops"] for r in records),
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in TABLES:
             if (source / "tables" / name).is_file():
                 shutil.copyfile(source / "tables" / name, target / name)
+        write_json(target / "provenance.json", provenance(source / "runs"))
         for picture in sorted((source / "figures").glob("*.png")):
             shutil.copyfile(picture, target / picture.name)
     if args.benchmark:
