@@ -28,6 +28,10 @@ D_MODEL, N_HEADS, N_LAYERS, VOCAB, TOKENS = 256, 8, 4, 4096, 4096
 LENGTHS = (64, 256, 1024, 4096)
 FEWER_LENGTHS = (64, 1024)  # of architectures without the strict limit
 ARCHITECTURES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "phi", "opt")
+COLUMNS = [
+    "architecture", "T", "vanilla_s", "myopic_s", "ratio", "aa_ratio", "aa_half_width", "limit", "within",
+    "peak_ratio", "dense_over_fused",
+]  # fmt: skip
 LIMIT = {"gpt2": 1.05, "gpt_neox": 1.05}
 
 
@@ -126,7 +130,12 @@ def main() -> None:
                 " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()) + "\n"
             )
             rows.append(row)
-    frame = pd.DataFrame(rows)
+            save(rows, args)  # after every row: a benchmark that is stopped keeps what it measured
+
+
+def save(rows: list[dict[str, object]], args: argparse.Namespace) -> None:
+    """Write the rows measured so far, with what they were measured on."""
+    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
     frame["pairs"], frame["threads"] = args.pairs, args.threads
     frame["machine"], frame["torch"] = platform.machine(), torch.__version__
     write_csv(args.out, frame)
