@@ -120,7 +120,7 @@ def main() -> None:
             row = {"architecture": name, "T": T, **paired(name, T, args.pairs)}
             row["limit"] = LIMIT.get(name, 1.15)
             row["within"] = row["ratio"] <= row["limit"] + row["aa_half_width"]
-            if max(args.lengths) == T:
+            if max(LENGTHS) == T:
                 row["peak_ratio"] = Step(name, T, "myopic").peak_bytes() / Step(name, T, "vanilla").peak_bytes()
             if name in LIMIT and T >= 1024:
                 dense = Step(name, T, "dense")
