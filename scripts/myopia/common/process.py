@@ -11,10 +11,9 @@ TUNABLE = "glibc.malloc.hugetlb=1"
 def use_huge_pages() -> None:
     """Start this process again with an allocator that asks for huge pages (glibc reads its tunables at start only).
 
-    Each step hands its large activations back to the kernel and faults them in again, page by page: a sixth of a
-    small model's time. With huge pages there are 400 times fewer faults; memory and numbers stay the same. (Telling
-    malloc to keep freed memory is faster still, but its aligned blocks then fragment without bound: 3 GB for a
-    model that needs 0.6.) Call it first thing under `__main__`; elsewhere than on Linux it does nothing.
+    Each step hands its large activations back to the kernel and faults them in again, page by page; huge pages make
+    that cheap and change neither numbers nor memory. (Telling malloc to keep freed memory instead would fragment its
+    heap without bound, because torch asks for aligned blocks.) Call it first thing under `__main__`; elsewhere than on Linux it does nothing.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": TUNABLE})

@@ -96,14 +96,14 @@ def to_vanilla(model: nn.Module) -> nn.Module:
         handle.remove()
     for module in model.modules():
         module.__dict__.pop("_myopia_site", None)
-    _decoder(model).set_attn_implementation(attachment.previous)
+    find_decoder(model).set_attn_implementation(attachment.previous)
     if attachment.arm.teacher is not None:
         to_vanilla(attachment.arm.teacher.model)
     del model._myopia
     return model
 
 
-def _decoder(model: nn.Module) -> PreTrainedModel:
+def find_decoder(model: nn.Module) -> PreTrainedModel:
     """The outermost `PreTrainedModel` in `model` (a wrapper such as a regression head may hold it)."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
@@ -115,7 +115,7 @@ def _attach(model: nn.Module, arm: Arm) -> nn.Module:
     if arm.impl not in ("fused", "dense"):
         raise MyopiaError(f"impl must be 'fused' or 'dense', not {arm.impl!r}")
     to_vanilla(model)
-    decoder = _decoder(model)
+    decoder = find_decoder(model)
     _refuse_unfit(decoder)
     _own_config(decoder)
     previous = decoder.config._attn_implementation
@@ -240,7 +240,7 @@ def _hang(module: nn.Module, site: Site) -> None:
 def _match_teacher(student: Attachment, teacher: Attachment) -> None:
     if teacher.model is student.model:
         raise MyopiaError("the teacher of the local arm must be another model than the student")
-    a, b = (_decoder(x.model).config.get_text_config() for x in (student, teacher))
+    a, b = (find_decoder(x.model).config.get_text_config() for x in (student, teacher))
     for key in ("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size"):
         if getattr(a, key, None) != getattr(b, key, None):
             raise MyopiaError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
-from myopia.model.attach import _decoder
+from myopia.model.attach import find_decoder
 from myopia.model.interface import Attachment
 
 
@@ -39,7 +39,7 @@ def influence(model: nn.Module, input_ids: Tensor) -> Tensor:
 
     training = [module for module in model.modules() if module.training]
     model.eval()
-    handle = _decoder(model).get_input_embeddings().register_forward_hook(capture)
+    handle = find_decoder(model).get_input_embeddings().register_forward_hook(capture)
     try:
         with torch.enable_grad(), _batchable_attention(model):
             logits_TV = model(input_ids=input_ids, use_cache=False).logits[0, :-1].float()
@@ -69,7 +69,7 @@ def _batchable_attention(model: nn.Module) -> Iterator[None]:
         finally:
             attachment.arm.impl = impl
         return
-    decoder = _decoder(model)
+    decoder = find_decoder(model)
     previous = decoder.config._attn_implementation
     decoder.set_attn_implementation("eager")
     try:

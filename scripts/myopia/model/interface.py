@@ -315,11 +315,11 @@ def _refuse_other_masks(mask_function: Any, use_vmap: bool, batch_size: int, T: 
     )
 
 
-def _eager_or_mask(*args: Any, **kwargs: Any) -> Tensor | None:
+def _mask_while_training(*args: Any, **kwargs: Any) -> Tensor | None:
     return _mask(*args, **kwargs) if torch.is_grad_enabled() else sdpa_mask(*args, **kwargs)
 
 
 AttentionInterface.register(NAME, _attention)
 AttentionInterface.register(STRICT_NAME, _attention)
-AttentionMaskInterface.register(NAME, _eager_or_mask)
+AttentionMaskInterface.register(NAME, _mask_while_training)
 AttentionMaskInterface.register(STRICT_NAME, _mask)
