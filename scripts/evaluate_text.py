@@ -22,8 +22,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)
+    places = ("folder", "tokens", "teacher")
     runs = [
-        text.TextRun(**{**run, "folder": Path(run["folder"]), "tokens": Path(run["tokens"])}) for run in spec["runs"]
+        text.TextRun(**{k: Path(v) if k in places and v is not None else v for k, v in run.items()})
+        for run in spec["runs"]
     ]
     write_csv(args.out_loss, text.text_loss(runs, spec["max_windows"]))
     write_csv(args.out_curve, text.text_curve(runs))

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
 from myopia.config.load import load_config
-from myopia.config.runs import run_specs, tuning_specs
+from myopia.config.runs import root, run_specs, tuning_specs
 
 try:
     SETTINGS = load_config(config)
@@ -55,17 +55,29 @@ def text_names():
     return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "tokens"]
 
 
+def arm_names():
+    return [name for name in text_names() if root(RUNS[name]) == "arms"]
+
+
+def plain_text_names():
+    return [name for name in text_names() if root(RUNS[name]) == "runs"]
+
+
 def run_files(names, file, seeds=SEEDS):
-    return [f"{SETTINGS['results']}/runs/{n}/seed{s}/{file}" for n in names for s in seeds]
+    return [f"{run_folder(n, s)}/{file}" for n in names for s in seeds]
+
+
+def run_folder(name, seed):
+    return f"{SETTINGS['results']}/{root(spec_of(name))}/{name}/seed{seed}"
 
 
 def run_folders(names, seeds=SEEDS):
     return [os.path.dirname(path) for path in run_files(names, "metrics.json", seeds)]
 
 
-def run_outputs(file, seeds):
+def run_outputs(file, seeds, place="runs"):
     """Declared outputs of a training job: one file for each seed it trains."""
-    path = f"<results>/runs/{{run}}/seed{{seed}}/{file}"
+    path = f"<results>/{place}/{{run}}/seed{{seed}}/{file}"
     if not SETTINGS["share_process"]:
         return path
     return [path.replace("{seed}", str(seed)) for seed in seeds]
@@ -82,7 +94,8 @@ def run_benchmark(rule):
 
 
 def one_of(names):
-    return "|".join(re.escape(name) for name in names)
+    """A wildcard constraint; no names match nothing."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 def spec_of(run):
@@ -97,10 +110,19 @@ def token_manifest(wildcards):
     return f"{SETTINGS['results']}/data/{data['corpus']}/tokens/tokens.manifest.json"
 
 
+def teacher_weights(wildcards):
+    """Models whose past a local arm reads: the vanilla run of every seed this job trains."""
+    teacher = spec_of(wildcards.run).get("teacher")
+    seeds = SEEDS if SETTINGS["share_process"] else [wildcards.seed]
+    return run_files([teacher], "model.safetensors", seeds) if teacher else []
+
+
 def train_arguments(wildcards):
     """Command-line arguments that place a run; none of them changes its result."""
-    results = SETTINGS["results"]
-    words = [f"--runs {results}/runs --state {results}/.state --device {SETTINGS['device']}"]
+    results, spec = SETTINGS["results"], spec_of(wildcards.run)
+    words = [f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"]
+    if "teacher" in spec:
+        words.append(f"--teacher {results}/{root(spec_of(spec['teacher']))}/{spec['teacher']}")
     if SETTINGS["compile"]:
         words.append("--compile")
     data = spec_of(wildcards.run)["data"]
@@ -125,7 +147,7 @@ def synthetic_measure_spec(options):
             "run": name,
             "arm": RUNS[name]["arm_name"],
             "seed": seed,
-            "folder": f"{SETTINGS['results']}/runs/{name}/seed{seed}",
+            "folder": run_folder(name, seed),
             "data": {k: v for k, v in RUNS[name]["data"].items() if k != "kind"},
             "model": RUNS[name]["model"],
         }
@@ -142,7 +164,8 @@ def text_measure_spec():
             "arm": RUNS[name]["arm_name"],
             "seed": seed,
             "corpus": RUNS[name]["data"]["corpus"],
-            "folder": f"{SETTINGS['results']}/runs/{name}/seed{seed}",
+            "folder": run_folder(name, seed),
+            "teacher": run_folder(RUNS[name]["teacher"], seed) if "teacher" in RUNS[name] else None,
             "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
         }
         for name in text_names()

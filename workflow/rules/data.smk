@@ -8,6 +8,7 @@ rule harvest_text:
         "<benchmarks>/harvest_text/{corpus}.tsv"
     conda:
         "../../envs/fetch.yaml"
+    priority: 20
     params:
         source=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["source"]),
         splits=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["splits"]),
@@ -30,6 +31,7 @@ rule train_tokenizer:
         "<benchmarks>/train_tokenizer/{corpus}.tsv"
     conda:
         "../../envs/tokenize.yaml"
+    priority: 20
     params:
         spec=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["tokenizer"]),
         folder=subpath(output.tokenizer, parent=True),
@@ -54,6 +56,7 @@ rule encode_corpus:
         "<benchmarks>/encode_corpus/{corpus}.tsv"
     conda:
         "../../envs/tokenize.yaml"
+    priority: 20
     params:
         spec=lambda wildcards: as_json(
             {**SETTINGS["corpora"][wildcards.corpus]["windows"], "T": SETTINGS["text"]["T"]}

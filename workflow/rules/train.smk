@@ -17,7 +17,7 @@ rule train:
     benchmark:
         run_benchmark("train")
     wildcard_constraints:
-        run=one_of(RUNS),
+        run=one_of(synthetic_names()),
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -33,6 +33,29 @@ rule train:
     shell:
         "python scripts/train_models.py --spec {params.spec:q} --seeds {params.seeds} {params.place}"
         " --threads {threads} --log {log}"
+
+
+# Language runs take longest: started first, they leave the short ones to fill the other cores.
+use rule train as train_text with:
+    wildcard_constraints:
+        run=one_of(plain_text_names()),
+    priority: 10
+
+
+# Arms whose forward pass is not the vanilla one.
+use rule train as train_arm with:
+    input:
+        tokens=token_manifest,
+        teacher=teacher_weights,
+    output:
+        weights=run_outputs("model.safetensors", SEEDS, "arms"),
+        config=run_outputs("config.json", SEEDS, "arms"),
+        record=run_outputs("myopia.json", SEEDS, "arms"),
+        curve=run_outputs("curve.csv", SEEDS, "arms"),
+        metrics=run_outputs("metrics.json", SEEDS, "arms"),
+    wildcard_constraints:
+        run=one_of(arm_names()),
+    priority: 10
 
 
 use rule train as tune with:

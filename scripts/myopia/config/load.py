@@ -115,6 +115,10 @@ def _check_meaning(settings: dict[str, Any]) -> None:
         for arm in ("vanilla", "myopic"):
             if arm not in part["optim"]["lr"]:
                 raise MyopiaError(f"config key {room}.optim.lr: the arm {arm} needs a learning rate")
+    arms = settings["text"]["arms"]
+    for arm in arms:
+        if arm.startswith("local") and "vanilla" not in arms:
+            raise MyopiaError(f"config key text.arms: {arm} reads the past of the vanilla arm; add vanilla")
     synthetic = settings["synthetic"]
     model, task = synthetic["model"], synthetic["task"]
     if model["d_model"] % model["n_heads"]:

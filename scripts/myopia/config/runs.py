@@ -11,8 +11,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "myopic": {"kind": "myopic", "cut": "hidden", "beta": 0.0},
     "myopic-kv": {"kind": "myopic", "cut": "kv", "beta": 0.0},
     "beta1": {"kind": "myopic", "cut": "hidden", "beta": 1.0},
+    "local-hidden": {"kind": "local", "form": "hidden"},
+    "local-kv": {"kind": "local", "form": "kv"},
+    "bigram-zeroed": {"kind": "bigram", "form": "zeroed"},
+    "bigram-true": {"kind": "bigram", "form": "true"},
 }
-"""Arms by the name tables and figures use. `beta1` is the A/A control: our operator, nothing cut."""
+"""Arms by the name tables and figures use. `beta1` is the A/A control: our operator, nothing cut. The past of a
+`local` arm is that of the vanilla model of the same seed; a `bigram` arm has none (protocol section 2)."""
 
 
 def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -98,13 +103,19 @@ def text_spec(settings: dict[str, Any], corpus: str, arm: str, purpose: str) -> 
             "config": {**config, **model["config"]},
         },
         "data": {"kind": "tokens", "corpus": corpus, "T": part["T"]},
+        **({"teacher": f"text-{corpus}-vanilla"} if ARMS[arm]["kind"] == "local" else {}),
     }
+
+
+def root(spec: dict[str, Any]) -> str:
+    """Folder of a run under the results: models that only run with our code live apart (protocol section 2)."""
+    return "arms" if spec["arm"]["kind"] in ("local", "bigram") else "runs"
 
 
 def _common(settings: dict[str, Any], part: dict[str, Any], arm: str, purpose: str) -> dict[str, Any]:
     # An arm without a learning rate of its own runs at that of the arm it varies or controls.
     rates = part["optim"]["lr"]
-    base = "vanilla" if arm == "beta1" else "myopic" if arm.startswith("myopic") else arm
+    base = "myopic" if arm.startswith("myopic") else "vanilla"
     return {
         "arm": ARMS[arm],
         "arm_name": arm,

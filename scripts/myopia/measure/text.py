@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import ARMS
 from myopia.data.tokens import TokenFile
 from myopia.model.attach import to_myopic, to_vanilla
-from myopia.model.build import load_language_model
+from myopia.model.build import load_language_model, load_trained
 from myopia.model.influence import influence
 
 BATCH = 64  # windows per forward pass; no result depends on it beyond rounding
@@ -30,6 +31,7 @@ class TextRun:
     corpus: str
     folder: Path
     tokens: Path
+    teacher: Path | None = None  # run folder, for a local arm
 
 
 def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
@@ -69,7 +71,8 @@ def text_loss(runs: Sequence[TextRun], max_windows: int) -> pd.DataFrame:
         chosen = choose_windows(file.docs, max_windows)
         if not len(chosen):
             raise MyopiaError(f"{run.tokens}: the test split is empty; take more text or larger test fractions")
-        loss_NP = position_losses(load_language_model(run.folder), np.asarray(file.tokens[chosen]))
+        model = load_trained(run.folder, ARMS[run.arm], run.teacher)
+        loss_NP = position_losses(model, np.asarray(file.tokens[chosen]))
         docs = np.array(file.docs, dtype=object)[chosen]
         groups = np.array(file.groups, dtype=object)[chosen]
         names, first, inverse = np.unique(docs, return_index=True, return_inverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from myopia.common.errors import MyopiaError
+from myopia.common.files import sha256_file
 from myopia.model.attach import to_bigram, to_local, to_myopic
 from myopia.model.regression import RegressionModel
 
@@ -84,6 +86,37 @@ def apply_arm(model: nn.Module, arm: dict[str, Any], teacher: str | Path | None 
             raise MyopiaError("the local arm needs a teacher: name a trained vanilla run of the same seed")
         return to_local(model, load_language_model(teacher), form=arm.get("form", "hidden"))
     raise MyopiaError(f"arm {kind!r} is unknown; it must be one of {', '.join(ARMS)}")
+
+
+def load_trained(folder: str | Path, arm: dict[str, Any], teacher: str | Path | None = None) -> nn.Module:
+    """Open a trained run with the forward pass its training had, in eval mode.
+
+    A vanilla or myopic model's forward is the plain one. A local or bigram folder must say in `myopia.json` what it
+    is, and a local one must be given the very teacher it was trained with.
+
+    Args:
+        folder: run folder.
+        arm: what the run is supposed to be (`config.runs.ARMS`).
+        teacher: run folder of the local arm's teacher.
+
+    Raises:
+        MyopiaError: folder and arm disagree, or the teacher is another one.
+    """
+    model, record = load_language_model(folder), Path(folder, "myopia.json")
+    if arm["kind"] not in ("local", "bigram"):
+        if record.exists():
+            raise MyopiaError(f"{folder} holds an arm that {record.name} describes, not a plain language model")
+        return model
+    if not record.is_file():
+        raise MyopiaError(f"{record} is missing: without it {folder} would be run as a plain model; train it again")
+    written = json.loads(record.read_text())
+    if written["arm"] != arm:
+        raise MyopiaError(f"{record} says the arm is {written['arm']}, not {arm}; train the run again")
+    if arm["kind"] == "local":
+        weights = Path(teacher or "", "model.safetensors")
+        if not weights.is_file() or sha256_file(weights) != written["teacher_sha256"]:
+            raise MyopiaError(f"{weights} is not the teacher that {folder} was trained with; train the run again")
+    return apply_arm(model, arm, teacher).eval()
 
 
 def load_language_model(folder: str | Path) -> nn.Module:

@@ -13,6 +13,32 @@ from torch import nn
 from myopia.common.files import sha256_file, write_json
 from myopia.model.attach import to_vanilla
 
+MEANING = {
+    "vanilla": "trained with ordinary gradients",
+    "myopic": "trained without gradients from a token's loss to earlier hidden states",
+    "local": "its past is read from a frozen vanilla model",
+    "bigram": "it has no past at all",
+}
+
+
+def model_card(run: str, arm: dict[str, Any], language: bool) -> str:
+    """README.md of a model folder: what the model is, and whether other programs may open it."""
+    details = ", ".join(f"{key} = {value}" for key, value in arm.items())
+    if arm["kind"] in ("local", "bigram"):
+        use = (
+            "**Do not open this folder with `AutoModelForCausalLM` alone.** Its attention differs from what "
+            "`config.json` describes; `myopia.json` says how, and myopia's own evaluation applies it."
+        )
+    elif not language:
+        use = "A regression network on vectors: `myopia.model.regression.load_regression_model` opens it."
+    else:
+        use = "A plain transformers folder: its forward pass is that of any model of its type."
+    return (
+        f"---\ntags: [myopia, {arm['kind']}]\n---\n\n# {run}\n\n"
+        f"Arm: {details} ({MEANING[arm['kind']]}; arXiv 2404.00859).\n\n{use}\n\n"
+        "Recipe, seed, data and versions: `provenance.json`. Losses: `metrics.json`, `curve.csv`.\n"
+    )
+
 
 def export_model(
     model: nn.Module, folder: Path, tokenizer: str | None, arm: dict[str, Any], teacher: str | None
@@ -38,6 +64,8 @@ def export_model(
             if teacher is not None:
                 record["teacher_sha256"] = sha256_file(Path(teacher) / "model.safetensors")
             write_json(temporary / "myopia.json", record)
+        card = model_card(folder.parent.name, arm, language=tokenizer is not None)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
         for file in sorted(temporary.iterdir()):
             os.chmod(file, 0o644)
             with open(file, "rb+") as handle:
