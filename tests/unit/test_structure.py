@@ -151,7 +151,7 @@ def rules():
 
 
 def test_the_rules_are_found():
-    assert {"harvest_text", "train", "judge_claims", "plot_{figure}"} <= set(rules())
+    assert {"harvest_text", "train", "judge_claims", "draw_figures"} <= set(rules())
 
 
 @pytest.mark.parametrize("name", rules())

@@ -120,7 +120,9 @@ def teacher_weights(wildcards):
 def train_arguments(wildcards):
     """Command-line arguments that place a run; none of them changes its result."""
     results, spec = SETTINGS["results"], spec_of(wildcards.run)
-    words = [f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"]
+    words = [
+        f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
+    ]
     if "teacher" in spec:
         words.append(f"--teacher {results}/{root(spec_of(spec['teacher']))}/{spec['teacher']}")
     if SETTINGS["compile"]:

@@ -6,9 +6,9 @@ rule harvest_text:
         "<logs>/harvest_text/{corpus}.log",
     benchmark:
         "<benchmarks>/harvest_text/{corpus}.tsv"
+    priority: 20
     conda:
         "../../envs/fetch.yaml"
-    priority: 20
     params:
         source=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["source"]),
         splits=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["splits"]),
@@ -29,9 +29,9 @@ rule train_tokenizer:
         "<logs>/train_tokenizer/{corpus}.log",
     benchmark:
         "<benchmarks>/train_tokenizer/{corpus}.tsv"
+    priority: 20
     conda:
         "../../envs/tokenize.yaml"
-    priority: 20
     params:
         spec=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["tokenizer"]),
         folder=subpath(output.tokenizer, parent=True),
@@ -54,9 +54,9 @@ rule encode_corpus:
         "<logs>/encode_corpus/{corpus}.log",
     benchmark:
         "<benchmarks>/encode_corpus/{corpus}.tsv"
+    priority: 20
     conda:
         "../../envs/tokenize.yaml"
-    priority: 20
     params:
         spec=lambda wildcards: as_json(
             {**SETTINGS["corpora"][wildcards.corpus]["windows"], "T": SETTINGS["text"]["T"]}

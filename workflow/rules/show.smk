@@ -1,29 +1,30 @@
-# One rule per figure, because a report's caption belongs to a rule. Each draws from its one table alone.
-
-for figure in FIGURES:
-
-    rule:
-        name:
-            f"plot_{figure}"
-        input:
-            table=f"<results>/tables/{figure}.csv",
-            script=f"scripts/plot_{figure}.py",
-        output:
-            svg=report(
+# All figures in one job: importing the plotting libraries takes longer than drawing. Each has its own script, which
+# draws from its one table alone and can be run by hand.
+rule draw_figures:
+    input:
+        tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
+        scripts=collect("scripts/plot_{figure}.py", figure=FIGURES),
+    output:
+        svg=[
+            report(
                 f"<results>/figures/{figure}.svg",
                 caption=f"../report/{figure}.rst",
                 category="Figures",
                 labels={"figure": figure},
-            ),
-            png=f"<results>/figures/{figure}.png",
-        log:
-            f"<logs>/plot_figure/{figure}.log",
-        benchmark:
-            f"<benchmarks>/plot_figure/{figure}.tsv"
-        conda:
-            "../../envs/draw.yaml"
-        params:
-            caption=caption(figure),
-        shell:
-            "python {input.script} --table {input.table} --svg {output.svg} --png {output.png}"
-            " --caption {params.caption:q} 2> {log}"
+            )
+            for figure in FIGURES
+        ],
+        png=collect("<results>/figures/{figure}.png", figure=FIGURES),
+    log:
+        "<logs>/draw_figures.log",
+    benchmark:
+        "<benchmarks>/draw_figures.tsv"
+    conda:
+        "../../envs/draw.yaml"
+    params:
+        captions=as_json({figure: caption(figure) for figure in FIGURES}),
+        tables=f"{SETTINGS['results']}/tables",
+        figures=f"{SETTINGS['results']}/figures",
+    shell:
+        "python scripts/draw_figures.py --tables {params.tables} --figures {params.figures}"
+        " --captions {params.captions:q} 2> {log}"

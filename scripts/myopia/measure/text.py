@@ -37,12 +37,15 @@ class TextRun:
 def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
     """At most `limit` window indices, spread evenly over the documents: a round takes one window of each.
 
-    More documents are worth more than more windows of one, since windows of a document are not independent.
+    More documents are worth more than more windows of one, since windows of a document are not independent. Within a
+    document they come in an order drawn from a fixed seed: the first pages of a book are not like the rest of it.
     """
+    place = np.random.Generator(np.random.Philox(key=[0, 0])).random(len(docs))
     rank: dict[str, int] = {}
     order = []
-    for index, doc in enumerate(docs):
-        order.append((rank.get(doc, 0), index))
+    for index in np.argsort(place, kind="stable"):
+        doc = docs[index]
+        order.append((rank.get(doc, 0), int(index)))
         rank[doc] = rank.get(doc, 0) + 1
     return np.sort([index for _, index in sorted(order)[:limit]])
 

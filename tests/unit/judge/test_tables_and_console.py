@@ -11,12 +11,14 @@ from made_up import measure_folder
 
 import judge_claims
 import print_verdicts
-import tabulate_results
 import tabulate_seeds
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.judge.claims import read_claims
 from myopia.judge.console import label, render
-from myopia.judge.tables import FIGURES
+from myopia.judge.measures import Measures, Paper
+from myopia.judge.registry import Context
+from myopia.judge.tables import FIGURES, write_tables
 
 REFERENCE = Path(__file__).resolve().parents[3] / "workflow" / "reference"
 
@@ -24,6 +26,11 @@ REFERENCE = Path(__file__).resolve().parents[3] / "workflow" / "reference"
 def command(measure: Path, *rest: str) -> list[str]:
     return ["--measure", str(measure), "--claims", str(REFERENCE / "claims.yaml"), "--paper",
             str(REFERENCE / "paper_values.csv"), *rest]  # fmt: skip
+
+
+def tables(measure: Path, folder: Path, *names: str) -> None:
+    measures = Measures(measure, read_claims(REFERENCE / "claims.yaml").tuning_seeds)
+    write_tables(Context(measures, Paper.read(REFERENCE / "paper_values.csv")), folder, names or None)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,7 @@ def written(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_table_is_written_and_repeats_byte_by_byte(written: Path, world: Path, tmp_path: Path) -> None:
-    tabulate_results.main(command(world, "--tables", str(tmp_path)))
+    tables(world, tmp_path)
     for name, (_, columns) in FIGURES.items():
         path = written / "tables" / f"{name}.csv"
         frame = pd.read_csv(path)
@@ -78,7 +85,7 @@ def test_the_tables_hold_what_the_figures_need(written: Path, world: Path) -> No
 
 
 def test_missing_measurements_give_tables_with_a_header(tmp_path: Path) -> None:
-    tabulate_results.main(command(tmp_path, "--tables", str(tmp_path / "tables")))
+    tables(tmp_path, tmp_path / "tables")
     for name, (_, columns) in FIGURES.items():
         frame = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
         assert len(frame) == 0
@@ -92,7 +99,7 @@ def test_the_last_quarter_decides_whether_a_gap_still_rises(tmp_path: Path) -> N
     for extra, expected in ((0.0, 0), (late, 1)):
         changed = curve.assign(validation_loss=curve["validation_loss"] + extra)
         write_csv(folder / "text_curve.csv", changed)
-        tabulate_results.main(command(folder, "--tables", str(tmp_path / "t"), "--only", "text_gap_by_step"))
+        tables(folder, tmp_path / "t", "text_gap_by_step")
         table = pd.read_csv(tmp_path / "t" / "text_gap_by_step.csv")
         assert table.loc[table["series"] == "gap", "still_rising"].eq(expected).all()
 

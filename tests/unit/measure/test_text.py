@@ -9,11 +9,12 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
-from tiny_runs import T, make_tokens, place, text_spec
+from tiny_runs import ARMS, T, make_tokens, place, text_spec
 
+from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.measure import text
-from myopia.model.build import load_language_model
+from myopia.model.build import apply_arm, load_language_model, load_trained
 from myopia.train.trainer import train
 
 
@@ -32,9 +33,15 @@ def runs(tmp_path_factory):
 
 def test_windows_are_spread_over_documents_before_any_gives_a_second():
     docs = ["a"] * 5 + ["b"] + ["c"] * 3
-    assert text.choose_windows(docs, 3).tolist() == [0, 5, 6]
-    assert text.choose_windows(docs, 5).tolist() == [0, 1, 5, 6, 7]
+    assert sorted(docs[i] for i in text.choose_windows(docs, 3)) == ["a", "b", "c"]
+    assert sorted(docs[i] for i in text.choose_windows(docs, 5)) == ["a", "a", "b", "c", "c"]
     assert text.choose_windows(docs, 99).tolist() == list(range(9))
+
+
+def test_windows_come_from_all_over_a_document():
+    docs = [f"book{n}" for n in range(200) for _ in range(100)]
+    places = text.choose_windows(docs, 200) % 100
+    assert 40 < places.mean() < 60 and places.min() < 10 and places.max() > 90
 
 
 def test_losses_are_the_models_own_by_position(runs):
@@ -57,6 +64,58 @@ def test_every_run_is_measured_on_the_same_documents_and_positions(runs):
     chosen = text.choose_windows(file.docs, 12)
     direct = text.position_losses(load_language_model(runs[0].folder), np.asarray(file.tokens[chosen]))
     assert np.average(one["loss"], weights=one["n"]) == pytest.approx(direct.mean())
+
+
+@pytest.fixture(scope="module")
+def arms(runs, tmp_path_factory):
+    """The four arms whose forward is not the plain one; the local ones learn from vanilla seed 0."""
+    corpus, teacher = runs[0].tokens, runs[0].folder
+    result = {}
+    for arm in ("local-hidden", "local-kv", "bigram-zeroed", "bigram-true"):
+        own = teacher if arm.startswith("local") else None
+        where = place(tmp_path_factory.mktemp(arm), (str(corpus), None), teacher=str(own) if own else None)
+        train(text_spec(arm), 0, where)
+        result[arm] = text.TextRun(f"text-{arm}", arm, 0, "tiny", where.folder, corpus, own)
+    return result
+
+
+def test_arms_are_measured_with_their_own_forward_pass(runs, arms):
+    frame = text.text_loss([runs[0], *arms.values()], max_windows=12)
+    file = TokenFile.open(runs[0].tokens, "test")
+    tokens = np.asarray(file.tokens[text.choose_windows(file.docs, 12)])
+    for arm, run in arms.items():
+        rows = frame[frame["arm"] == arm]
+        own = apply_arm(load_language_model(run.folder), ARMS[arm], run.teacher)
+        assert np.average(rows["loss"], weights=rows["n"]) == pytest.approx(text.position_losses(own, tokens).mean())
+        plain = text.position_losses(load_language_model(run.folder), tokens)
+        assert np.average(rows["loss"], weights=rows["n"]) != pytest.approx(plain.mean(), abs=1e-6)
+        assert (run.folder / "README.md").read_text().count("myopia.json") == 1
+
+
+def test_a_true_bigram_knows_only_its_own_token(arms):
+    run = arms["bigram-true"]
+    model = load_trained(run.folder, ARMS["bigram-true"])
+    ids = torch.from_numpy(np.asarray(TokenFile.open(run.tokens, "test").tokens[:1]).astype(np.int64))
+    other = ids.clone()
+    other[0, :5] = (other[0, :5] + 7) % 300
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits[0, 5:], model(other).logits[0, 5:])
+
+
+def test_an_arm_is_refused_without_its_record_or_with_another_teacher(runs, arms, tmp_path):
+    import shutil
+
+    folder = tmp_path / "arm"
+    shutil.copytree(arms["local-hidden"].folder, folder)
+    with pytest.raises(MyopiaError, match="is not the teacher"):
+        load_trained(folder, ARMS["local-hidden"], runs[1].folder)
+    with pytest.raises(MyopiaError, match="says the arm is"):
+        load_trained(folder, ARMS["local-kv"], runs[0].folder)
+    with pytest.raises(MyopiaError, match="not a plain language model"):
+        load_trained(folder, ARMS["vanilla"])
+    (folder / "myopia.json").unlink()
+    with pytest.raises(MyopiaError, match="would be run as a plain model"):
+        load_trained(folder, ARMS["local-hidden"], runs[0].folder)
 
 
 def test_curves_are_those_of_training(runs):

@@ -20,7 +20,7 @@ def test_readme_is_not_stale():
 def test_a_changed_result_changes_readme(tmp_path):
     frame = pd.DataFrame(
         [{"architecture": "gpt2", "T": 64, "ratio": 1.234, "aa_half_width": 0.01, "peak_ratio": 1.0,
-          "dense_over_fused": None, "threads": 2, "pairs": 15}]
+          "dense_over_fused": None, "operator_dense_over_fused": None, "threads": 2, "pairs": 15}]
     )  # fmt: skip
     frame.to_csv(tmp_path / "attention.csv", index=False)
     text = render("<!-- generated: benchmark -->\nold\n<!-- end -->\n", tmp_path)
