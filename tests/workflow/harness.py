@@ -56,6 +56,11 @@ def snakemake(folder, *arguments, scale="smoke", **more):
     return run(folder, "snakemake", "--cores", 2, *given, *arguments, **more)
 
 
+def trained(jobs):
+    """Training jobs among `planned` ones, whatever they train."""
+    return sum(count for rule, count in jobs.items() if rule.startswith("train") and rule != "train_tokenizer")
+
+
 def planned(output):
     """{rule: jobs} of Snakemake's job table (`all` and the total left out); {} if there is nothing to be done."""
     if "Nothing to be done" in output:

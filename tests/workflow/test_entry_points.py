@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import ROOT, contents, differing, plan, planned, run, snakemake
+from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 
 from myopia.config.load import load_config
 from myopia.config.runs import run_specs
@@ -22,14 +22,14 @@ def test_the_papers_scale_lists_its_whole_dag(fresh):
     config = {**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "paper"}
     settings = load_config(config)
     runs = len(run_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
-    assert planned(done.output)["train"] == runs >= 80
+    assert trained(planned(done.output)) == runs >= 80
     assert done.cpu_seconds < 15
 
 
 @pytest.mark.parametrize("scale", ["laptop", "cpu", "gpu"])
 def test_the_other_scales_plan(fresh, scale):
     jobs = planned(snakemake(fresh, "--dry-run", "--quiet", "rules", scale=scale).output)
-    assert jobs["train"] >= 8 and jobs["judge_claims"] == 1
+    assert trained(jobs) >= 8 and jobs["judge_claims"] == 1
 
 
 def test_the_learning_rate_grid_plans(fresh):
@@ -241,13 +241,13 @@ def test_each_rule_runs_in_its_own_environment(sandbox, conda, tmp_path):
     for path in ("figures/influence.svg", "tables/seeds.csv"):
         (sandbox / "results/smoke" / path).unlink()
     done = snakemake(sandbox, "--workflow-profile", "workflow/profiles/conda", env=conda)
-    assert planned(done.output) == {"plot_influence": 1, "tabulate_seeds": 1}
+    assert planned(done.output) == {"draw_figures": 1, "tabulate_seeds": 1}
     used = {}
     for line in (tmp_path / "conda/calls").read_text().splitlines():
         prefix, script = line.split()
         used[script] = (Path(prefix) / "environment.yaml").read_text()
     assert used == {
-        "scripts/plot_influence.py": (ROOT / "envs/draw.yaml").read_text(),
+        "scripts/draw_figures.py": (ROOT / "envs/draw.yaml").read_text(),
         "scripts/tabulate_seeds.py": (ROOT / "envs/report.yaml").read_text(),
     }
     assert not differing(before, contents(sandbox))

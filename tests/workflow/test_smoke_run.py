@@ -40,9 +40,12 @@ def test_nothing_is_judged_at_smoke(smoke):
 
 
 def test_a_run_folder_is_complete(smoke):
-    runs = sorted((smoke.folder / "results/smoke/runs").glob("*/seed*"))
-    assert len(runs) == 10
-    for folder in runs:
+    results = smoke.folder / "results/smoke"
+    plain, arms = sorted(results.glob("runs/*/seed*")), sorted(results.glob("arms/*/seed*"))
+    assert len(plain) == 10 and len(arms) == 4
+    assert all((folder / "myopia.json").exists() for folder in arms)
+    assert not any((folder / "myopia.json").exists() for folder in plain)
+    for folder in plain + arms:
         names = {path.name for path in folder.iterdir()}
         assert {
             "config.json",

@@ -23,8 +23,8 @@ rule draw_figures:
         "../../envs/draw.yaml"
     params:
         captions=as_json({figure: caption(figure) for figure in FIGURES}),
-        tables=f"{SETTINGS['results']}/tables",
-        figures=f"{SETTINGS['results']}/figures",
+        tables=lambda wildcards, input: os.path.dirname(input.tables[0]),
+        figures=lambda wildcards, output: os.path.dirname(output.svg[0]),
     shell:
         "python scripts/draw_figures.py --tables {params.tables} --figures {params.figures}"
         " --captions {params.captions:q} 2> {log}"
