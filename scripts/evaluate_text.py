@@ -12,7 +12,11 @@ from myopia.common.files import write_csv
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, "out-loss", "out-curve", "out-influence")
-    parser.add_argument("--spec", required=True, help="JSON: runs, max_windows, influence_tokens")
+    parser.add_argument(
+        "--spec",
+        required=True,
+        help="JSON: runs, further (the same models on other corpora), max_windows, influence_tokens",
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
 
@@ -23,11 +27,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)
     places = ("folder", "tokens", "teacher")
-    runs = [
-        text.TextRun(**{k: Path(v) if k in places and v is not None else v for k, v in run.items()})
-        for run in spec["runs"]
-    ]
-    write_csv(args.out_loss, text.text_loss(runs, spec["max_windows"]))
+    runs, further = (
+        [
+            text.TextRun(**{k: Path(v) if k in places and v is not None else v for k, v in run.items()})
+            for run in spec[key]
+        ]
+        for key in ("runs", "further")
+    )
+    write_csv(args.out_loss, text.text_loss([*runs, *further], spec["max_windows"]))
     write_csv(args.out_curve, text.text_curve(runs))
     first = [run for run in runs if run.seed == min(r.seed for r in runs) and run.arm in ("vanilla", "myopic")]
     write_csv(args.out_influence, text.influence_pictures(first, spec["influence_tokens"]))

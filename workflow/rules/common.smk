@@ -41,6 +41,7 @@ wildcard_constraints:
     run=r"[a-z0-9.e-]+",
     seed=r"\d+",
     corpus=r"[a-z0-9-]+",
+    trained=r"[a-z0-9-]+",
 
 
 def as_json(value):
@@ -174,13 +175,28 @@ def text_measure_spec():
         for seed in SEEDS
     ]
     text = SETTINGS["text"]
+    further = [
+        {**run, "corpus": name, "tokens": f"{SETTINGS['results']}/data/{run['corpus']}/on/{name}"}
+        for run in runs
+        for name in text["evaluate_on"][run["corpus"]]
+    ]
     return as_json(
         {
             "runs": runs,
+            "further": further,
             "max_windows": text["test_windows"],
             "influence_tokens": text["influence_tokens"],
         }
     )
+
+
+def further_manifests():
+    """Corpora that models are only measured on, each encoded with the tokenizer of the corpus they were trained on."""
+    return [
+        f"{SETTINGS['results']}/data/{trained}/on/{name}/tokens.manifest.json"
+        for trained, names in SETTINGS["text"]["evaluate_on"].items()
+        for name in names
+    ]
 
 
 def caption(figure):

@@ -67,3 +67,19 @@ rule encode_corpus:
     shell:
         "python scripts/encode_corpus.py --docs {input.docs} --tokenizer {params.tokenizer}"
         " --spec {params.spec:q} --out {params.folder} 2> {log}"
+
+
+# A corpus that models are only measured on, in the tokenizer they were trained with.
+use rule encode_corpus as encode_further with:
+    input:
+        docs="<results>/data/{corpus}/docs.jsonl.zst",
+        manifest="<results>/data/{corpus}/docs.manifest.json",
+        tokenizer="<results>/data/{trained}/tokenizer/tokenizer.json",
+    output:
+        manifest="<results>/data/{trained}/on/{corpus}/tokens.manifest.json",
+        tokens=collect("<results>/data/{{trained}}/on/{{corpus}}/{split}.bin", split=SPLITS),
+        docs=collect("<results>/data/{{trained}}/on/{{corpus}}/{split}.docs.csv", split=SPLITS),
+    log:
+        "<logs>/encode_further/{trained}-on-{corpus}.log",
+    benchmark:
+        "<benchmarks>/encode_further/{trained}-on-{corpus}.tsv"

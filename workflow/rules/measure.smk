@@ -49,6 +49,7 @@ rule evaluate_text:
     input:
         run_files(text_names(), "model.safetensors"),
         run_files(text_names(), "curve.csv"),
+        further_manifests(),
     output:
         loss="<results>/measure/text_loss.csv.gz",
         curve="<results>/measure/text_curve.csv",

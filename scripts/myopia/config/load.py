@@ -84,11 +84,21 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
     text = settings["text"]
     if data_root and settings["scale"] in ("laptop", "cpu"):
         local = [n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))]
-        text["corpora"] = list(dict.fromkeys([*text["corpora"], *local]))
+        only_read = {name for names in text["evaluate_on"].values() for name in names}
+        text["corpora"] = list(dict.fromkeys([*text["corpora"], *(n for n in local if n not in only_read)]))
+    text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
+    further = [name for names in text["evaluate_on"].values() for name in names]
+    for name in further:
+        if name in text["corpora"] or further.count(name) > 1:
+            raise MyopiaError(
+                f"config key text.evaluate_on: corpus {name!r} is also trained on or read twice, so that its rows "
+                "would mean two models; name it once"
+            )
     used = {}
-    for name in text["corpora"]:
+    for name in [*text["corpora"], *further]:
         if name not in settings["corpora"]:
-            raise MyopiaError(f"config key text.corpora: corpus {name!r} is not described under corpora")
+            key = "text.corpora" if name in text["corpora"] else "text.evaluate_on"
+            raise MyopiaError(f"config key {key}: corpus {name!r} is not described under corpora")
         corpus = settings["corpora"][name]
         path = corpus["source"].get("path", "")
         if "{data_root}" in path:

@@ -30,14 +30,30 @@ def test_the_file_names_five_scales_and_starts_at_laptop():
 def test_every_scale_resolves(config, scale):
     settings = load_config({**config, "scale": scale})
     assert settings["scale"] == scale and settings["results"] == f"results/{scale}"
-    assert set(settings["corpora"]) == set(settings["text"]["corpora"])
+    further = settings["text"]["evaluate_on"]
+    assert list(further) == settings["text"]["corpora"]
+    assert set(settings["corpora"]) == {*further, *(name for names in further.values() for name in names)}
     assert "{data_root}" not in json.dumps(settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ({"docstrings": ["docstrings"]}, "is also trained on"),
+        ({"docstrings": ["nowhere"]}, "config key text.evaluate_on: corpus 'nowhere' is not described"),
+    ],
+)
+def test_a_corpus_is_measured_by_the_models_of_one(config, value, part):
+    config["scales"]["smoke"]["text"]["evaluate_on"] = value
+    with pytest.raises(MyopiaError, match=part):
+        load_config({**config, "scale": "smoke"})
 
 
 @pytest.mark.parametrize("scale", ["laptop", "cpu"])
 def test_data_root_adds_the_local_corpora(config, scale):
     settings = load_config({**config, "scale": scale, "data_root": "somewhere/data/"})
-    assert settings["text"]["corpora"] == ["docstrings", "msmarco", "pg19"]
+    assert settings["text"]["corpora"] == ["docstrings", "msmarco"]
+    assert settings["text"]["evaluate_on"] == {"docstrings": [], "msmarco": ["pg19"]}
     assert settings["corpora"]["pg19"]["source"]["path"] == "somewhere/data/pg19"
 
 
