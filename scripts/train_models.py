@@ -16,7 +16,7 @@ from myopia.train.signals import Preempted, stop_signals
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__)
-    parser.add_argument("--spec", required=True, action="append", help="run spec, canonical JSON; may be repeated")
+    parser.add_argument("--spec", required=True, nargs="+", action="extend", help="run specs, canonical JSON, in order")
     parser.add_argument("--seeds", required=True, nargs="+", type=int)
     parser.add_argument("--runs", required=True, metavar="DIR", help="results go to DIR/<run>/seed<k>")
     parser.add_argument("--state", required=True, metavar="DIR", help="state goes to DIR/<run>/seed<k>")
@@ -54,6 +54,7 @@ def train_all(args: argparse.Namespace, stop: list[int]) -> int:
             tokens=args.tokens,
             tokenizer=args.tokenizer,
             teacher=None if args.teacher is None else str(Path(args.teacher, leaf)),
+            initial=str(Path(args.runs, spec["init_from"], leaf)) if "init_from" in spec else None,
             device=args.device,
             compile=args.compile,
             save_seconds=args.save_seconds,

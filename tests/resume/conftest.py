@@ -96,12 +96,12 @@ class Runs:
 
     def __init__(self, context, root, spec, data, seeds=(0,)):
         self.context, self.root, self.spec, self.data, self.seeds = context, root, spec, data, seeds
-        self.attempts = []
+        self.attempts, self.then = [], []  # `then`: specs trained after the first one
 
     def start(self, fsync_s=0.05, save_steps=3, **pauses):
         import child
 
-        arguments = ["--spec", json.dumps(self.spec), "--seeds", *map(str, self.seeds), *self.data]
+        arguments = ["--spec", *map(json.dumps, [self.spec, *self.then]), "--seeds", *map(str, self.seeds), *self.data]
         arguments += ["--runs", str(self.root / "runs"), "--state", str(self.root / "state")]
         arguments += ["--save-steps", str(save_steps), "--progress-seconds", "1"]
         log = self.root / f"attempt{len(self.attempts)}.log"
@@ -118,11 +118,11 @@ class Runs:
         assert attempt.end() == 0, attempt.text()
         return attempt
 
-    def folder(self, seed=0):
-        return self.root / "runs" / self.spec["name"] / f"seed{seed}"
+    def folder(self, seed=0, name=None):
+        return self.root / "runs" / (name or self.spec["name"]) / f"seed{seed}"
 
-    def results(self, seed=0):
-        return results(self.folder(seed))
+    def results(self, seed=0, name=None):
+        return results(self.folder(seed, name))
 
     def timing(self, seed=0):
         return json.loads((self.folder(seed) / "timing.json").read_text())

@@ -105,6 +105,27 @@ def test_killed_between_the_final_state_and_the_outputs(point, runs, unbroken):
     assert not [p for p in run.folder().iterdir() if p.name.startswith(".")]
 
 
+def test_a_fine_tuning_run_killed_again_and_again(runs):
+    """One process pretrains and fine-tunes, as at small scales; it is killed in both."""
+    broken, reference = runs("text"), runs("text", place="reference")
+    tuned = {**broken.spec, "name": "tuned", "init_from": broken.spec["name"]}
+    tuned["data"] = {**tuned["data"], "first_sample": STEPS * tuned["batch_size"]}
+    for run in (broken, reference):
+        run.then = [tuned]
+    reference.finish()
+    for name in (broken.spec["name"], "tuned"):
+        attempt = broken.start(fsync_s=0, _Run__train_step=0.02)
+        assert attempt.wait_for(f"[{name} 0] {SAVED}")
+        assert attempt.kill() == -signal.SIGKILL
+    log = broken.finish().text()
+    assert re.search(r"\[tuned 0\] resumed at step [1-9]", log)
+    for name in (broken.spec["name"], "tuned"):
+        assert broken.results(name=name) == reference.results(name=name)
+    first = (broken.folder(name="tuned") / "curve.csv").read_text().splitlines()[1].split(",")
+    last = (broken.folder() / "curve.csv").read_text().splitlines()[-1].split(",")
+    assert first[0] == "0" and first[-1] == last[-1]  # bitwise the model it starts from
+
+
 # --- told to stop ---
 
 

@@ -30,42 +30,62 @@ def build_model(spec: dict[str, Any], seed: int, vocab_size: int | None = None) 
 
 
 def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | None) -> nn.Module:
-    """A causal language model: `model_type` with `config` overrides and random weights, or `pretrained` weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """A causal language model: `model_type` with `config` overrides and random weights, or a `pretrained` one.
 
+    `weights: random` beside `pretrained` takes the released architecture alone.
+    """
     source = model.get("pretrained")
-    if source is not None:
-        try:
-            built = AutoModelForCausalLM.from_pretrained(
-                source["id"], revision=source.get("revision"), dtype=torch.float32, attn_implementation="sdpa"
-            )
-        except (OSError, ValueError) as error:
-            raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if source is None:
+        built = _random(_config(model, vocab_size), seed, f"model.config does not describe a {model['model_type']}")
     else:
-        try:
-            plain = AutoConfig.for_model(model["model_type"])
-            config = AutoConfig.for_model(model["model_type"], **model["config"])
-        except ValueError as error:
-            raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
-        for key in model["config"]:  # transformers takes any key in silence
-            if not hasattr(plain, key):
-                raise MyopiaError(f"model.config.{key} is not a setting of {model['model_type']}: correct its spelling")
-        if vocab_size is not None and "vocab_size" not in model["config"]:
-            config.vocab_size = vocab_size
-        # The type's defaults name special tokens of its own tokenizer, which need not exist in ours.
-        config.bos_token_id = config.eos_token_id = config.pad_token_id = None
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                built = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
-        except ValueError as error:
-            raise MyopiaError(f"model.config does not describe a {model['model_type']}: {error}") from error
+        built = _released(source, seed, random=model.get("weights") == "random")
     if vocab_size is not None and vocab_size > built.config.vocab_size:
         raise MyopiaError(
             f"the tokenizer knows {vocab_size} tokens but the model only {built.config.vocab_size}: "
             "set model.config.vocab_size or use the model's own tokenizer"
         )
     return built.eval()
+
+
+def _config(model: dict[str, Any], vocab_size: int | None) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        plain = AutoConfig.for_model(model["model_type"])
+        config = AutoConfig.for_model(model["model_type"], **model["config"])
+    except ValueError as error:
+        raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
+    for key in model["config"]:  # transformers takes any key in silence
+        if not hasattr(plain, key):
+            raise MyopiaError(f"model.config.{key} is not a setting of {model['model_type']}: correct its spelling")
+    if vocab_size is not None and "vocab_size" not in model["config"]:
+        config.vocab_size = vocab_size
+    # The type's defaults name special tokens of its own tokenizer, which need not exist in ours.
+    config.bos_token_id = config.eos_token_id = config.pad_token_id = None
+    return config
+
+
+def _random(config: Any, seed: int, what: str) -> nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    except ValueError as error:
+        raise MyopiaError(f"{what}: {error}") from error
+
+
+def _released(source: dict[str, Any], seed: int, random: bool) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    where = {"pretrained_model_name_or_path": source["id"], "revision": source.get("revision")}
+    try:
+        if random:
+            return _random(AutoConfig.from_pretrained(**where), seed, f"the config of {source['id']!r} cannot be used")
+        return AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def apply_arm(model: nn.Module, arm: dict[str, Any], teacher: str | Path | None = None) -> nn.Module:

@@ -53,7 +53,11 @@ class DpRegression:
 
 
 class LanguageModelling:
-    """Next-token cross-entropy in nats over the T-1 predictions of each window."""
+    """Next-token cross-entropy in nats over the T-1 predictions of each window.
+
+    `data.first_sample` is where in the endless order of windows a run begins: a fine-tuning run goes on where its
+    pretraining run of the same seed stopped.
+    """
 
     def __init__(self, data: dict[str, Any], folder: str, needed: int, held_out: int = 0) -> None:
         self.splits = {split: TokenFile.open(folder, split) for split in ("train", "validation")}
@@ -71,11 +75,12 @@ class LanguageModelling:
             )
         self.fingerprint = sha256_text("".join(self.splits[s].sha256 for s in ("train", "validation")))
         self.vocab_size = int(self.splits["train"].manifest["vocab_size"])
+        self.first_sample = int(data.get("first_sample", 0))
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
         tokens = self.splits[split].tokens
-        index = np.arange(first, first + count)
+        index = np.arange(first, first + count) + (self.first_sample if split == "train" else 0)
         if split == "train":
             windows = np.array([self._permutation(seed, i // len(tokens))[i % len(tokens)] for i in index])
         else:

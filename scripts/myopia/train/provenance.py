@@ -53,10 +53,19 @@ def _version(package: str) -> str | None:
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Parameters in all, and without token and position tables (the N of scaling laws)."""
+    """Parameters in all, and without token and position tables (the N of scaling laws).
+
+    An output head that is a token table of its own (Pythia's) counts as one, as in the Pythia suite's own figures.
+    """
     total = sum(p.numel() for p in model.parameters())
-    tables = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding))
-    return {"parameters": total, "parameters_without_embeddings": total - tables}
+    tables = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if head is not None:
+        tables[id(head.weight)] = head.weight
+    return {
+        "parameters": total,
+        "parameters_without_embeddings": total - sum(table.numel() for table in tables.values()),
+    }
 
 
 def training_flops(model: nn.Module, tokens: int, T: int) -> float:

@@ -31,6 +31,7 @@ from myopia.common.files import (
 )
 from myopia.model.build import apply_arm, build_model
 from myopia.model.dropout import Keys, install
+from myopia.model.initial import initial_identity, load_initial
 from myopia.train.batches import Task, build_task
 from myopia.train.export import export_model
 from myopia.train.optim import build_optimizer, learning_rate
@@ -56,6 +57,7 @@ class Place:
     tokens: str | None = None  # encoded corpus
     tokenizer: str | None = None
     teacher: str | None = None  # run folder
+    initial: str | None = None  # run folder of spec["init_from"]
     device: str = "cpu"
     compile: bool = False
     save_seconds: float = 30.0
@@ -63,10 +65,13 @@ class Place:
     progress_seconds: float = 5.0
 
 
-def fingerprint(spec: dict[str, Any], seed: int, data_fingerprint: str, teacher: str | None = None) -> str:
+def fingerprint(
+    spec: dict[str, Any], seed: int, data_fingerprint: str, teacher: str | None = None, initial: str | None = None
+) -> str:
     """Name of a run's state: what decides its result, and nothing else (not its purpose, not its place).
 
-    `teacher`: run folder of the model that the local arm learns from; another teacher is another run.
+    `teacher`: run folder of the model that the local arm learns from; another teacher is another run. `initial`:
+    identity of the weights before step 0, unless the seed alone decides them.
     """
     decisive = {key: value for key, value in spec.items() if key != "purpose"}
     parts = [RECIPE, decisive, seed, data_fingerprint]
@@ -75,6 +80,8 @@ def fingerprint(spec: dict[str, Any], seed: int, data_fingerprint: str, teacher:
         if not weights.is_file():
             raise MyopiaError(f"run {spec['name']}: its teacher {weights} is missing; train the vanilla run first")
         parts.append(sha256_file(weights))
+    if initial is not None:
+        parts.append({"initial": initial})
     return sha256_text(canonical_json(parts))[:16]
 
 
@@ -91,13 +98,14 @@ def train(spec: dict[str, Any], seed: int, place: Place, stop: list[int] | None 
     task = build_task(spec, place.tokens)
     _check_sizes(spec)
     label = f"{spec['name']} {seed}"
-    name = fingerprint(spec, seed, task.fingerprint, place.teacher)
+    initial = initial_identity(spec, place.initial)
+    name = fingerprint(spec, seed, task.fingerprint, place.teacher, initial)
     with ExitStack() as stack:
         if stop is None:
             stop = stack.enter_context(stop_signals())
         state = stack.enter_context(StateDirectory(place.state, name, label, stop))
         state.attempt("start", 0)
-        run = _Run(spec, seed, place, device, task, state)
+        run = _Run(spec, seed, place, device, task, state, initial)
         run.resume()
         run.loop(stop)
         run.finish()
@@ -136,18 +144,16 @@ class _Run:
         device: torch.device,
         task: Task,
         state: StateDirectory,
+        initial: str | None = None,
     ) -> None:
-        self.spec, self.seed, self.place, self.device, self.task, self.state = (
-            spec,
-            seed,
-            place,
-            device,
-            task,
-            state,
-        )
+        self.spec, self.seed, self.place, self.device = spec, seed, place, device
+        self.task, self.state, self.initial = task, state, initial
         self.label = state.label
         self.keys = Keys(seed=seed)
-        model = build_model(spec, seed, getattr(task, "vocab_size", None)).to(device)
+        model = build_model(spec, seed, getattr(task, "vocab_size", None))
+        if "init_from" in spec:
+            load_initial(model, place.initial or spec["init_from"], spec["name"])
+        model.to(device)
         install(model, self.keys)
         self.model = apply_arm(model, spec["arm"], place.teacher).train()
         if spec["arm"]["kind"] == "local":  # the teacher hangs on the student without being a part of it
@@ -375,7 +381,7 @@ class _Run:
             folder / "provenance.json",
             {
                 "spec": spec, "seed": self.seed, "recipe": RECIPE, "fingerprint": self.state.fingerprint,
-                "data_fingerprint": self.task.fingerprint, "tokens": tokens, "flops": flops, **counts, **timing,
+                "data_fingerprint": self.task.fingerprint, "initial": self.initial, "tokens": tokens, "flops": flops, **counts, **timing,
                 **environment(self.device),
             },
         )  # fmt: skip
