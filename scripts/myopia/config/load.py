@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.family import check_family
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -95,9 +96,11 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
                 "would mean two models; name it once"
             )
     used = {}
-    for name in [*text["corpora"], *further]:
+    wanted = dict.fromkeys(text["corpora"], "text.corpora") | dict.fromkeys(further, "text.evaluate_on")
+    if settings["family"]["sizes"]:
+        wanted.setdefault(settings["family"]["corpus"], "family.corpus")
+    for name, key in wanted.items():
         if name not in settings["corpora"]:
-            key = "text.corpora" if name in text["corpora"] else "text.evaluate_on"
             raise MyopiaError(f"config key {key}: corpus {name!r} is not described under corpora")
         corpus = settings["corpora"][name]
         path = corpus["source"].get("path", "")
@@ -166,6 +169,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
+    check_family(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:
