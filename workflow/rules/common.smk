@@ -7,6 +7,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
+from myopia.config.family import family
 from myopia.config.load import load_config
 from myopia.config.runs import root, run_specs, tuning_specs
 
@@ -17,6 +18,7 @@ except MyopiaError as error:
 
 RUNS = run_specs(SETTINGS)
 TUNING = tuning_specs(SETTINGS)
+FAMILY = family(SETTINGS)
 SEEDS = SETTINGS["seeds"]
 SPLITS = ["train", "validation", "test"]
 
@@ -34,6 +36,8 @@ FIGURES = [
     "fig4_position",
     "text_gap_by_step",
     "table2_text_loss",
+    "fig7_gap_by_size",
+    "audit_gap_by_lr",
 ]
 
 
@@ -100,7 +104,7 @@ def one_of(names):
 
 
 def spec_of(run):
-    return RUNS[run] if run in RUNS else TUNING[run]
+    return next(specs[run] for specs in (RUNS, FAMILY.specs, TUNING) if run in specs)
 
 
 def token_manifest(wildcards):
@@ -118,9 +122,48 @@ def teacher_weights(wildcards):
     return run_files([teacher], "model.safetensors", seeds) if teacher else []
 
 
+def initial_weights(wildcards):
+    """The model a run starts from, where it starts from another run of its seed."""
+    initial = spec_of(wildcards.run).get("init_from")
+    return run_files([initial], "model.safetensors", [wildcards.seed]) if initial else []
+
+
+def family_jobs():
+    """(name, runs, seeds) of the jobs that train a family in shared processes: one size, judged or tuning seeds.
+
+    Smoke trains all sizes in one job: starting torch takes longer than its runs.
+    """
+    part, tuning = SETTINGS["family"], FAMILY.tuning_runs()
+    sizes = part["sizes"]
+    for group in [[size] for size in sizes] if SETTINGS["judged"] else [sizes] * bool(sizes):
+        runs, word = FAMILY.runs_of(*group), re.sub(r"\W", "_", "_".join(group))
+        yield f"train_family_{word}", runs, part["seeds"]
+        if part["tuning_seeds"]:
+            yield f"tune_family_{word}", [run for run in runs if run in tuning], part[
+                "tuning_seeds"
+            ]
+
+
+def family_files(file, tuning=True):
+    """That file of every run of the family, tuning seeds included."""
+    part = SETTINGS["family"]
+    files = run_files(FAMILY.specs, file, part["seeds"])
+    return files + run_files(FAMILY.tuning_runs(), file, part["tuning_seeds"]) if tuning else files
+
+
+def family_spec(run, seeds):
+    """A run's spec; on tuning seeds it says that it is there to choose a learning rate."""
+    tuning = set(seeds) <= set(SETTINGS["family"]["tuning_seeds"])
+    return as_json({**FAMILY.specs[run], **({"purpose": "tuning"} if tuning else {})})
+
+
 def train_arguments(wildcards):
     """Command-line arguments that place a run; none of them changes its result."""
-    results, spec = SETTINGS["results"], spec_of(wildcards.run)
+    return place_arguments(wildcards.run)
+
+
+def place_arguments(run):
+    results, spec = SETTINGS["results"], spec_of(run)
     words = [
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
     ]
@@ -128,7 +171,7 @@ def train_arguments(wildcards):
         words.append(f"--teacher {results}/{root(spec_of(spec['teacher']))}/{spec['teacher']}")
     if SETTINGS["compile"]:
         words.append("--compile")
-    data = spec_of(wildcards.run)["data"]
+    data = spec["data"]
     if data["kind"] == "tokens":
         folder = f"{SETTINGS['results']}/data/{data['corpus']}"
         words.append(f"--tokens {folder}/tokens --tokenizer {folder}/tokenizer")
@@ -199,9 +242,24 @@ def further_manifests():
     ]
 
 
+def family_measure_spec():
+    part = SETTINGS["family"]
+    return as_json(
+        {"corpus": part["corpus"], "roles": FAMILY.roles(), "max_windows": part["test_windows"]}
+    )
+
+
 def caption(figure):
     """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
     scale, n = SETTINGS["scale"], len(SEEDS)
+    if figure in ("fig7_gap_by_size", "audit_gap_by_lr"):
+        part = SETTINGS["family"]
+        return (
+            f"Scale {scale}: {part['model_type']} on {part['corpus']}, {part['scratch']['steps']} steps of"
+            f" {part['scratch']['batch_size']} x {SETTINGS['text']['T']} tokens from random initialisation,"
+            f" {part['finetune']['sequences']} sequences of fine-tuning, {len(part['seeds'])} seeds"
+            " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
+        )
     if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))

@@ -7,6 +7,8 @@ MEASURED = [
     "text_loss.csv.gz",
     "text_curve.csv",
 ]
+if FAMILY.specs:
+    MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]
 
 
 rule judge_claims:
@@ -41,6 +43,7 @@ rule judge_claims:
 rule tabulate_seeds:
     input:
         run_files(RUNS, "metrics.json"),
+        family_files("metrics.json"),
     output:
         seeds=report(
             "<results>/tables/seeds.csv",
@@ -54,7 +57,7 @@ rule tabulate_seeds:
     conda:
         "../../envs/report.yaml"
     params:
-        runs=run_folders(RUNS),
+        runs=run_folders(RUNS) + [os.path.dirname(path) for path in family_files("metrics.json")],
     shell:
         "python scripts/tabulate_seeds.py --runs {params.runs} --out {output.seeds} 2> {log}"
 

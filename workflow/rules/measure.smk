@@ -66,3 +66,35 @@ rule evaluate_text:
     shell:
         "python scripts/evaluate_text.py --spec {params.spec:q} --out-loss {output.loss}"
         " --out-curve {output.curve} --out-influence {output.influence} 2> {log}"
+
+
+rule evaluate_family:
+    input:
+        family_files("model.safetensors", tuning=False),
+        family_files("curve.csv", tuning=False),
+        family_files("metrics.json"),
+    output:
+        runs="<results>/measure/family_runs.csv",
+        loss="<results>/measure/family_loss.csv.gz",
+        curve="<results>/measure/family_curve.csv",
+    log:
+        "<logs>/evaluate_family.log",
+    benchmark:
+        "<benchmarks>/evaluate_family.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
+    resources:
+        gpu=gpus_needed,
+    params:
+        spec=family_measure_spec(),
+        seeds=SETTINGS["family"]["seeds"],
+        tuning_seeds=SETTINGS["family"]["tuning_seeds"],
+        runs=f"{SETTINGS['results']}/runs",
+        tokens=f"{SETTINGS['results']}/data/{SETTINGS['family']['corpus']}/tokens",
+        device=SETTINGS["device"],
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/evaluate_family.py --spec {params.spec:q} --runs {params.runs}"
+        " --tokens {params.tokens} --seeds {params.seeds} --tuning-seeds {params.tuning_seeds}"
+        " --device {params.device} --out-runs {output.runs} --out-loss {output.loss}"
+        " --out-curve {output.curve} 2> {log}"

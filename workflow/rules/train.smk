@@ -75,3 +75,55 @@ use rule train as tune with:
         seeds=lambda wildcards: wildcards.get("seed", SETTINGS["tuning_seeds"]),
         place=train_arguments,
         recipe=RECIPE["train"],
+
+
+# The model family. In shared processes a job trains all runs of one size, each after the run it starts from; else a run
+# of one seed is a job, which waits for its initial model.
+if SETTINGS["share_process"]:
+
+    for job, runs, seeds in family_jobs():
+
+        rule:
+            name:
+                job
+            input:
+                tokens=f"<results>/data/{SETTINGS['family']['corpus']}/tokens/tokens.manifest.json",
+            output:
+                weights=run_files(runs, "model.safetensors", seeds),
+                config=run_files(runs, "config.json", seeds),
+                curve=run_files(runs, "curve.csv", seeds),
+                metrics=run_files(runs, "metrics.json", seeds),
+            log:
+                f"<logs>/train_family/{job}.log",
+            benchmark:
+                f"<benchmarks>/train_family/{job}.tsv"
+            priority: 10
+            conda:
+                "../../envs/train.yaml"
+            threads: 1
+            resources:
+                gpu=gpus_needed,
+                runtime=train_runtime,
+                mem_mb=3000,
+            params:
+                specs=[family_spec(run, seeds) for run in runs],
+                seeds=seeds,
+                place=place_arguments(runs[0]),
+                recipe=RECIPE["train"],
+            shell:
+                "python scripts/train_models.py --spec {params.specs:q} --seeds {params.seeds}"
+                " {params.place} --threads {threads} --log {log}"
+
+else:
+
+    use rule train as train_family with:
+        input:
+            tokens=token_manifest,
+            initial=initial_weights,
+        wildcard_constraints:
+            run=one_of(FAMILY.specs),
+        params:
+            spec=lambda wildcards: family_spec(wildcards.run, [int(wildcards.seed)]),
+            seeds=lambda wildcards: wildcards.seed,
+            place=train_arguments,
+            recipe=RECIPE["train"],
