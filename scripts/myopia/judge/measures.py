@@ -24,10 +24,28 @@ COLUMNS: dict[str, str] = {
     "influence.csv": "model,arm,seed,t,s,influence,token",
     "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
     "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
+    "family_runs.csv": "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,seed,steps,tokens,parameters,"
+    "parameters_without_embeddings,validation_loss",
+    "family_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,last_position,n,loss",
+    "family_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
-_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+_TEXT = {
+    "run",
+    "arm",
+    "weights",
+    "feature",
+    "direction",
+    "model",
+    "token",
+    "corpus",
+    "doc",
+    "group",
+    "recipe",
+    "start",
+    "size",
+}
 
 
 class NotRun(Exception):
@@ -41,6 +59,7 @@ class Measures:
         self.folder = Path(folder)
         self.tuning_seeds = tuple(tuning_seeds)
         self._tables: dict[str, pd.DataFrame] = {}
+        self._spent: dict[str, pd.DataFrame] = {}
         self._parts: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {}
         self.made: dict[Any, Any] = {}  # arrays an estimator made once and other claims need again
 
@@ -52,6 +71,11 @@ class Measures:
         if frame.empty:
             raise NotRun(f"{name} holds no rows")
         return frame
+
+    def spent(self, name: str) -> pd.DataFrame:
+        """The rows of tuning seeds, which choose learning rates and are never judged; may be empty."""
+        self.table(name)
+        return self._spent.get(name, self._tables[name].iloc[:0])
 
     def _read(self, name: str) -> pd.DataFrame:
         path = self.folder / name
@@ -74,7 +98,8 @@ class Measures:
                         f"{path}: column {column} holds text where numbers belong; measure it again."
                     ) from None
         if "seed" in frame.columns:
-            frame = frame[~frame["seed"].isin(self.tuning_seeds)]
+            spent = frame["seed"].isin(self.tuning_seeds)
+            self._spent[name], frame = frame[spent].reset_index(drop=True), frame[~spent]
         return frame.reset_index(drop=True)
 
     def part(self, name: str, keys: Sequence[str], values: Sequence[Any]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ Everything is seeded, so the same csv gives the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -101,16 +101,38 @@ def bootstrap_weights(units: int, draws: int = DRAWS, seed: int = BOOTSTRAP_SEED
 
 def ratio_contrast(terms: Sequence[Ratio], draws: int = DRAWS) -> Estimate:
     """Seed-averaged sum of ratios over the same held-out units, e.g. gap(late) - gap(early)."""
+    return ratio_statistic(terms, lambda ratios: ratios.sum(0), draws)
+
+
+def ratio_statistic(terms: Sequence[Ratio], combine: Callable[[Array], Array], draws: int = DRAWS) -> Estimate:
+    """Seed-averaged `combine` of ratios over the same held-out units.
+
+    combine: ratios times their coefficients, [terms, ...] -> [...]; any function, since units are resampled.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        per_seed = sum(t.coefficient * t.numerator.sum(1) / t.denominator.sum(1) for t in terms)
+        per_seed = combine(np.stack([t.coefficient * t.numerator.sum(1) / t.denominator.sum(1) for t in terms]))
     units = terms[0].numerator.shape[1]
     se_doc = float("nan")
     if units > 1:
         weights = bootstrap_weights(units, draws)
         # One matrix of units serves all terms: they are resampled together, as they were measured together.
-        sampled = sum(t.coefficient * ((weights @ t.numerator.T) / (weights @ t.denominator.T)).mean(1) for t in terms)
-        se_doc = float(np.std(sampled, ddof=1))
+        ratios = [t.coefficient * ((weights @ t.numerator.T) / (weights @ t.denominator.T)) for t in terms]
+        se_doc = float(np.std(combine(np.stack(ratios)).mean(1), ddof=1))
     return seed_mean(np.asarray(per_seed, dtype=float), se_doc, units)
+
+
+def still_rising(steps: Array, gap_SK: Array) -> bool:
+    """Whether a gap's slope over the last quarter of training is above 0 (95 % interval over seeds; protocol 3).
+
+    steps: [K]; gap_SK: [seeds, K]. With one seed there is no interval: any upward slope counts as rising.
+    """
+    late = steps >= 0.75 * steps.max()
+    if late.sum() < 2:
+        return False
+    slopes = np.polyfit(steps[late], gap_SK[:, late].T, 1)[0]
+    if len(slopes) < 2:
+        return bool(slopes[0] > 0)
+    return bool(seed_mean(slopes).interval()[0] > 0)
 
 
 def seed_mean(per_seed: Array, se_doc: float = 0.0, documents: int = 0) -> Estimate:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.judge import tables_family as family
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge.measures import NotRun
@@ -24,6 +25,8 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "fig4_position": (text.fig4_position, text.FIG4),
     "text_gap_by_step": (text.text_gap_by_step, text.BY_STEP),
     "table2_text_loss": (text.table2_text_loss, text.TABLE2),
+    "fig7_gap_by_size": (family.fig7_gap_by_size, family.FIG7),
+    "audit_gap_by_lr": (family.audit_gap_by_lr, family.AUDIT),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

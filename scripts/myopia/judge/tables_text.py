@@ -17,7 +17,7 @@ from myopia.common.errors import MyopiaError
 from myopia.judge.estimands_text import TextLoss, text_loss
 from myopia.judge.measures import NotRun, one_run
 from myopia.judge.registry import Context
-from myopia.judge.stats import Ratio, ratio_contrast, ratio_curve, seed_curve, seed_mean
+from myopia.judge.stats import Ratio, ratio_contrast, ratio_curve, seed_curve, still_rising
 
 COUNTS = ["seeds", "documents"]
 FIG4 = [
@@ -114,7 +114,8 @@ def text_gap_by_step(context: Context) -> pd.DataFrame:
             if values.empty:
                 continue
             curve = seed_curve(values.to_numpy())
-            rising = _still_rising(values) if series == "gap" else 0
+            steps = values.columns.to_numpy(dtype=float)
+            rising = int(series == "gap" and still_rising(steps, values.to_numpy()))
             for k, step in enumerate(values.columns):
                 rows.append(
                     {
@@ -130,16 +131,6 @@ def text_gap_by_step(context: Context) -> pd.DataFrame:
                     }
                 )
     return _frame(rows, BY_STEP, ["corpus", "series", "step"])
-
-
-def _still_rising(gap: pd.DataFrame) -> int:
-    """1 if the gap's slope over the last quarter of training is above 0 (95 % interval over seeds)."""
-    steps = gap.columns.to_numpy(dtype=float)
-    late = steps >= 0.75 * steps.max()
-    if late.sum() < 2 or len(gap) < 2:
-        return 0
-    slopes = np.polyfit(steps[late], gap.to_numpy()[:, late].T, 1)[0]
-    return int(seed_mean(slopes).interval()[0] > 0)
 
 
 def table2_text_loss(context: Context) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import style, synthetic, text
+from myopia.show import family, style, synthetic, text
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -36,6 +36,14 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     "table2_text_loss": (
         text.table2_text_loss,
         "corpus,arm,kind,value,ci_low,ci_high,gap,gap_low,gap_high,seeds,documents",
+    ),
+    "fig7_gap_by_size": (
+        family.fig7_gap_by_size,
+        "panel,start,choice,kind,size,arm,n_params,x,group,value,ci_low,ci_high,hollow,edge,selected_on,seeds,documents",
+    ),
+    "audit_gap_by_lr": (
+        family.audit_gap_by_lr,
+        "panel,start,size,n_params,choice,arm,lr,value,ci_low,ci_high,best,edge,selected_on,seeds,documents",
     ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
