@@ -202,6 +202,9 @@ def caption(figure):
 
 def print_summary(results):
     """Verdicts and where things are, for a person. Results are complete by then: nothing here may fail a run."""
+    audit = f"{results}/released/tables/released_audit.csv"
+    if os.path.exists(audit):
+        sys.stdout.write(f"\nreleased checkpoints: {audit}\n")
     verdicts = f"{results}/tables/verdicts.csv"
     if not os.path.exists(verdicts):
         return

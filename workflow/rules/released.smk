@@ -222,10 +222,3 @@ for figure in RELEASED_FIGURES:
         shell:
             "python {input.script} --table {input.table} --svg {output.svg} --png {output.png}"
             " --caption {params.caption:q} 2> {log}"
-
-
-rule released:
-    """Tables and figures of the authors' released checkpoints; downloads, but trains nothing."""
-    input:
-        "<results>/released/tables/released_audit.csv",
-        collect("<results>/released/figures/{figure}.svg", figure=RELEASED_FIGURES),

@@ -83,13 +83,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             if foreign:
                 raise MyopiaError(
                     f"{path}: refused, because reading it needs {', '.join(foreign)}, and a checkpoint can run any "
-                    "program through such a name; if it is plain data, allow it in scripts/myopia/model/released.py."
+                    "program through such a name; delete the file, or, if the name is sure to be plain data, allow it "
+                    "in scripts/myopia/model/released.py."
                 )
             value = torch.load(str(path), map_location="cpu", mmap=True, weights_only=True)
-        except (RuntimeError, ValueError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except pickle.UnpicklingError as error:
+            # Torch's own message advises to read the file with `weights_only=False`; what it wraps says what is wrong.
             raise MyopiaError(
-                f"{path}: not a checkpoint that torch.save wrote, or cut short ({reason}); fetch it again."
+                f"{path}: refused, because it does not read as plain data ({_first_line(error.__context__ or error)}); "
+                "fetch it again, and if that does not help, do not open it."
+            ) from None
+        except (RuntimeError, ValueError, EOFError, OSError, KeyError, TypeError) as error:
+            raise MyopiaError(
+                f"{path}: not a checkpoint that torch.save wrote, or cut short ({_first_line(error)}); fetch it again."
             ) from None
     if not isinstance(value, dict) or not isinstance(value.get("state_dict"), Mapping):
         raise MyopiaError(f"{path}: a Lightning checkpoint holds a 'state_dict'; this file does not.")
@@ -287,6 +293,10 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and _is_plain(entry) for key, entry in value.items())
     return value is None or isinstance(value, bool | int | str)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _card(record: Mapping[str, Any]) -> str:

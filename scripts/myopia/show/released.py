@@ -21,8 +21,8 @@ def fig7_released(frame: pd.DataFrame, caption: str = "") -> Figure:
         return style.nothing(caption)
     corpora = sorted(ours["corpus"].unique())
     text = style.join(
-        "The authors' released checkpoints on held-out text. Hollow diamonds: the paper's Fig 7 (last training losses on",
-        "the Pile; levels are not comparable, differences are); hollow triangles: the authors' 32 test sequences.",
+        "The authors' released checkpoints on held-out text. Black: other text, the Pile; diamonds: the paper's Fig 7 (last",
+        "training losses), triangles: the authors' 32 test sequences.",
         "Right: the peak learning rate in a file's name (hollow) and the one its checkpoint recorded (filled, none if absent).",
         f"n = {_documents(ours)} documents. {ALONE}",
         caption,
@@ -44,7 +44,7 @@ def fig7_released(frame: pd.DataFrame, caption: str = "") -> Figure:
             right.set_axis_off()
         for axis in (left, middle, *([right] if row == 0 else [])):
             _sizes(axis, frame)
-    style.shared_legend(figure, 4)
+    style.shared_legend(figure, 5)
     return figure
 
 
@@ -58,7 +58,7 @@ def released_position(frame: pd.DataFrame, caption: str = "") -> Figure:
     colors = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes) + 1)[1:], strict=True))
     text = style.join(
         "Left: gap by position, myopic - vanilla, in the released checkpoints (t predicts token t + 1, from 0).",
-        "Right: control. Nothing can have been planned for position 0, so a gap above 0 flags a badly tuned arm.",
+        "Right: control. Position 0 has no past that could have been planned, so a gap above 0 flags a badly tuned arm.",
         "Hollow: the authors' 2.8b on PG-19 windows (digitised).",
         f"n = {_documents(ours)} documents. {ALONE}",
         caption,
@@ -100,7 +100,7 @@ def _documents(ours: pd.DataFrame) -> str:
 
 
 def _theirs(axis: Axes, frame: pd.DataFrame, series: str) -> None:
-    for kind, marker, label in (("paper", "D", "paper's Fig 7"), ("authors", "^", "paper's authors, 32 sequences")):
+    for kind, marker, label in (("paper", "D", "paper, Fig 7"), ("authors", "^", "paper, 32 sequences")):
         rows = frame[(frame["kind"] == kind) & (frame["series"] == series)].sort_values("parameters")
         axis.plot(
             rows["parameters"], rows["value"], color=style.PAPER, linestyle=style.look(series).line, linewidth=0.5,
