@@ -143,7 +143,7 @@ def test_a_checkpoint_comes_whole_from_its_pinned_commit(hub, resolve, fetch, tm
     commit = hub.commit("models", "authors/pythia-14m-myopic")
     assert json.loads(record.read_text()) == {
         "repo": "authors/pythia-14m-myopic", "commit": commit, "file": file_name("14m"), "size": BIG,
-        "sha256": hashlib.sha256(original(hub).read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(original(hub).read_bytes()).hexdigest(), "in_name": parse_file_name(file_name("14m")),
     }  # fmt: skip
     assert all(f"/resolve/{commit}/" in path for _, path, _ in hub.requests if ".ckpt" in path)
     assert not (tmp_path / "state").exists()

@@ -1,43 +1,14 @@
 # The authors' released checkpoints, measured without training: `snakemake released`, at any scale, never part of `all`.
 # Downloads and files that others made are trusted by their sha256 only, and read as data (model/released.py).
 
-from myopia.config.released import released_specs
-
-RELEASED = released_specs(SETTINGS)
-RELEASED_SIZES = list({spec["size"]: None for spec in RELEASED.values()})
-RELEASED_FIGURES = ["fig7_released", "released_position"]
-
-
-def released_files(file):
-    """A file of every converted checkpoint; its folder is a plain Hugging Face model."""
-    return [f"{SETTINGS['results']}/released/runs/{run}/{file}" for run in RELEASED]
-
-
-def released_folders():
-    """Where other evaluations find the models, once `released_files("checkpoint.json")` exist."""
-    return [os.path.dirname(path) for path in released_files("checkpoint.json")]
-
-
-def released_measure_spec(wildcards):
-    place = f"{SETTINGS['results']}/released"
-    runs = [
-        {
-            "run": wildcards.run,
-            "arm": RELEASED[wildcards.run]["arm"],
-            "seed": 0,
-            "corpus": corpus,
-            "folder": f"{place}/runs/{wildcards.run}",
-            "tokens": f"{place}/tokens/{corpus}",
-        }
-        for corpus in SETTINGS["text"]["corpora"]
-    ]
-    return as_json({"runs": runs, "max_windows": SETTINGS["released"]["test_windows"]})
-
 
 rule resolve_released:
     output:
         lock="<results>/released/hub.lock.json",
-        bases=collect("<results>/released/base/pythia-{size}/config.json", size=RELEASED_SIZES),
+        bases=collect(
+            "<results>/released/base/pythia-{size}/config.json",
+            size=SETTINGS["released"]["sizes"],
+        ),
         tokenizer="<results>/released/tokenizer/tokenizer.json",
     log:
         "<logs>/resolve_released.log",
@@ -217,8 +188,7 @@ for figure in RELEASED_FIGURES:
         conda:
             "../../envs/draw.yaml"
         params:
-            caption=f"Scale {SETTINGS['scale']}: at most {SETTINGS['released']['test_windows']} test windows of"
-            f" {SETTINGS['released']['T']} tokens per corpus, Pythia's tokenizer.",
+            caption=caption(figure),
         shell:
             "python {input.script} --table {input.table} --svg {output.svg} --png {output.png}"
             " --caption {params.caption:q} 2> {log}"

@@ -101,6 +101,7 @@ def fetch_released(
         "file": checkpoint,
         "size": file.size,
         "sha256": file.sha256 or sha256_file(found),
+        "in_name": parse_file_name(Path(checkpoint).name),
     }
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     os.replace(found, out)

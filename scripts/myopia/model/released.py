@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_json
-from myopia.data.released import parse_file_name
 
 RECORD = "checkpoint.json"
 
@@ -203,8 +202,8 @@ def convert_released(
         "run": f"pythia-{size}-{arm}",
         "size": size,
         "arm": arm,
+        "in_name": origin.pop("in_name"),
         "origin": origin,
-        "in_name": parse_file_name(Path(origin["file"]).name),
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": sorted({str(t.dtype).removeprefix("torch.") for t in released.state.values()}),
         **released.record,
