@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from myopia.common.errors import MyopiaError
 from myopia.config.family import family
 from myopia.config.load import load_config
+from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
 
 try:
@@ -19,6 +20,7 @@ except MyopiaError as error:
 RUNS = run_specs(SETTINGS)
 TUNING = tuning_specs(SETTINGS)
 FAMILY = family(SETTINGS)
+RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
 SPLITS = ["train", "validation", "test"]
 
@@ -39,6 +41,7 @@ FIGURES = [
     "fig7_gap_by_size",
     "audit_gap_by_lr",
 ]
+RELEASED_FIGURES = ["fig7_released", "released_position"]
 
 
 wildcard_constraints:
@@ -247,6 +250,30 @@ def family_measure_spec():
     return as_json(
         {"corpus": part["corpus"], "roles": FAMILY.roles(), "max_windows": part["test_windows"]}
     )
+def released_files(file):
+    """A file of every released checkpoint's converted folder, which is a plain Hugging Face model."""
+    return [f"{SETTINGS['results']}/released/runs/{run}/{file}" for run in RELEASED]
+
+
+def released_folders():
+    """Where any evaluation finds the released models; its rule needs `released_files("checkpoint.json")`."""
+    return [os.path.dirname(path) for path in released_files("checkpoint.json")]
+
+
+def released_measure_spec(wildcards):
+    place = f"{SETTINGS['results']}/released"
+    runs = [
+        {
+            "run": wildcards.run,
+            "arm": RELEASED[wildcards.run]["arm"],
+            "seed": 0,
+            "corpus": corpus,
+            "folder": f"{place}/runs/{wildcards.run}",
+            "tokens": f"{place}/tokens/{corpus}",
+        }
+        for corpus in SETTINGS["text"]["corpora"]
+    ]
+    return as_json({"runs": runs, "max_windows": SETTINGS["released"]["test_windows"]})
 
 
 def caption(figure):
@@ -260,6 +287,9 @@ def caption(figure):
             f" {part['finetune']['sequences']} sequences of fine-tuning, {len(part['seeds'])} seeds"
             " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
         )
+    if figure in RELEASED_FIGURES:
+        part = SETTINGS["released"]
+        return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."
     if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
@@ -278,6 +308,9 @@ def caption(figure):
 
 def print_summary(results):
     """Verdicts and where things are, for a person. Results are complete by then: nothing here may fail a run."""
+    audit = f"{results}/released/tables/released_audit.csv"
+    if os.path.exists(audit):
+        sys.stdout.write(f"\nreleased checkpoints: {audit}\n")
     verdicts = f"{results}/tables/verdicts.csv"
     if not os.path.exists(verdicts):
         return
