@@ -12,17 +12,10 @@ from harness import ROOT, planned, snakemake
 NOT_IN_SMOKE = {"tune", "tabulate_tuning"}
 
 
-<<<<<<< HEAD
 def rule_names():
-    text = "".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
-    return set(re.findall(r"^rule (\w+):", text, re.M)) | set(re.findall(r"^use rule \w+ as (\w+)", text, re.M))
-=======
-def rule_names(figures):
     paths = [path for path in sorted((ROOT / "workflow/rules").glob("*.smk")) if path.stem != "released"]
     text = "".join(path.read_text() for path in paths)
-    names = set(re.findall(r"^rule (\w+):", text, re.M)) | set(re.findall(r"^use rule \w+ as (\w+)", text, re.M))
-    return names | {f"plot_{figure}" for figure in figures}
->>>>>>> released
+    return set(re.findall(r"^rule (\w+):", text, re.M)) | set(re.findall(r"^use rule \w+ as (\w+)", text, re.M))
 
 
 def test_every_rule_ran(smoke, record_property):
@@ -35,7 +28,7 @@ def test_every_rule_ran(smoke, record_property):
 def test_every_figure_has_its_table_and_both_formats(smoke):
     results = smoke.folder / "results/smoke"
     figures = {path.stem for path in (results / "figures").iterdir()}
-    assert len(figures) == 9
+    assert len(figures) == 11
     for figure in figures:
         for path in (f"figures/{figure}.svg", f"figures/{figure}.png", f"tables/{figure}.csv"):
             assert (results / path).stat().st_size > 0

@@ -40,8 +40,12 @@ FIGURES = [
     "table2_text_loss",
     "fig7_gap_by_size",
     "audit_gap_by_lr",
+    "token_gap",
+    "future_probes",
 ]
 RELEASED_FIGURES = ["fig7_released", "released_position"]
+
+LISTS = ["top_tokens"]  # tables that are read, not drawn
 
 
 wildcard_constraints:
@@ -250,6 +254,8 @@ def family_measure_spec():
     return as_json(
         {"corpus": part["corpus"], "roles": FAMILY.roles(), "max_windows": part["test_windows"]}
     )
+
+
 def released_files(file):
     """A file of every released checkpoint's converted folder, which is a plain Hugging Face model."""
     return [f"{SETTINGS['results']}/released/runs/{run}/{file}" for run in RELEASED]
@@ -290,7 +296,14 @@ def caption(figure):
     if figure in RELEASED_FIGURES:
         part = SETTINGS["released"]
         return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."
-    if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
+    if figure in (
+        "influence",
+        "fig4_position",
+        "text_gap_by_step",
+        "table2_text_loss",
+        "token_gap",
+        "future_probes",
+    ):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
         return (

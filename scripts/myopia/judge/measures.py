@@ -28,24 +28,16 @@ COLUMNS: dict[str, str] = {
     "parameters_without_embeddings,validation_loss",
     "family_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,last_position,n,loss",
     "family_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
+    "token_gap.csv.gz": "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl",
+    "top_tokens.csv": "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl",
+    "influence_sent.csv.gz": "corpus,run,arm,seed,doc,group,window,position,loss,sent,share",
+    "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
-_TEXT = {
-    "run",
-    "arm",
-    "weights",
-    "feature",
-    "direction",
-    "model",
-    "token",
-    "corpus",
-    "doc",
-    "group",
-    "recipe",
-    "start",
-    "size",
-}
+_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+_TEXT |= {"recipe", "start", "size"}  # the family's
+_TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
 
 
 class NotRun(Exception):

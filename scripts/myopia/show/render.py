@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, style, synthetic, text
-from myopia.show import released, style, synthetic, text
+from myopia.show import family, released, style, synthetic, text, tokens
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -46,6 +45,11 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         family.audit_gap_by_lr,
         "panel,start,size,n_params,choice,arm,lr,value,ci_low,ci_high,best,edge,selected_on,seeds,documents",
     ),
+    "token_gap": (
+        tokens.token_gap,
+        "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,seeds,documents",
+    ),
+    "future_probes": (tokens.future_probes, "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents"),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from made_up_family import family
+from made_up_tokens import tokens
 
 from myopia.common.files import write_csv
 
@@ -256,6 +257,7 @@ def measure_folder(
         **others(rng, seeds, gap),
         **text(rng, text_seeds, gap, noise),
         **family(rng, text_seeds, gap, noise),
+        **tokens(rng, text_seeds, gap, noise),
     }
     for name, frame in tables.items():
         write_csv(folder / name, frame)
