@@ -7,7 +7,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
-from myopia.config.load import load_config
+from myopia.config.load import from_hub, load_config
 from myopia.config.runs import root, run_specs, tuning_specs
 
 try:
@@ -19,6 +19,13 @@ RUNS = run_specs(SETTINGS)
 TUNING = tuning_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
 SPLITS = ["train", "validation", "test"]
+HUB_LOCK = "workflow/reference/hub.lock.json"
+HUB_TEXTS = [
+    name for name, corpus in SETTINGS["corpora"].items() if corpus["source"]["kind"] == "hub"
+]
+HUB_TOKENIZERS = [
+    name for name, corpus in SETTINGS["corpora"].items() if from_hub(corpus["tokenizer"])
+]
 
 # Meaning of each kind of work: bump a number when a change in its code alters results, and only then. The default
 # profile ignores code changes, so that an edited comment retrains nothing.
@@ -97,6 +104,10 @@ def run_benchmark(rule):
 def one_of(names):
     """A wildcard constraint; no names match nothing."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def hub_files(corpora, file):
+    return [f"{SETTINGS['results']}/data/{corpus}/{file}" for corpus in corpora]
 
 
 def spec_of(run):

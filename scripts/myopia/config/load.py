@@ -51,6 +51,11 @@ def merge(base: Any, over: Any) -> Any:
     return copy.deepcopy(over)
 
 
+def from_hub(tokenizer: dict[str, Any]) -> bool:
+    """Whether a corpus's tokenizer is downloaded: it is fixed, and its name is no folder here."""
+    return tokenizer["kind"] == "pretrained" and not Path(tokenizer["path_or_id"]).expanduser().is_dir()
+
+
 def _check(value: Any, schema: dict[str, Any], where: str) -> None:
     errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
     if not errors:
