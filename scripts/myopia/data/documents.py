@@ -129,7 +129,7 @@ def read_documents(docs: str | Path, manifest: dict[str, Any] | None = None) -> 
     for number, line in enumerate(zstd_lines(path), 1):
         digest.update(line + b"\n")
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode())  # given bytes, json first guesses their encoding
             document = Document(record["id"], record["group"], record["text"], record["split"], record.get("component"))
         except (ValueError, KeyError, TypeError):
             raise MyopiaError(f"{path}: line {number} is not a document; harvest the corpus again.") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ _BPE_DEFAULTS = {"vocab_size": 4096, "max_chars": 50_000_000, "seed": 0}
 _PRETRAINED_TYPES = {"kind": str, "path_or_id": str, "revision": str}
 _PRETRAINED_DEFAULTS = {"revision": None}
 _MIN_VOCABULARY = 257  # 256 bytes and the end-of-text token
+_WORD_END = re.compile(r"\w(?=[ \n])")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -101,6 +103,21 @@ def load_tokenizer(folder: str | Path) -> Any:
 def vocabulary_size(tokenizer: Any) -> int:
     """One more than the largest token number: the rows a model's embedding must have at least."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def splits_words(tokenizer: Any) -> bool:
+    """Whether a tokenizer cuts text at words before it merges anything (GPT-2's, Pythia's and ours do).
+
+    Then no token reaches over the end of a word, and `word_prefix` has the tokens that the whole text begins with.
+    """
+    cutter = json.loads(tokenizer.to_str())["pre_tokenizer"] or {}
+    return cutter.get("type") == "ByteLevel" and cutter.get("use_regex", True)
+
+
+def word_prefix(text: str, length: int) -> str:
+    """The text up to the first end of a word at or after `length` characters; all of it if there is none."""
+    found = _WORD_END.search(text, max(length - 1, 0)) if len(text) > length else None
+    return text[: found.start() + 1] if found else text
 
 
 def excerpt(text: str, length: int, *key: str, seed: int = 0) -> str:
