@@ -7,7 +7,8 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
-from myopia.config.load import from_hub, load_config
+from myopia.config.corpora import from_hub
+from myopia.config.load import load_config
 from myopia.config.runs import root, run_specs, tuning_specs
 
 try:

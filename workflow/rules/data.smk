@@ -77,14 +77,12 @@ rule fetch_tokenizer:
 
 
 rule lock_hub:
-    """Write down what was fetched: commits, document counts, sha256. Runs whenever it is asked for."""
+    """Write down what was fetched: commits, document counts, sha256. No output: runs whenever it is asked for."""
     input:
         texts=hub_files(HUB_TEXTS, "docs.manifest.json"),
         tokenizers=hub_files(HUB_TOKENIZERS, "tokenizer/tokenizer.manifest.json"),
     log:
         "<logs>/lock_hub.log",
-    benchmark:
-        "<benchmarks>/lock_hub.tsv"
     localrule: True
     conda:
         "../../envs/fetch.yaml"

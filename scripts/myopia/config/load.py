@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.corpora import tokenizer_vocab
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -51,11 +52,6 @@ def merge(base: Any, over: Any) -> Any:
     return copy.deepcopy(over)
 
 
-def from_hub(tokenizer: dict[str, Any]) -> bool:
-    """Whether a corpus's tokenizer is downloaded: it is fixed, and its name is no folder here."""
-    return tokenizer["kind"] == "pretrained" and not Path(tokenizer["path_or_id"]).expanduser().is_dir()
-
-
 def _check(value: Any, schema: dict[str, Any], where: str) -> None:
     errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
     if not errors:
@@ -88,7 +84,7 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
     """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora as well."""
     text = settings["text"]
     if data_root and settings["scale"] in ("laptop", "cpu"):
-        local = [n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))]
+        local = _local_corpora(settings["corpora"], data_root)
         only_read = {name for names in text["evaluate_on"].values() for name in names}
         text["corpora"] = list(dict.fromkeys([*text["corpora"], *(n for n in local if n not in only_read)]))
     text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
@@ -105,15 +101,28 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
             key = "text.corpora" if name in text["corpora"] else "text.evaluate_on"
             raise MyopiaError(f"config key {key}: corpus {name!r} is not described under corpora")
         corpus = settings["corpora"][name]
-        path = corpus["source"].get("path", "")
-        if "{data_root}" in path:
-            if not data_root:
-                raise MyopiaError(
-                    f"config key data_root: corpus {name!r} reads local files; say where with --config data_root=FOLDER"
-                )
-            corpus["source"]["path"] = path.replace("{data_root}", str(data_root).rstrip("/"))
+        for part, key in (("source", "path"), ("tokenizer", "path_or_id")):
+            path = corpus[part].get(key, "")
+            if "{data_root}" in path:
+                if not data_root:
+                    raise MyopiaError(
+                        f"config key data_root: corpus {name!r} reads local files; say where with --config "
+                        "data_root=FOLDER"
+                    )
+                corpus[part][key] = path.replace("{data_root}", str(data_root).rstrip("/"))
         used[name] = corpus
     settings["corpora"] = used
+
+
+def _local_corpora(corpora: dict[str, Any], data_root: str) -> list[str]:
+    """Corpora whose folder is in data_root; a root that holds none of them is a mistake."""
+    paths = {n: c["source"]["path"] for n, c in corpora.items() if "{data_root}" in str(c["source"].get("path", ""))}
+    folder = str(data_root).rstrip("/")
+    found = [name for name, path in paths.items() if Path(path.replace("{data_root}", folder)).exists()]
+    if not found:
+        names = ", ".join(path.replace("{data_root}/", "") for path in paths.values())
+        raise MyopiaError(f"config key data_root: {data_root} holds no folder of a local corpus ({names})")
+    return found
 
 
 def _check_meaning(settings: dict[str, Any]) -> None:
@@ -168,6 +177,14 @@ def _check_meaning(settings: dict[str, Any]) -> None:
             f"config key text.T: windows of {settings['text']['T']} tokens do not fit into the "
             f"{positions} positions of text.model.config"
         )
+    rows = network.get("vocab_size")
+    for name in settings["text"]["corpora"]:
+        wanted = tokenizer_vocab(settings["corpora"][name]["tokenizer"])
+        if rows is not None and wanted is not None and rows < wanted:
+            raise MyopiaError(
+                f"config key text.model.config.vocab_size: {rows} rows are too few for the {wanted} tokens of the "
+                f"tokenizer of corpus {name!r}"
+            )
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")

@@ -23,11 +23,12 @@ COLUMNS: dict[str, str] = {
     "intervention.csv": "run,arm,p,seed,direction,lag,slope,n",
     "influence.csv": "model,arm,seed,t,s,influence,token",
     "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
+    "text_components.csv": "corpus,doc,component",
     "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
-_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group", "component"}
 
 
 class NotRun(Exception):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.judge import tables_component as component
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge.measures import NotRun
@@ -27,13 +28,16 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 
+TABLES = FIGURES | {"text_by_component": (component.text_by_component, component.COLUMNS)}
+"""All tables: those of the figures and those to be read as they are."""
+
 
 def write_tables(context: Context, folder: str | Path, names: Sequence[str] | None = None) -> None:
-    """Write the tables of the named figures; one whose measurement is missing has a header and no rows."""
-    for name in names or FIGURES:
-        if name not in FIGURES:
-            raise MyopiaError(f"There is no table {name}; known are {', '.join(FIGURES)}.")
-        make, columns = FIGURES[name]
+    """Write the named tables (all if none); one whose measurement is missing has a header and no rows."""
+    for name in names or TABLES:
+        if name not in TABLES:
+            raise MyopiaError(f"There is no table {name}; known are {', '.join(TABLES)}.")
+        make, columns = TABLES[name]
         try:
             frame = make(context)
         except NotRun:
