@@ -81,12 +81,14 @@ def _is_number(text: str) -> bool:
 
 
 def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
-    """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora as well."""
+    """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora it holds as well."""
     text = settings["text"]
     if data_root and settings["scale"] in ("laptop", "cpu"):
-        local = _local_corpora(settings["corpora"], data_root)
-        only_read = {name for names in text["evaluate_on"].values() for name in names}
-        text["corpora"] = list(dict.fromkeys([*text["corpora"], *(n for n in local if n not in only_read)]))
+        here, absent = _local_corpora(settings["corpora"], data_root)
+        text["evaluate_on"] = {n: [m for m in names if m not in absent] for n, names in text["evaluate_on"].items()}
+        trained = [*text["corpora"], *here]
+        only_read = {name for n, names in text["evaluate_on"].items() if n in trained for name in names}
+        text["corpora"] = list(dict.fromkeys(n for n in trained if n in text["corpora"] or n not in only_read))
     text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
     further = [name for names in text["evaluate_on"].values() for name in names]
     for name in further:
@@ -114,15 +116,15 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
     settings["corpora"] = used
 
 
-def _local_corpora(corpora: dict[str, Any], data_root: str) -> list[str]:
-    """Corpora whose folder is in data_root; a root that holds none of them is a mistake."""
+def _local_corpora(corpora: dict[str, Any], data_root: str) -> tuple[list[str], list[str]]:
+    """Local corpora whose folder is in data_root, and the others; a root that holds none of them is a mistake."""
     paths = {n: c["source"]["path"] for n, c in corpora.items() if "{data_root}" in str(c["source"].get("path", ""))}
     folder = str(data_root).rstrip("/")
-    found = [name for name, path in paths.items() if Path(path.replace("{data_root}", folder)).exists()]
-    if not found:
+    here = [name for name, path in paths.items() if Path(path.replace("{data_root}", folder)).exists()]
+    if not here:
         names = ", ".join(path.replace("{data_root}/", "") for path in paths.values())
         raise MyopiaError(f"config key data_root: {data_root} holds no folder of a local corpus ({names})")
-    return found
+    return here, [name for name in paths if name not in here]
 
 
 def _check_meaning(settings: dict[str, Any]) -> None:

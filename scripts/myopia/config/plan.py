@@ -23,7 +23,8 @@ _COMPRESSED = 0.4  # share of its size that text has in docs.jsonl.zst
 def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per experiment (runs of one network on one data set), one per corpus, and their total.
 
-    `flops` include validation during training and a local arm's teacher; `device_hours` = flops / (tflops x mfu).
+    `flops` include validation during training and a local arm's teacher; `device_hours` = flops / (tflops x mfu), but
+    at least `min_step_ms` for each micro-batch: kernels of a small network are launched no faster.
     Tuning runs have rows of their own and are not in the total: `all` does not run them. None stands where a number
     is not known.
     """
@@ -54,38 +55,46 @@ def _experiment(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"experiment": name, "model": model, "runs": len(group), "seeds": len(seeds)}
     row["jobs"] = len(group) * (1 if settings["share_process"] else len(seeds))
-    row["tokens"] = sum(spec["steps"] * spec["batch_size"] * spec["data"]["T"] for spec in group) * len(seeds)
+    row["tokens"] = sum(spec["steps"] * spec["batch_size"] * _T(settings, spec) for spec in group) * len(seeds)
     device, cuda = settings["plan"], settings["device"] == "cuda"
-    device_bytes = device["device_memory_gb"] * GB
-    flops, memory, notes, saved = 0.0, 0.0, [], 0.0
+    flops, hours, memory, saved = 0.0, 0.0, 0.0, 0.0
+    notes: list[str] = []
     shape = None
     for spec in group:
         shape = shape_of(spec["model"], _vocab(settings, spec))
         if shape is None:
             return row | {"note": "no formula for this network: parameters, FLOPs and memory are not known here"}
-        T = spec["data"]["T"]
-        flops += _flops(shape, spec) * len(seeds)
+        T = _T(settings, spec)
+        work = _flops(shape, spec, T)
+        micro_batches = spec["steps"] * spec["batch_size"] // spec["micro_batch"]
+        seconds = work / (device["device_tflops"] * 1e12 * device["mfu"])
+        hours += max(seconds, micro_batches * device["min_step_ms"] / 1000) / 3600 * len(seeds)
+        flops += work * len(seeds)
         memory = max(memory, shape.training_bytes(spec["micro_batch"] * T, spec["precision"], spec["arm"], cuda))
-        sentence = memory_sentence(shape, spec, T, device_bytes, cuda)
+        sentence = memory_sentence(shape, spec, T, device["device_memory_gb"] * GB, cuda)
         if sentence and sentence not in notes:
             notes.append(sentence)
-        # The trained model, its state's copy, snapshots; a run at work has two states of weights and moments.
-        copies = 2 + len(spec.get("snapshots", ()))
-        saved += 4.0 * shape.parameters * copies * len(seeds)
+        # The trained model, its state's copy, snapshots.
+        saved += 4.0 * shape.parameters * (2 + len(spec.get("snapshots", ()))) * len(seeds)
     assert shape is not None
     return row | {
         "parameters": shape.parameters,
         "flops": flops,
-        "device_hours": flops / (device["device_tflops"] * 1e12 * device["mfu"]) / 3600,
+        "device_hours": hours,
         "memory_gb": memory / GB,
         "fits": int(not notes),
+        # A run at work keeps two states of weights and moments.
         "disk_gb": (saved + 24.0 * shape.parameters) / GB,
         "note": "; ".join(notes),
     }
 
 
-def _flops(shape: Shape, spec: Mapping[str, Any]) -> float:
-    T, steps = spec["data"]["T"], spec["steps"]
+def _T(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> int:
+    return spec["data"].get("T") or settings["text"]["T"]
+
+
+def _flops(shape: Shape, spec: Mapping[str, Any], T: int) -> float:
+    steps = spec["steps"]
     tokens = steps * spec["batch_size"] * T
     evaluations = steps // spec["eval"]["every"] + 1
     validation = evaluations * spec["eval"]["sequences"] * T
@@ -159,7 +168,8 @@ def render(rows: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
     lines += ["", *notes, ""] if notes else [""]
     lines.append(
         f"device: {settings['device']}, {device['device_memory_gb']:g} GB, {device['device_tflops']:g} TFLOP/s at "
-        f"{device['mfu']:.0%} utilisation (config key plan); memory is that of one training step."
+        f"{device['mfu']:.0%} utilisation, {device['min_step_ms']:g} ms a micro-batch at least (config key plan); "
+        "memory: one training step."
     )
     return "\n".join(lines) + "\n"
 

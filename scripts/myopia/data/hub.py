@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import HELD_OUT, SPLITS, seeded_hash
 from myopia.data.specs import checked, positive
-from myopia.data.zstd import check_ends_under_fsspec
+from myopia.data.zstd import ZstdFile
 
 _SPEC_TYPES = {
     "kind": str,
@@ -130,8 +131,10 @@ class HubDataset:
         """Read the dataset's listing. Raises HubUnavailable, or MyopiaError when it cannot be opened."""
         prepare_hub()
         import datasets
+        import fsspec.compression
 
-        check_ends_under_fsspec()
+        # `datasets` reads through fsspec, whose zstd ends a file that is cut short quietly.
+        fsspec.compression.register_compression("zstd", _open_zstd, "zst", force=True)
         # Patience is ours: with the library's own (20 rounds of five requests each) a job hangs for half an hour.
         for name in ("STREAMING_READ_MAX_RETRIES", "STREAMING_OPEN_MAX_RETRIES"):
             setattr(datasets.config, name, 1)
@@ -169,6 +172,10 @@ class HubDataset:
             except Exception as error:
                 raise hub_error(error, f"{self._name} broke off while it was read") from error
             yield row
+
+
+def _open_zstd(handle: Any, mode: str = "rb", **_: Any) -> io.BufferedReader:
+    return io.BufferedReader(ZstdFile(handle, mode))
 
 
 def hub_error(error: BaseException, what: str) -> MyopiaError:

@@ -41,7 +41,7 @@ def zstd_blocks(handle: Any, name: str) -> Iterator[bytes]:
 class ZstdFile(io.RawIOBase):
     """`zstd_blocks` as a binary file for reading; of the shape that fsspec asks of a compression."""
 
-    def __init__(self, handle: Any, mode: str = "rb", **_: Any) -> None:
+    def __init__(self, handle: Any, mode: str = "rb") -> None:
         if mode not in ("r", "rb"):
             raise ValueError(f"mode {mode!r}: zstd files are only read here")
         self._handle = handle
@@ -68,12 +68,3 @@ class ZstdFile(io.RawIOBase):
         if not self.closed:
             self._handle.close()
         super().close()
-
-
-def check_ends_under_fsspec() -> None:
-    """Make fsspec, and with it `datasets`, read zstd files through `ZstdFile` in this process."""
-    import fsspec.compression
-
-    fsspec.compression.register_compression(
-        "zstd", lambda handle, mode="rb", **more: io.BufferedReader(ZstdFile(handle, mode, **more)), "zst", force=True
-    )
