@@ -11,7 +11,7 @@ from myopia.common.files import write_csv
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = cli.parser(__doc__, "out-loss", "out-curve", "out-influence")
+    parser = cli.parser(__doc__, "out-loss", "out-components", "out-curve", "out-influence")
     parser.add_argument(
         "--spec",
         required=True,
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for key in ("runs", "further")
     )
     write_csv(args.out_loss, text.text_loss([*runs, *further], spec["max_windows"]))
+    write_csv(args.out_components, text.text_components([*runs, *further]))
     write_csv(args.out_curve, text.text_curve(runs))
     first = [run for run in runs if run.seed == min(r.seed for r in runs) and run.arm in ("vanilla", "myopic")]
     write_csv(args.out_influence, text.influence_pictures(first, spec["influence_tokens"]))

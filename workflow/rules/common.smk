@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
 from myopia.config.family import family
+from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
@@ -23,6 +24,13 @@ FAMILY = family(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
 SPLITS = ["train", "validation", "test"]
+HUB_LOCK = "workflow/reference/hub.lock.json"
+HUB_TEXTS = [
+    name for name, corpus in SETTINGS["corpora"].items() if corpus["source"]["kind"] == "hub"
+]
+HUB_TOKENIZERS = [
+    name for name, corpus in SETTINGS["corpora"].items() if from_hub(corpus["tokenizer"])
+]
 
 # Meaning of each kind of work: bump a number when a change in its code alters results, and only then. The default
 # profile ignores code changes, so that an edited comment retrains nothing.
@@ -45,7 +53,7 @@ FIGURES = [
 ]
 RELEASED_FIGURES = ["fig7_released", "released_position"]
 
-LISTS = ["top_tokens"]  # tables that are read, not drawn
+LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
 
 
 wildcard_constraints:
@@ -108,6 +116,10 @@ def run_benchmark(rule):
 def one_of(names):
     """A wildcard constraint; no names match nothing."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def hub_files(corpora, file):
+    return [f"{SETTINGS['results']}/data/{corpus}/{file}" for corpus in corpora]
 
 
 def spec_of(run):

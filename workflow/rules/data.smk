@@ -6,6 +6,8 @@ rule harvest_text:
         "<logs>/harvest_text/{corpus}.log",
     benchmark:
         "<benchmarks>/harvest_text/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=one_of(c for c in SETTINGS["corpora"] if c not in HUB_TEXTS),
     priority: 20
     conda:
         "../../envs/fetch.yaml"
@@ -16,6 +18,78 @@ rule harvest_text:
     shell:
         "python scripts/harvest_text.py --source {params.source:q} --splits {params.splits:q}"
         " --out {output.docs} --manifest {output.manifest} 2> {log}"
+
+
+# Downloads are rules of their own and run where Snakemake does: compute nodes rarely reach the hub. All other scripts
+# run with the hub switched off (common/cli.py). What has arrived stays in <results>/.state, undeclared, so a fetch
+# that is killed goes on where it was. The lock file is no input: writing it must not fetch everything again.
+
+
+rule fetch_text:
+    output:
+        docs="<results>/data/{corpus}/docs.jsonl.zst",
+        manifest="<results>/data/{corpus}/docs.manifest.json",
+    log:
+        "<logs>/fetch_text/{corpus}.log",
+    benchmark:
+        "<benchmarks>/fetch_text/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=one_of(HUB_TEXTS),
+    priority: 20
+    retries: 3
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        source=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["source"]),
+        splits=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["splits"]),
+        state=lambda wildcards: f"{SETTINGS['results']}/.state/hub/{wildcards.corpus}",
+        lock=HUB_LOCK,
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/fetch_text.py --source {params.source:q} --splits {params.splits:q}"
+        " --state {params.state} --lock {params.lock} --out {output.docs} --manifest {output.manifest} 2> {log}"
+
+
+rule fetch_tokenizer:
+    output:
+        tokenizer="<results>/data/{corpus}/tokenizer/tokenizer.json",
+        config="<results>/data/{corpus}/tokenizer/tokenizer_config.json",
+        manifest="<results>/data/{corpus}/tokenizer/tokenizer.manifest.json",
+    log:
+        "<logs>/fetch_tokenizer/{corpus}.log",
+    benchmark:
+        "<benchmarks>/fetch_tokenizer/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=one_of(HUB_TOKENIZERS),
+    priority: 20
+    retries: 3
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        spec=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["tokenizer"]),
+        folder=subpath(output.tokenizer, parent=True),
+        lock=HUB_LOCK,
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/fetch_tokenizer.py --spec {params.spec:q} --lock {params.lock} --out {params.folder} 2> {log}"
+
+
+rule lock_hub:
+    """Write down what was fetched: commits, document counts, sha256. No output: runs whenever it is asked for."""
+    input:
+        texts=hub_files(HUB_TEXTS, "docs.manifest.json"),
+        tokenizers=hub_files(HUB_TOKENIZERS, "tokenizer/tokenizer.manifest.json"),
+    log:
+        "<logs>/lock_hub.log",
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        lock=HUB_LOCK,
+    shell:
+        "python scripts/lock_hub.py --lock {params.lock} --texts {input.texts} --tokenizers {input.tokenizers} 2> {log}"
 
 
 rule train_tokenizer:
@@ -29,6 +103,8 @@ rule train_tokenizer:
         "<logs>/train_tokenizer/{corpus}.log",
     benchmark:
         "<benchmarks>/train_tokenizer/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=one_of(c for c in SETTINGS["corpora"] if c not in HUB_TOKENIZERS),
     priority: 20
     conda:
         "../../envs/tokenize.yaml"

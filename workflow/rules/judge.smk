@@ -5,6 +5,7 @@ MEASURED = [
     "intervention.csv",
     "influence.csv",
     "text_loss.csv.gz",
+    "text_components.csv",
     "text_curve.csv",
     *TOKEN_MEASURES,
 ]
@@ -78,3 +79,18 @@ rule tabulate_tuning:
         runs=run_folders(TUNING, SETTINGS["tuning_seeds"]),
     shell:
         "python scripts/tabulate_seeds.py --runs {params.runs} --out {output.table} 2> {log}"
+
+
+rule plan:
+    """Jobs, tokens, FLOPs, device-hours, memory, disk and downloads of this scale, before anything runs. Declares no
+    output, not even a benchmark, so that it prints whenever it is asked for."""
+    log:
+        "<logs>/plan.log",
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    params:
+        settings=as_json(SETTINGS),
+        table=f"{SETTINGS['results']}/tables/plan.csv",
+    shell:
+        "python scripts/plan_run.py --settings {params.settings:q} --out {params.table} 2> {log}"

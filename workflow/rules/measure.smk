@@ -52,6 +52,7 @@ rule evaluate_text:
         further_manifests(),
     output:
         loss="<results>/measure/text_loss.csv.gz",
+        components="<results>/measure/text_components.csv",
         curve="<results>/measure/text_curve.csv",
         influence="<results>/measure/influence.csv",
     log:
@@ -65,7 +66,7 @@ rule evaluate_text:
         recipe=RECIPE["measure"],
     shell:
         "python scripts/evaluate_text.py --spec {params.spec:q} --out-loss {output.loss}"
-        " --out-curve {output.curve} --out-influence {output.influence} 2> {log}"
+        " --out-components {output.components} --out-curve {output.curve} --out-influence {output.influence} 2> {log}"
 
 
 rule evaluate_family:

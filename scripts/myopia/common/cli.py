@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,8 +27,14 @@ def log_to(path: str | None) -> None:
         logging.getLogger().addHandler(logging.FileHandler(path))
 
 
-def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
-    """Run a script's `main`; bad input ends in one line on stderr and exit code 2, not in a traceback."""
+def run(main: Callable[[Sequence[str] | None], int | None], *, network: bool = False) -> None:
+    """Run a script's `main`; bad input ends in one line on stderr and exit code 2, not in a traceback.
+
+    `network`: whether the script downloads. All others run with the Hugging Face clients switched off, so that no
+    stage after the downloads can reach the hub by accident.
+    """
+    if not network:
+        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # read when the clients are imported
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         code = main(None)

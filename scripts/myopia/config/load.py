@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
 from myopia.config.released import released_specs
 
@@ -82,12 +83,14 @@ def _is_number(text: str) -> bool:
 
 
 def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
-    """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora as well."""
+    """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora it holds as well."""
     text = settings["text"]
     if data_root and settings["scale"] in ("laptop", "cpu"):
-        local = [n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))]
-        only_read = {name for names in text["evaluate_on"].values() for name in names}
-        text["corpora"] = list(dict.fromkeys([*text["corpora"], *(n for n in local if n not in only_read)]))
+        here, absent = _local_corpora(settings["corpora"], data_root)
+        text["evaluate_on"] = {n: [m for m in names if m not in absent] for n, names in text["evaluate_on"].items()}
+        trained = [*text["corpora"], *here]
+        only_read = {name for n, names in text["evaluate_on"].items() if n in trained for name in names}
+        text["corpora"] = list(dict.fromkeys(n for n in trained if n in text["corpora"] or n not in only_read))
     text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
     further = [name for names in text["evaluate_on"].values() for name in names]
     for name in further:
@@ -104,15 +107,28 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
         if name not in settings["corpora"]:
             raise MyopiaError(f"config key {key}: corpus {name!r} is not described under corpora")
         corpus = settings["corpora"][name]
-        path = corpus["source"].get("path", "")
-        if "{data_root}" in path:
-            if not data_root:
-                raise MyopiaError(
-                    f"config key data_root: corpus {name!r} reads local files; say where with --config data_root=FOLDER"
-                )
-            corpus["source"]["path"] = path.replace("{data_root}", str(data_root).rstrip("/"))
+        for part, key in (("source", "path"), ("tokenizer", "path_or_id")):
+            path = corpus[part].get(key, "")
+            if "{data_root}" in path:
+                if not data_root:
+                    raise MyopiaError(
+                        f"config key data_root: corpus {name!r} reads local files; say where with --config "
+                        "data_root=FOLDER"
+                    )
+                corpus[part][key] = path.replace("{data_root}", str(data_root).rstrip("/"))
         used[name] = corpus
     settings["corpora"] = used
+
+
+def _local_corpora(corpora: dict[str, Any], data_root: str) -> tuple[list[str], list[str]]:
+    """Local corpora whose folder is in data_root, and the others; a root that holds none of them is a mistake."""
+    paths = {n: c["source"]["path"] for n, c in corpora.items() if "{data_root}" in str(c["source"].get("path", ""))}
+    folder = str(data_root).rstrip("/")
+    here = [name for name, path in paths.items() if Path(path.replace("{data_root}", folder)).exists()]
+    if not here:
+        names = ", ".join(path.replace("{data_root}/", "") for path in paths.values())
+        raise MyopiaError(f"config key data_root: {data_root} holds no folder of a local corpus ({names})")
+    return here, [name for name in paths if name not in here]
 
 
 def _check_meaning(settings: dict[str, Any]) -> None:
@@ -178,6 +194,14 @@ def _check_meaning(settings: dict[str, Any]) -> None:
         if named >= corpus["tokenizer"].get("vocab_size", math.inf):
             raise MyopiaError(
                 f"config key tokens.probe_tokens: {named} tokens cannot be told apart in the vocabulary of {name}"
+            )
+    rows = network.get("vocab_size")
+    for name in settings["text"]["corpora"]:
+        wanted = tokenizer_vocab(settings["corpora"][name]["tokenizer"])
+        if rows is not None and wanted is not None and rows < wanted:
+            raise MyopiaError(
+                f"config key text.model.config.vocab_size: {rows} rows are too few for the {wanted} tokens of the "
+                f"tokenizer of corpus {name!r}"
             )
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:

@@ -1,5 +1,7 @@
 """The corpus file `docs.jsonl.zst`: one `{"group","id","split","text"}` object per line, and its manifest.
 
+A source that names the part of a mixture a document comes from adds `"component"` to its lines.
+
 The manifest holds the sha256 of the *uncompressed* lines, so that two environments with different
 releases of zstd agree on it, and every reader can check it at no cost while it reads.
 """
@@ -16,33 +18,41 @@ from typing import Any
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json
+from myopia.data.zstd import zstd_blocks
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = "held_out"
 """Split label of a source that knows only "not for training"; divided into validation and test later."""
 
-_CHUNK = 1 << 20
 _LEVEL = 6
+QUICK = 1
+"""Level of compression for a file that is read once and thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text. `group` is the unit that must not straddle splits and over which intervals are clustered."""
+    """One text. `group` is the unit that must not straddle splits and over which intervals are clustered.
+
+    `component` is the part of a mixture the text comes from ("ArXiv"); None where the source names none.
+    """
 
     id: str
     group: str
     text: str
     split: str | None = None
+    component: str | None = None
 
 
 class DocumentWriter:
     """Writes documents to a binary stream, counting as it goes; made by `open_writer`.
 
-    Attributes: `counts` {split: {"documents", "characters", "bytes"}} and `text_sha256`.
+    Attributes: `counts` {split: {"documents", "characters", "bytes"}}, `components` {split: {component: documents}}
+    of the documents that have one, and `text_sha256`.
     """
 
     def __init__(self, stream: Any) -> None:
         self.counts: dict[str, dict[str, int]] = {}
+        self.components: dict[str, dict[str, int]] = {}
         self._hash = hashlib.sha256()
         self._stream = stream
 
@@ -51,6 +61,10 @@ class DocumentWriter:
         # A lone surrogate (legal in JSON and in a Python literal) has no UTF-8 form.
         text = document.text.encode("utf-8", "replace").decode()
         record = {"id": document.id, "group": document.group, "split": document.split, "text": text}
+        if document.component is not None:
+            record["component"] = document.component
+            parts = self.components.setdefault(document.split or "", {})
+            parts[document.component] = parts.get(document.component, 0) + 1
         line = (json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "replace")
         self._hash.update(line)
         self._stream.write(line)
@@ -66,39 +80,22 @@ class DocumentWriter:
 
 
 @contextmanager
-def open_writer(path: str | Path) -> Iterator[DocumentWriter]:
+def open_writer(path: str | Path, level: int = _LEVEL) -> Iterator[DocumentWriter]:
     """A `DocumentWriter` for the zstd file `path`; equal documents give equal bytes."""
     import zstandard
 
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
     with open(path, "wb") as file, compressor.stream_writer(file) as stream:
         yield DocumentWriter(stream)
 
 
 def zstd_lines(path: str | Path) -> Iterator[bytes]:
-    """Lines (without the newline) of a zstd file.
-
-    Raises MyopiaError for a file that is cut short or damaged. zstandard's own stream reader ends such a
-    file quietly, which would turn a broken download into a smaller corpus.
-    """
-    import zstandard
-
+    """Lines (without the newline) of a zstd file. Raises MyopiaError for a file that is cut short or damaged."""
     rest = b""
-    frame = None
     with open(path, "rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            while chunk:
-                if frame is None or frame.eof:
-                    frame = zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    rest += frame.decompress(chunk)
-                except zstandard.ZstdError as error:
-                    raise MyopiaError(f"{path}: damaged zstd data ({error}); fetch the file again.") from None
-                chunk = frame.unused_data if frame.eof else b""
-                *lines, rest = rest.split(b"\n")
-                yield from lines
-    if frame is None or not frame.eof:
-        raise MyopiaError(f"{path}: the zstd file is cut short; fetch the file again.")
+        for block in zstd_blocks(handle, str(path)):
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
     if rest:
         yield rest
 
@@ -132,8 +129,8 @@ def read_documents(docs: str | Path, manifest: dict[str, Any] | None = None) -> 
     for number, line in enumerate(zstd_lines(path), 1):
         digest.update(line + b"\n")
         try:
-            record = json.loads(line)
-            document = Document(record["id"], record["group"], record["text"], record["split"])
+            record = json.loads(line.decode())  # given bytes, json first guesses their encoding
+            document = Document(record["id"], record["group"], record["text"], record["split"], record.get("component"))
         except (ValueError, KeyError, TypeError):
             raise MyopiaError(f"{path}: line {number} is not a document; harvest the corpus again.") from None
         yield document

@@ -6,7 +6,10 @@ import csv
 import logging
 import os
 import shutil
+from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from myopia.data.documents import (
 )
 from myopia.data.specs import checked, positive
 from myopia.data.split import NGRAM, blocks, overlapping
-from myopia.data.tokenizer import excerpt, load_tokenizer, vocabulary_size
+from myopia.data.tokenizer import excerpt, load_tokenizer, splits_words, vocabulary_size, word_prefix
 from myopia.data.tokens import DOCS_HEADER, MANIFEST
 
 LOG = logging.getLogger(__name__)
@@ -69,8 +72,8 @@ def encode_corpus(
     first T tokens). Documents shorter than T tokens are dropped and counted. `max_windows_per_document`: a
     contiguous run of windows from a place drawn from `seed`. `max_tokens` {split: n}: whole documents in an
     order drawn from `seed` until n tokens are reached. Then held-out windows that share `ngram` tokens in a row
-    with a training window are dropped; the shares before and after are in the manifest. Memory is flat: one
-    batch of text, and the held-out hashes. Raises MyopiaError for bad input or too little disk.
+    with a training window are dropped; the shares before and after are in the manifest. Memory is flat: three
+    batches of text, a byte for each window, and the held-out hashes. Raises MyopiaError for bad input or too little disk.
     """
     settings = _checked(spec)
     out = Path(out)
@@ -89,10 +92,10 @@ def encode_corpus(
                     stack.enter_context(split.writing())
                 _encode(docs, source, coder, settings, splits)
             for split in splits.values():
-                split.cap(settings["max_tokens"].get(split.name))
+                split.cap(settings["max_tokens"].get(split.name), settings["seed"])
             overlap = _drop_overlap(splits, settings["ngram"])
             (out / MANIFEST).unlink(missing_ok=True)
-            entries = {name: split.publish(out) for name, split in splits.items()}
+            entries = {name: split.publish(out, "components" in source) for name, split in splits.items()}
         finally:
             shutil.rmtree(work, ignore_errors=True)
     manifest = {
@@ -109,6 +112,8 @@ def encode_corpus(
     write_json(out / MANIFEST, manifest)
     for name, entry in entries.items():
         LOG.info("%s: %d windows from %d documents", name, entry["n_windows"], entry["n_documents"])
+        if entry["short_documents_dropped"]:
+            LOG.info("%s: %d documents under %d tokens", name, entry["short_documents_dropped"], settings["T"])
     return manifest
 
 
@@ -124,8 +129,6 @@ class _Split:
         self.n_rows = 0
         self.n_short = 0
         self.n_rest_tokens = 0
-        self.first_rows: list[int] = []
-        self.hash_keys: list[int] = []
         self.keep = np.zeros(0, bool)
         self._raw_file: Any = None
         self._names_writer: Any = None
@@ -143,35 +146,43 @@ class _Split:
             )
         self.keep = np.ones(self.n_rows, bool)
 
-    def add(self, document: Document, windows: np.ndarray, seed: int, rest: int) -> None:
-        """Append the windows [W, T] of one document; `rest` tokens of it were left over."""
-        self.n_rest_tokens += rest
-        if not len(windows):
-            self.n_short += 1
-            return
-        windows.astype(self.dtype).tofile(self._raw_file)
-        self._names_writer.writerow((document.id, document.group, len(windows)))
-        self.first_rows.append(self.n_rows)
-        self.hash_keys.append(seeded_hash(seed, document.id))
-        self.n_rows += len(windows)
+    def add(self, documents: list[tuple[Document, list[int]]]) -> None:
+        """Append the tokens of a batch of documents, each a whole number of windows long."""
+        tokens: list[int] = []
+        for document, ids in documents:
+            tokens += ids
+            row = (document.id, document.group, document.component or "", len(ids) // self.length)
+            self._names_writer.writerow(row)
+        self.n_rows += len(tokens) // self.length
+        # One write for a batch: a call for each document costs more than encoding it.
+        np.asarray(tokens, self.dtype).tofile(self._raw_file)
+
+    def listed(self) -> Iterator[tuple[str, str, str, int]]:
+        """(document, group, component, windows) in the order of the rows."""
+        with open(self.names, newline="", encoding="utf-8") as names:
+            for doc, group, component, count in csv.reader(names):
+                yield doc, group, component, int(count)
 
     @property
     def rows(self) -> np.memmap:
         """All raw windows [n_rows, T]."""
         return np.memmap(self.raw, self.dtype, "r", shape=(self.n_rows, self.length))
 
-    def cap(self, max_tokens: int | None) -> None:
+    def cap(self, max_tokens: int | None, seed: int) -> None:
         """Keep whole documents in the order of their seeded hash until `max_tokens`; cut the last one."""
         if max_tokens is None or self.n_rows * self.length <= max_tokens:
             return
         room = max_tokens // self.length
         if not room:
             raise MyopiaError(f"encode: 'max_tokens' of the split '{self.name}' is less than one window.")
-        first = np.asarray(self.first_rows)
-        counts = np.diff(np.append(first, self.n_rows))
+        counts, keys = array("q"), array("Q")
+        for doc, _, _, count in self.listed():
+            counts.append(count)
+            keys.append(seeded_hash(seed, doc))
+        first = np.cumsum(counts) - counts
         self.keep[:] = False
-        for index in np.argsort(np.asarray(self.hash_keys, np.uint64), kind="stable"):
-            take = min(room, int(counts[index]))
+        for index in np.argsort(np.asarray(keys), kind="stable"):
+            take = min(room, counts[index])
             self.keep[first[index] : first[index] + take] = True
             room -= take
             if not room:
@@ -184,35 +195,33 @@ class _Split:
             yield block[self.keep[start : start + len(block)]]
             start += len(block)
 
-    def publish(self, out: Path) -> dict[str, Any]:
+    def publish(self, out: Path, components: bool) -> dict[str, Any]:
         """Write the kept windows and their documents into `out`; return the split's manifest entry."""
         target, listing = out / f"{self.name}.bin", out / f"{self.name}.docs.csv"
         with atomic_path(target) as temporary, open(temporary, "wb") as handle:
             for block in self.kept_blocks():
                 block.tofile(handle)
-        n_documents, groups, window, row = 0, set(), 0, 0
-        with (
-            atomic_path(listing) as temporary,
-            open(temporary, "w", newline="", encoding="utf-8") as handle,
-            open(self.names, newline="", encoding="utf-8") as names,
-        ):
+        n_documents, window, row = 0, 0, 0
+        groups, keep = array("q"), self.keep.tobytes()
+        with atomic_path(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(DOCS_HEADER)
-            for doc, group, count in csv.reader(names):
-                kept = int(self.keep[row : row + int(count)].sum())
-                row += int(count)
-                writer.writerows((window + i, doc, group) for i in range(kept))
+            writer.writerow(DOCS_HEADER if components else DOCS_HEADER[:-1])
+            for doc, group, component, count in self.listed():
+                kept = keep.count(1, row, row + count)
+                row += count
+                names = (doc, group, component) if components else (doc, group)
+                writer.writerows((window + i, *names) for i in range(kept))
                 window += kept
                 if kept:
                     n_documents += 1
-                    groups.add(group)
+                    groups.append(hash(group))
         return {
             "n_windows": window,
             "n_documents": n_documents,
-            "n_groups": len(groups),
+            "n_groups": len(np.unique(groups)),
             "n_tokens": window * self.length,
             "short_documents_dropped": self.n_short,
-            "rest_tokens_dropped": self.n_rest_tokens,
+            "rest_tokens_dropped": self.n_rest_tokens,  # of the text that was encoded
             "sha256": sha256_file(target),
             "docs_sha256": sha256_file(listing),
         }
@@ -225,27 +234,19 @@ def _encode(
     settings: Mapping[str, Any],
     splits: Mapping[str, _Split],
 ) -> None:
-    limit = settings["max_windows_per_document"]
-    length, seed = settings["T"], settings["seed"]
+    """Encode in batches; while the tokenizer works on one, on all cores, the next is read and the last is written."""
+    cut = _Cutter(coder, settings)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: deque[tuple[list[Document], Future[list[list[int]]]]] = deque()
+        for batch in _batches(docs, source, splits):
+            waiting.append((batch, pool.submit(cut.encode, batch)))
+            if len(waiting) > 1:
+                _add(*waiting.popleft(), cut, splits)
+        while waiting:
+            _add(*waiting.popleft(), cut, splits)
 
-    def flush(batch: list[Document]) -> None:
-        texts = [
-            document.text
-            if limit is None
-            else excerpt(document.text, limit * length * _CHARACTERS_PER_TOKEN, document.id, seed=seed)
-            for document in batch
-        ]
-        for document, code in zip(batch, coder.encode_batch_fast(texts, add_special_tokens=False), strict=True):
-            ids = np.asarray(code.ids, np.uint32)
-            whole = len(ids) // length
-            windows = ids[: whole * length].reshape(whole, length)
-            if settings["window"] == "first":
-                windows = windows[:1]
-            elif limit is not None and whole > limit:
-                start = seeded_hash(seed, document.id, "window") % (whole - limit + 1)
-                windows = windows[start : start + limit]
-            splits[document.split or ""].add(document, windows, seed, len(ids) - windows.size)
 
+def _batches(docs: str | Path, source: Mapping[str, Any], splits: Mapping[str, _Split]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     characters = 0
     for document in read_documents(docs, dict(source)):
@@ -254,9 +255,56 @@ def _encode(
         batch.append(document)
         characters += len(document.text)
         if characters >= _BATCH_CHARACTERS:
-            flush(batch)
+            yield batch
             batch, characters = [], 0
-    flush(batch)
+    yield batch
+
+
+def _add(batch: list[Document], codes: Future[list[Any]], cut: _Cutter, splits: Mapping[str, _Split]) -> None:
+    windows: dict[str, list[tuple[Document, list[int]]]] = {name: [] for name in splits}
+    for document, code in zip(batch, codes.result(), strict=True):
+        split = splits[document.split or ""]
+        ids, rest = cut.windows(document, code)
+        split.n_rest_tokens += rest
+        if ids:
+            windows[split.name].append((document, ids))
+        else:
+            split.n_short += 1
+    for name, documents in windows.items():
+        splits[name].add(documents)
+
+
+class _Cutter:
+    """Which part of a document is encoded, and which of its windows are taken."""
+
+    def __init__(self, coder: Any, settings: Mapping[str, Any]) -> None:
+        self.coder = coder
+        self.length, self.seed = settings["T"], settings["seed"]
+        self.first = settings["window"] == "first"
+        self.limit = settings["max_windows_per_document"]
+        self.prefixes = self.first and splits_words(coder)
+
+    def encode(self, batch: list[Document]) -> list[Any]:
+        """The library's encodings of what is needed of each document."""
+        return self.coder.encode_batch_fast([self._text(document) for document in batch], add_special_tokens=False)
+
+    def windows(self, document: Document, code: Any) -> tuple[list[int], int]:
+        """The tokens of the windows taken of a document, one after another, and how many were left over."""
+        ids = code.ids
+        if self.prefixes and len(ids) < self.length and len(self._text(document)) < len(document.text):
+            ids = self.coder.encode(document.text, add_special_tokens=False).ids
+        whole = len(ids) // self.length
+        first, last = 0, min(whole, 1) if self.first else whole
+        if self.limit is not None and whole > self.limit:
+            first = seeded_hash(self.seed, document.id, "window") % (whole - self.limit + 1)
+            last = first + self.limit
+        return ids[first * self.length : last * self.length], len(ids) - (last - first) * self.length
+
+    def _text(self, document: Document) -> str:
+        characters = (self.limit or 1) * self.length * _CHARACTERS_PER_TOKEN
+        if self.limit is not None:
+            return excerpt(document.text, characters, document.id, seed=self.seed)
+        return word_prefix(document.text, characters) if self.prefixes else document.text
 
 
 def _drop_overlap(splits: Mapping[str, _Split], ngram: int) -> dict[str, Any]:

@@ -122,11 +122,6 @@ class DocumentSplitter:
         }
         self._used: set[str | None] = set()
 
-    @property
-    def undecided(self) -> bool:
-        """Whether any document added needs a split."""
-        return bool(self._used)
-
     def add(self, document: Any) -> None:
         """Count one document."""
         if document.split in self._pools:

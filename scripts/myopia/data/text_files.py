@@ -12,6 +12,7 @@ from typing import Any
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.data.documents import HELD_OUT, SPLITS, Document, zstd_lines
+from myopia.data.rows import COLUMNS, column, document
 from myopia.data.specs import checked, positive
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.zst", ".txt")
@@ -22,16 +23,22 @@ _SPEC_TYPES = {
     "text_column": str,
     "group_column": str,
     "id_column": str,
+    "component_column": str,
+    "component_required": bool,
     "split_files": dict,
     "min_chars": int,
+    "max_chars": int,
     "max_documents": int,
 }
 _SPEC_DEFAULTS = {
     "text_column": "text",
     "group_column": None,
     "id_column": None,
+    "component_column": None,
+    "component_required": True,
     "split_files": None,
     "min_chars": 1,
+    "max_chars": None,
     "max_documents": None,
 }
 # Books of half a megabyte stand in one column; a few rows at a time keep the memory flat.
@@ -43,9 +50,8 @@ def iter_files(source: Mapping[str, Any], dropped: Counter[str]) -> Iterator[Doc
 
     `split_files` maps train, validation, test (or held_out, to be divided later) to a file name, glob or list
     of them inside the folder `path`; without it no document has a split. Columns may be dotted
-    (`meta.pile_set_name`); of a list the first value counts. Without `id_column` the id is `file:row`; without
-    `group_column` every document is its own group. `max_documents` holds for each split. Documents of fewer
-    than `min_chars` characters are left out and counted in `dropped`.
+    (`meta.pile_set_name`); of a list the first value counts. Without `id_column` the id is `file:row`; the rest as
+    in rows.py. `max_documents` holds for each split.
     """
     spec = _checked(source)
     root, files = _find(spec)
@@ -55,15 +61,11 @@ def iter_files(source: Mapping[str, Any], dropped: Counter[str]) -> Iterator[Doc
         for number, row in enumerate(_rows(path, spec)):
             if spec["max_documents"] is not None and kept[split] >= spec["max_documents"]:
                 break
-            text = column(row, spec["text_column"], name)
-            if len(text) < spec["min_chars"]:
-                dropped["short"] += 1
-                continue
             default = name if path.suffix == ".txt" else f"{name}:{number}"
-            identity = column(row, spec["id_column"], name) if spec["id_column"] else default
-            group = column(row, spec["group_column"], name) if spec["group_column"] else identity
-            kept[split] += 1
-            yield Document(identity, group, text, split)
+            found = document(row, spec, default, split, name, dropped)
+            if found is not None:
+                kept[split] += 1
+                yield found
 
 
 def files_provenance(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,31 +91,9 @@ def files_bytes(source: Mapping[str, Any]) -> int:
     return sum(path.stat().st_size for _, path in _find(_checked(source))[1])
 
 
-def column(row: Mapping[str, Any], dotted: str, where: str) -> str:
-    """The text at a dotted column of a row; of a list the first value, '' for a null or an empty list.
-
-    Raises MyopiaError when the column is not there or holds neither text nor a number.
-    """
-    value: Any = row
-    for part in dotted.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            names = ", ".join(sorted(map(str, row)))
-            raise MyopiaError(f"{where}: there is no column '{dotted}'; the columns are {names}.")
-        value = value[part]
-    if isinstance(value, list):
-        value = value[0] if value else None
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return str(value)
-    raise MyopiaError(f"{where}: the column '{dotted}' holds {type(value).__name__}, not text.")
-
-
 def _checked(source: Mapping[str, Any]) -> dict[str, Any]:
     spec = checked(source, "source", _SPEC_TYPES, _SPEC_DEFAULTS)
-    positive(spec, "source", "min_chars", "max_documents")
+    positive(spec, "source", "min_chars", "max_chars", "max_documents")
     for split in spec["split_files"] or {}:
         if split not in (*SPLITS, HELD_OUT):
             raise MyopiaError(
@@ -198,15 +178,16 @@ def _parquet_rows(path: Path, spec: Mapping[str, Any]) -> Iterator[Mapping[str, 
     import pyarrow
     import pyarrow.parquet
 
-    dotted = [spec[key] for key in ("text_column", "group_column", "id_column") if spec[key]]
+    optional = set() if spec["component_required"] else {spec["component_column"]}
+    dotted = [spec[key] for key in COLUMNS if spec[key]]
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             present = file.schema_arrow.names
-            wanted = sorted({name.split(".")[0] for name in dotted} & set(present))
-            if len(wanted) < len({name.split(".")[0] for name in dotted}):
-                # Name every column in the error, not only those that would have been read.
-                for name in dotted:
+            for name in dotted:
+                if name not in optional:
+                    # Name every column in the error, not only those that would have been read.
                     column(dict.fromkeys(present), name.split(".")[0], str(path))
+            wanted = sorted({name.split(".")[0] for name in dotted} & set(present))
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 yield from batch.to_pylist()
     except pyarrow.ArrowException as error:

@@ -1,6 +1,6 @@
 """Tokenizer folders that `AutoTokenizer.from_pretrained` opens: a byte-level BPE of our own, or a fixed one.
 
-Only the small `tokenizers` library is used, not transformers, which would load torch into a data job.
+One from the hub is fetched by hub_tokenizer.py. Only the small `tokenizers` library is used, not transformers, which would load torch into a data job.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +29,47 @@ _BPE_DEFAULTS = {"vocab_size": 4096, "max_chars": 50_000_000, "seed": 0}
 _PRETRAINED_TYPES = {"kind": str, "path_or_id": str, "revision": str}
 _PRETRAINED_DEFAULTS = {"revision": None}
 _MIN_VOCABULARY = 257  # 256 bytes and the end-of-text token
-_COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_WORD_END = re.compile(r"\w(?=[ \n])")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def make_tokenizer(docs: str | Path, spec: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
     """Make the tokenizer folder `out` and return its manifest.
 
     `{"kind": "bpe", "vocab_size", "max_chars", "seed"}` trains a byte-level BPE on the train split of `docs`
-    (evenly thinned when the split has more than `max_chars` characters); `{"kind": "pretrained",
-    "path_or_id", "revision"}` takes a local folder or one from the hub. Equal input gives equal bytes.
-    Raises MyopiaError for a bad spec or corpus, or a tokenizer that cannot be found.
+    (evenly thinned when the split has more than `max_chars` characters); `{"kind": "pretrained", "path_or_id"}`
+    takes a local folder. Equal input gives equal bytes. Raises MyopiaError for a bad spec or corpus, or a folder
+    without a tokenizer.
     """
-    out = Path(out)
     kind = spec.get("kind")
     if kind not in ("bpe", "pretrained"):
         raise MyopiaError(f"tokenizer: unknown kind {kind!r}; use bpe or pretrained.")
+    return write_tokenizer(out, lambda folder: _train(docs, spec, folder) if kind == "bpe" else _copy(spec, folder))
+
+
+def write_tokenizer(
+    out: str | Path,
+    fill: Callable[[Path], dict[str, Any]],
+    check: Callable[[dict[str, Any]], None] = lambda manifest: None,
+) -> dict[str, Any]:
+    """Make the folder `out` whole or not at all, and return its manifest.
+
+    `fill` puts the tokenizer's files into the folder it is given and returns the settings they follow from; `check`
+    sees the manifest before anything is put in place, and may raise.
+    """
+    out = Path(out)
     staging = out.with_name(f".{out.name}.tmp-{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        settings = _train(docs, spec, staging) if kind == "bpe" else _copy(spec, staging)
-        tokenizer = load_tokenizer(staging)
+        settings = fill(staging)
         manifest = {
             "format": 1,
             "spec": settings,
-            "vocab_size": vocabulary_size(tokenizer),
+            "vocab_size": vocabulary_size(load_tokenizer(staging)),
             "sha256": sha256_file(staging / "tokenizer.json"),
         }
+        check(manifest)
         write_json(staging / MANIFEST, manifest)
         shutil.rmtree(out, ignore_errors=True)
         os.replace(staging, out)
@@ -88,6 +103,21 @@ def load_tokenizer(folder: str | Path) -> Any:
 def vocabulary_size(tokenizer: Any) -> int:
     """One more than the largest token number: the rows a model's embedding must have at least."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def splits_words(tokenizer: Any) -> bool:
+    """Whether a tokenizer cuts text at words before it merges anything (GPT-2's, Pythia's and ours do).
+
+    Then no token reaches over the end of a word, and `word_prefix` has the tokens that the whole text begins with.
+    """
+    cutter = json.loads(tokenizer.to_str())["pre_tokenizer"] or {}
+    return cutter.get("type") == "ByteLevel" and cutter.get("use_regex", True)
+
+
+def word_prefix(text: str, length: int) -> str:
+    """The text up to the first end of a word at or after `length` characters; all of it if there is none."""
+    found = _WORD_END.search(text, max(length - 1, 0)) if len(text) > length else None
+    return text[: found.start() + 1] if found else text
 
 
 def excerpt(text: str, length: int, *key: str, seed: int = 0) -> str:
@@ -157,43 +187,35 @@ def _thinned(document: Document, share: float, seed: int) -> str:
     return excerpt(document.text, max(1, int(len(document.text) * share)), document.id, seed=seed)
 
 
-def _copy(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    spec = checked(spec, "tokenizer", _PRETRAINED_TYPES, _PRETRAINED_DEFAULTS)
-    local = Path(spec["path_or_id"]).expanduser()
-    if local.is_dir():
-        source, settings = local, {"kind": "pretrained", "path_or_id": local.name, "revision": None}
-    else:
-        source, commit = _download(spec["path_or_id"], spec["revision"])
-        settings = {**spec, "commit": commit}
-    if not (source / "tokenizer.json").is_file():
-        raise MyopiaError(f"tokenizer: '{spec['path_or_id']}' has no tokenizer.json; a fast tokenizer is needed.")
-    for name in _COPIED:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+def copy_tokenizer(found: str | Path, name: str, folder: Path) -> None:
+    """Copy the tokenizer files of the folder `found` (called `name` in errors) into `folder`.
+
+    Raises MyopiaError when there is no fast tokenizer.
+    """
+    if not (Path(found) / "tokenizer.json").is_file():
+        raise MyopiaError(f"tokenizer: '{name}' has no tokenizer.json; a fast tokenizer is needed.")
+    for file in TOKENIZER_FILES:
+        if (Path(found) / file).is_file():
+            shutil.copyfile(Path(found) / file, folder / file)
     config = folder / "tokenizer_config.json"
     value = json.loads(config.read_text()) if config.is_file() else {}
     # A model's config.json would name the class; this folder holds a tokenizer alone.
     value.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
     write_json(config, value)
-    return settings
 
 
-def _download(name: str, revision: str | None) -> tuple[Path, str]:
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "15")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+def checked_pretrained(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of a fixed tokenizer with defaults. Raises MyopiaError for a bad one."""
+    return checked(spec, "tokenizer", _PRETRAINED_TYPES, _PRETRAINED_DEFAULTS)
 
-    try:
-        found = snapshot_download(name, revision=revision, allow_patterns=list(_COPIED))
-    except (HFValidationError, RepositoryNotFoundError):
-        raise MyopiaError(f"tokenizer: '{name}' is neither a local folder nor a model on the hub.") from None
-    except RevisionNotFoundError:
-        raise MyopiaError(f"tokenizer: the model '{name}' has no revision '{revision}' on the hub.") from None
-    except Exception as error:
-        # Refused connections, time-outs and offline mode have no common class here.
+
+def _copy(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    spec = checked_pretrained(spec)
+    local = Path(spec["path_or_id"]).expanduser()
+    if not local.is_dir():
         raise MyopiaError(
-            f"tokenizer: the hub cannot be reached for '{name}' ({type(error).__name__}); "
-            "check the network or give a local folder."
-        ) from error
-    return Path(found), Path(found).name
+            f"tokenizer: there is no folder '{spec['path_or_id']}'; one from the hub is fetched by "
+            "scripts/fetch_tokenizer.py."
+        )
+    copy_tokenizer(local, spec["path_or_id"], folder)
+    return {"kind": "pretrained", "path_or_id": local.name, "revision": None}

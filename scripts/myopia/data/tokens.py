@@ -14,14 +14,16 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 
 MANIFEST = "tokens.manifest.json"
-DOCS_HEADER = ("window", "doc", "group")
+DOCS_HEADER = ("window", "doc", "group", "component")
+"""Columns of `<split>.docs.csv`; the last is there only if the source names components."""
 
 
 class TokenFile:
     """One split of an encoded corpus.
 
     Attributes: `tokens` (read-only np.memmap [n_windows, T], uint16 or uint32), `sha256` of its bytes, `split`,
-    `manifest` (of the whole corpus) and, read when first asked for, `docs` and `groups` (one name per window).
+    `manifest` (of the whole corpus) and, read when first asked for, `docs`, `groups` and `components` (one name per
+    window).
     """
 
     def __init__(self, folder: Path, split: str, manifest: dict[str, Any], tokens: np.memmap) -> None:
@@ -93,23 +95,26 @@ class TokenFile:
         """The group of every window."""
         return self._rows[1]
 
+    @property
+    def components(self) -> list[str] | None:
+        """The part of the mixture every window comes from; None if the source names none."""
+        return self._rows[2] if len(self._rows) > 2 else None
+
     @cached_property
-    def _rows(self) -> tuple[list[str], list[str]]:
+    def _rows(self) -> list[list[str]]:
         path = self.folder / f"{self.split}.docs.csv"
         if not path.is_file():
             raise MyopiaError(f"{path}: the list of documents is missing; encode the corpus again.")
         if sha256_file(path) != self.manifest["splits"][self.split]["docs_sha256"]:
             raise MyopiaError(f"{path}: the list of documents does not match its manifest; encode the corpus again.")
-        docs: list[str] = []
-        groups: list[str] = []
         with open(path, newline="", encoding="utf-8") as handle:
             rows = csv.reader(handle)
-            next(rows)
-            for _, doc, group in rows:
-                # One string per group, not one per window: a corpus has few groups and many windows.
-                docs.append(docs[-1] if docs and docs[-1] == doc else doc)
-                groups.append(groups[-1] if groups and groups[-1] == group else group)
-        return docs, groups
+            columns: list[list[str]] = [[] for _ in next(rows)[1:]]
+            for _, *names in rows:
+                for column, name in zip(columns, names, strict=True):
+                    # One string per group, not one per window: a corpus has few groups and many windows.
+                    column.append(column[-1] if column and column[-1] == name else name)
+        return columns
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

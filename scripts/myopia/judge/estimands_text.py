@@ -20,12 +20,13 @@ from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
 
 @dataclass(frozen=True)
 class TextLoss:
-    """Summed loss of each arm and token counts, [seeds, clusters, positions]."""
+    """Summed loss of each arm and token counts, [seeds, clusters, positions], and the names of the clusters."""
 
     sums: dict[str, Array]
     n: Array
     seeds: list[int]
     positions: list[int]
+    clusters: list[str]
 
 
 def text_loss(
@@ -67,7 +68,7 @@ def _text_loss(
     for n in counts[1:]:
         if not np.array_equal(n, counts[0]):
             raise MyopiaError(f"The arms {', '.join(arms)} of {corpus} saw different tokens; measure them again.")
-    return TextLoss(sums, counts[0], seeds, positions)
+    return TextLoss(sums, counts[0], seeds, positions, clusters)
 
 
 def _merge(frame: pd.DataFrame, cluster: str) -> pd.DataFrame:

@@ -23,6 +23,7 @@ COLUMNS: dict[str, str] = {
     "intervention.csv": "run,arm,p,seed,direction,lag,slope,n",
     "influence.csv": "model,arm,seed,t,s,influence,token",
     "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
+    "text_components.csv": "corpus,doc,component",
     "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
     "family_runs.csv": "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,seed,steps,tokens,parameters,"
     "parameters_without_embeddings,validation_loss",
@@ -35,7 +36,7 @@ COLUMNS: dict[str, str] = {
 }
 """Columns each file must have (docs/design.md section 2)."""
 
-_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group", "component"}
 _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
 

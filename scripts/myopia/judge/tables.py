@@ -9,6 +9,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.judge import tables_component as component
 from myopia.judge import tables_family as family
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
@@ -35,6 +36,7 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
 
 LISTS: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "top_tokens": (tokens.top_tokens, tokens.TOP_TOKENS),
+    "text_by_component": (component.text_by_component, component.COLUMNS),
 }
 """Tables that are read, not drawn; otherwise as `FIGURES`."""
 

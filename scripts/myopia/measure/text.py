@@ -98,6 +98,17 @@ def text_loss(runs: Sequence[TextRun], max_windows: int, device: str = "cpu") ->
     return frame.sort_values(["corpus", "run", "seed", "doc", "position"], kind="stable")
 
 
+def text_components(runs: Sequence[TextRun]) -> pd.DataFrame:
+    """One row per held-out document of a mixture: the component it comes from. Empty without mixtures."""
+    frames = [pd.DataFrame(columns=["corpus", "doc", "component"])]
+    for corpus, tokens in sorted({run.corpus: run.tokens for run in runs}.items()):
+        file = TokenFile.open(tokens, "test", verify=False)
+        if file.components is not None:
+            rows = pd.DataFrame({"corpus": corpus, "doc": file.docs, "component": file.components})
+            frames.append(rows.drop_duplicates().sort_values("doc", kind="stable"))
+    return pd.concat(frames)
+
+
 def text_curve(runs: Sequence[TextRun]) -> pd.DataFrame:
     """Validation loss against training step, from each run's own curve."""
     frames = []

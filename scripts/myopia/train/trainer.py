@@ -34,6 +34,7 @@ from myopia.model.dropout import Keys, install
 from myopia.model.initial import initial_identity, load_initial
 from myopia.train.batches import Task, build_task
 from myopia.train.export import export_model
+from myopia.train.memory import free_bytes, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
 from myopia.train.provenance import environment, parameter_counts, peak_memory_bytes, training_flops
 from myopia.train.signals import Preempted, stop_signals
@@ -97,6 +98,7 @@ def train(spec: dict[str, Any], seed: int, place: Place, stop: list[int] | None 
     device = resolve_device(place.device)
     task = build_task(spec, place.tokens)
     _check_sizes(spec)
+    require_memory(spec, task, free_bytes(device))
     label = f"{spec['name']} {seed}"
     initial = initial_identity(spec, place.initial)
     name = fingerprint(spec, seed, task.fingerprint, place.teacher, initial)

@@ -50,11 +50,65 @@ def test_a_corpus_is_measured_by_the_models_of_one(config, value, part):
 
 
 @pytest.mark.parametrize("scale", ["laptop", "cpu"])
-def test_data_root_adds_the_local_corpora(config, scale):
-    settings = load_config({**config, "scale": scale, "data_root": "somewhere/data/"})
+def test_data_root_adds_the_local_corpora(config, scale, tmp_path):
+    for name in ("msmarco", "pg19"):
+        (tmp_path / name).mkdir()
+    settings = load_config({**config, "scale": scale, "data_root": f"{tmp_path}/"})
     assert settings["text"]["corpora"] == ["docstrings", "msmarco"]
     assert settings["text"]["evaluate_on"] == {"docstrings": [], "msmarco": ["pg19"]}
-    assert settings["corpora"]["pg19"]["source"]["path"] == "somewhere/data/pg19"
+    assert settings["corpora"]["pg19"]["source"]["path"] == f"{tmp_path}/pg19"
+
+
+@pytest.mark.parametrize(
+    ("held", "trained", "read"),
+    [
+        (["msmarco"], ["docstrings", "msmarco"], []),
+        (["pg19"], ["docstrings", "pg19"], []),
+        (["msmarco", "pg19", "pile_like"], ["docstrings", "msmarco", "pile-like"], ["pg19"]),
+    ],
+)
+def test_only_corpora_that_data_root_holds_join(config, tmp_path, held, trained, read):
+    for name in held:
+        (tmp_path / name).mkdir()
+    text = load_config({**config, "scale": "laptop", "data_root": str(tmp_path)})["text"]
+    assert text["corpora"] == trained
+    assert [name for names in text["evaluate_on"].values() for name in names] == read
+
+
+def test_a_data_root_that_holds_nothing_is_a_mistake(config, tmp_path):
+    message = sentence({**config, "scale": "laptop", "data_root": str(tmp_path / "typo")})
+    assert message.startswith("config key data_root: ") and "(msmarco, pg19, pile_like)" in message
+
+
+def test_a_tokenizer_may_lie_in_data_root_too(put, tmp_path):
+    put("scales.smoke.corpora.docstrings.tokenizer", {"kind": "pretrained", "path_or_id": "{data_root}/gpt2"})
+    assert "data_root=FOLDER" in sentence(put("scale", "smoke"))
+    settings = load_config(put("data_root", str(tmp_path)))
+    assert settings["corpora"]["docstrings"]["tokenizer"]["path_or_id"] == f"{tmp_path}/gpt2"
+
+
+@pytest.mark.parametrize("rows", [512, 511])
+def test_the_model_must_know_every_token(put, rows):
+    put("scales.smoke.text.model.config.vocab_size", rows)
+    if rows == 512:
+        load_config(put("scale", "smoke"))
+        return
+    message = sentence(put("scale", "smoke"))
+    assert message.startswith("config key text.model.config.vocab_size: 511 rows") and "'docstrings'" in message
+
+
+def test_every_hub_corpus_has_local_files_in_its_columns(config):
+    """A user without the hub takes the other: same columns, same windows."""
+    corpora = config["base"]["corpora"]
+    hub = {name: corpus for name, corpus in corpora.items() if corpus["source"]["kind"] == "hub"}
+    assert set(hub) == {"msmarco-hub", "pg19-hub", "pile-hub"}
+    for name, local in [("msmarco-hub", "msmarco"), ("pg19-hub", "pg19"), ("pile-hub", "pile-like")]:
+        ours, theirs = corpora[local]["source"], hub[name]["source"]
+        assert ours["kind"] == "files"
+        for key in ("text_column", "id_column", "component_column"):
+            assert ours.get(key) == theirs.get(key), (name, key)
+        assert corpora[local]["windows"]["window"] == hub[name]["windows"]["window"]
+        assert theirs["revision"] == "main" and set(hub[name]["published"]) == {"documents", "text_gb", "download_gb"}
 
 
 @pytest.mark.parametrize("scale", ["smoke", "gpu", "paper"])
@@ -68,7 +122,7 @@ def test_results_can_go_elsewhere(config):
 
 def test_loading_changes_nothing_in_its_argument(config):
     before = copy.deepcopy(config)
-    load_config({**config, "scale": "laptop", "data_root": "x"})
+    load_config({**config, "scale": "laptop"})
     assert config == before
 
 

@@ -20,9 +20,11 @@ def load(config, scale, **more):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("data_root", [None, "data"])
-def test_names_are_unique_and_fit_the_wildcard(config, scale, data_root):
-    settings = load(config, scale, data_root=data_root)
+@pytest.mark.parametrize("local", [False, True])
+def test_names_are_unique_and_fit_the_wildcard(config, scale, local, tmp_path):
+    for name in ("msmarco", "pg19", "pile_like"):
+        (tmp_path / name).mkdir()
+    settings = load(config, scale, data_root=str(tmp_path) if local else None)
     runs, tuning = run_specs(settings), tuning_specs(settings)
     assert not set(runs) & set(tuning)
     for name, spec in {**runs, **tuning}.items():

@@ -73,7 +73,6 @@ def test_held_out_documents_are_divided_between_two_and_others_stay():
     documents = [Document(f"d{n}", "one", "x" * 10, "train" if n < 50 else "held_out") for n in range(100)]
     for document in documents:
         splitter.add(document)
-    assert splitter.undecided
     splitter.finish()
     found = [splitter.split_of(document) for document in documents]
     assert found[:50] == ["train"] * 50

@@ -1,0 +1,180 @@
+"""What a scale costs, before anything runs: jobs, tokens, FLOPs, device-hours, memory, disk, downloads.
+
+Formulas are in shapes.py; what they cannot know (an architecture, a size nobody has published) is said in `note`,
+not guessed. Measuring, judging and drawing are left out: they are small beside training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from myopia.config.corpora import from_hub, tokenizer_vocab
+from myopia.config.runs import run_specs, tuning_specs
+from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
+
+COLUMNS = (
+    "experiment model parameters runs seeds jobs tokens flops device_hours memory_gb fits disk_gb download_gb note"
+).split()
+_BYTES_PER_TOKEN = 4.0  # of English text
+_COMPRESSED = 0.4  # share of its size that text has in docs.jsonl.zst
+
+
+def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per experiment (runs of one network on one data set), one per corpus, and their total.
+
+    `flops` include validation during training and a local arm's teacher; `device_hours` = flops / (tflops x mfu), but
+    at least `min_step_ms` for each micro-batch: kernels of a small network are launched no faster.
+    Tuning runs have rows of their own and are not in the total: `all` does not run them. None stands where a number
+    is not known.
+    """
+    jobs, tuning = run_specs(settings), tuning_specs(settings)
+    rows = _experiments(settings, jobs, settings["seeds"], "")
+    rows += [_corpus(settings, name) for name in settings["corpora"]]
+    total: dict[str, Any] = {"experiment": "total"}
+    for key in ("runs", "jobs", "tokens", "flops", "device_hours", "disk_gb", "download_gb"):
+        total[key] = sum(row.get(key) or 0 for row in rows)
+    total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
+    rows += [total, *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
+    return [{key: row.get(key) for key in COLUMNS} for row in rows]
+
+
+def _experiments(
+    settings: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]], seeds: list[int], prefix: str
+) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for spec in specs.values():
+        data = spec["data"]
+        name = "synthetic (D_p)" if data["kind"] == "dp" else f"text: {data.get('corpus', data['kind'])}"
+        groups.setdefault((prefix + name, _model_name(spec["model"])), []).append(spec)
+    return [_experiment(settings, name, model, group, seeds) for (name, model), group in groups.items()]
+
+
+def _experiment(
+    settings: Mapping[str, Any], name: str, model: str, group: list[Mapping[str, Any]], seeds: list[int]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"experiment": name, "model": model, "runs": len(group), "seeds": len(seeds)}
+    row["jobs"] = len(group) * (1 if settings["share_process"] else len(seeds))
+    row["tokens"] = sum(spec["steps"] * spec["batch_size"] * _T(settings, spec) for spec in group) * len(seeds)
+    device, cuda = settings["plan"], settings["device"] == "cuda"
+    flops, hours, memory, saved = 0.0, 0.0, 0.0, 0.0
+    notes: list[str] = []
+    shape = None
+    for spec in group:
+        shape = shape_of(spec["model"], _vocab(settings, spec))
+        if shape is None:
+            return row | {"note": "no formula for this network: parameters, FLOPs and memory are not known here"}
+        T = _T(settings, spec)
+        work = _flops(shape, spec, T)
+        micro_batches = spec["steps"] * spec["batch_size"] // spec["micro_batch"]
+        seconds = work / (device["device_tflops"] * 1e12 * device["mfu"])
+        hours += max(seconds, micro_batches * device["min_step_ms"] / 1000) / 3600 * len(seeds)
+        flops += work * len(seeds)
+        memory = max(memory, shape.training_bytes(spec["micro_batch"] * T, spec["precision"], spec["arm"], cuda))
+        sentence = memory_sentence(shape, spec, T, device["device_memory_gb"] * GB, cuda)
+        if sentence and sentence not in notes:
+            notes.append(sentence)
+        # The trained model, its state's copy, snapshots.
+        saved += 4.0 * shape.parameters * (2 + len(spec.get("snapshots", ()))) * len(seeds)
+    assert shape is not None
+    return row | {
+        "parameters": shape.parameters,
+        "flops": flops,
+        "device_hours": hours,
+        "memory_gb": memory / GB,
+        "fits": int(not notes),
+        # A run at work keeps two states of weights and moments.
+        "disk_gb": (saved + 24.0 * shape.parameters) / GB,
+        "note": "; ".join(notes),
+    }
+
+
+def _T(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> int:
+    return spec["data"].get("T") or settings["text"]["T"]
+
+
+def _flops(shape: Shape, spec: Mapping[str, Any], T: int) -> float:
+    steps = spec["steps"]
+    tokens = steps * spec["batch_size"] * T
+    evaluations = steps // spec["eval"]["every"] + 1
+    validation = evaluations * spec["eval"]["sequences"] * T
+    teacher = tokens if spec["arm"]["kind"] == "local" else 0
+    return shape.training_flops(tokens, T) + shape.forward_flops(validation + teacher, T)
+
+
+def _vocab(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+    corpus = settings["corpora"].get(spec["data"].get("corpus"))
+    return tokenizer_vocab(corpus["tokenizer"]) if corpus else None
+
+
+def _model_name(model: Mapping[str, Any]) -> str:
+    if model.get("pretrained"):
+        return str(model["pretrained"]["id"])
+    shape = shape_of(model, 0)
+    if shape is None:
+        return str(model.get("model_type", model["kind"]))
+    return f"{shape.kind} {shape.layers} x {shape.width}"
+
+
+def _corpus(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    corpus, trained = settings["corpora"][name], name in settings["text"]["corpora"]
+    source, windows = corpus["source"], corpus["windows"]
+    # Harvest or fetch, tokenizer, encode; a corpus that is only read has no tokenizer of its own.
+    row: dict[str, Any] = {"experiment": f"data: {name}", "jobs": 3 if trained else 2}
+    if source["kind"] != "hub":
+        return row | {"note": "text of this machine: its size is known once it is harvested"}
+    published = corpus.get("published")
+    if published is None:
+        return row | {"note": "download not known: describe it under 'published'"}
+    parts = len(source.get("splits") or [None])
+    limit = source.get("max_documents")
+    wanted = published["documents"] if limit is None else parts * (limit + source.get("shuffle_buffer", 10_000))
+    share = min(1.0, wanted / published["documents"])
+    documents = share * published["documents"]
+    text = share * published["text_gb"]
+    if source.get("max_chars"):
+        text = min(text, documents * source["max_chars"] / GB)
+    per_document = 1 if windows["window"] == "first" else windows.get("max_windows_per_document")
+    tokens = text * GB / _BYTES_PER_TOKEN
+    if per_document is not None:
+        tokens = min(tokens, documents * per_document * settings["text"]["T"])
+    wide = 2 if (tokenizer_vocab(corpus["tokenizer"]) or 0) <= 1 << 16 else 4
+    note = [f"about {documents:.3g} documents, {text:.3g} GB of text; sizes as published"]
+    if from_hub(corpus["tokenizer"]) and trained:
+        note.append(f"tokenizer {corpus['tokenizer']['path_or_id']}")
+    return row | {
+        # Text twice (as it came, and as a corpus), tokens twice (all, and those kept).
+        "disk_gb": 2 * _COMPRESSED * text + 2 * wide * tokens / GB,
+        "download_gb": share * published["download_gb"],
+        "note": "; ".join(note),
+    }
+
+
+def render(rows: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
+    """The plan for a person: aligned columns, notes below, assumptions last."""
+    shown = ["experiment", "model", "parameters", "jobs", "tokens", "flops", "device_hours", "memory_gb", "disk_gb",
+             "download_gb"]  # fmt: skip
+    table = [shown] + [[_cell(row[key]) for key in shown] for row in rows]
+    widths = [max(len(line[k]) for line in table) for k in range(len(shown))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k < 2 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
+    notes = [f"  {row['experiment']}: {row['note']}" for row in rows if row["note"]]
+    device = settings["plan"]
+    lines += ["", *notes, ""] if notes else [""]
+    lines.append(
+        f"device: {settings['device']}, {device['device_memory_gb']:g} GB, {device['device_tflops']:g} TFLOP/s at "
+        f"{device['mfu']:.0%} utilisation, {device['min_step_ms']:g} ms a micro-batch at least (config key plan); "
+        "memory: one training step."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,71 @@
+"""A fixed tokenizer from a model repository on the hub, checked against `hub.lock.json`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from myopia.common.errors import MyopiaError
+from myopia.data.hub import HubUnavailable, Patience, hub_error, prepare_hub, resolve
+from myopia.data.lock import check_files, locked_commit, read_lock
+from myopia.data.tokenizer import TOKENIZER_FILES, checked_pretrained, copy_tokenizer, write_tokenizer
+
+LOG = logging.getLogger(__name__)
+
+
+def fetch_tokenizer(
+    spec: Mapping[str, Any],
+    out: str | Path,
+    *,
+    lock: str | Path | None = None,
+    patience: Patience | None = None,
+) -> dict[str, Any]:
+    """Make the tokenizer folder `out` from the hub model `{"kind": "pretrained", "path_or_id", "revision"}`.
+
+    The revision is resolved once, or read from the `lock` file; the manifest records the commit. With the hub
+    switched off (HF_HUB_OFFLINE) it comes from the client's cache. Raises MyopiaError when it is neither there nor
+    on the hub, or is not the one in the lock.
+    """
+    spec = checked_pretrained(spec)
+    known = read_lock(lock)
+    pinned = locked_commit(known, "model", spec["path_or_id"], spec["revision"])
+
+    def fill(folder: Path) -> dict[str, Any]:
+        found = _patiently(spec["path_or_id"], spec["revision"], pinned, patience or Patience())
+        copy_tokenizer(found, spec["path_or_id"], folder)
+        return {**spec, "commit": found.name}
+
+    def check(manifest: dict[str, Any]) -> None:
+        check_files(known, spec["path_or_id"], spec["revision"], {"tokenizer.json": manifest["sha256"]})
+
+    return write_tokenizer(out, fill, check)
+
+
+def _patiently(name: str, revision: str | None, pinned: str | None, patience: Patience) -> Path:
+    for failures in range(1, patience.attempts + 1):
+        try:
+            return _snapshot(name, revision, pinned)
+        except HubUnavailable as error:
+            if failures == patience.attempts:
+                raise MyopiaError(f"{error} Gave up after {failures} attempt{'s' * (failures > 1)}.") from error
+            LOG.warning("%s Attempt %d of %d follows.", error, failures + 1, patience.attempts)
+            time.sleep(patience.pause(failures))
+    raise MyopiaError("tokenizer: at least one attempt is needed to fetch anything.")
+
+
+def _snapshot(name: str, revision: str | None, pinned: str | None) -> Path:
+    """The folder of the tokenizer files in the client's cache; its name is the commit."""
+    prepare_hub()
+    from huggingface_hub import constants, snapshot_download
+
+    if pinned is None and not constants.HF_HUB_OFFLINE:
+        # Given a branch, the client takes an old copy in silence when the hub fails; given a commit, it cannot.
+        pinned = resolve("model", name, revision, "tokenizer")
+    revision = pinned or revision
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(TOKENIZER_FILES)))
+    except Exception as error:
+        raise hub_error(error, f"tokenizer: '{name}' cannot be fetched") from error

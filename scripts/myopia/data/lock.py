@@ -1,0 +1,129 @@
+"""`hub.lock.json`: what the names in config.yaml turned out to be when the hub was first asked.
+
+config.yaml names a branch; which commit that is, how many documents came and their sha256 are facts that nobody can
+know before the first fetch and that must not change after it. `scripts/lock_hub.py` writes them down from what was
+fetched, never from anything else; every later fetch reads the same commit and compares the rest.
+
+    datasets   {"<id>@<revision>": {"commit", "texts": [{"source", "splits", "counts", "rows", "text_sha256"}]}}
+    models     {"<id>@<revision>": {"commit", "files": {name: sha256}}}
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from myopia.common.errors import MyopiaError
+from myopia.data.hub import SPEC_DEFAULTS
+
+_FORMAT = 1
+# Keys of a manifest's source that say where the text was, not which text was asked for.
+_PLACE = ("dataset", "revision", "commit", "rows")
+
+
+def read_lock(path: str | Path | None) -> dict[str, Any]:
+    """The lock file, or an empty one where `path` is None or does not exist. Raises MyopiaError for a bad file."""
+    empty: dict[str, Any] = {"format": _FORMAT, "datasets": {}, "models": {}}
+    if path is None or not Path(path).exists():
+        return empty
+    try:
+        value = json.loads(Path(path).read_text())
+        if value["format"] != _FORMAT:
+            raise ValueError(f"format {value['format']} is unknown")
+        return {**empty, **value}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MyopiaError(f"{path}: not a readable lock file ({error}); restore it from version control.") from None
+
+
+def locked_commit(lock: Mapping[str, Any], kind: str, name: str, revision: str | None) -> str | None:
+    """The commit that a revision of a "dataset" or "model" was first seen at, or None."""
+    return lock[f"{kind}s"].get(_key(name, revision), {}).get("commit")
+
+
+def check_text(lock: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Raise MyopiaError if the lock knows this very text and it had other documents then."""
+    source = manifest["source"]
+    name = _key(source["dataset"], source["revision"])
+    entry = lock["datasets"].get(name)
+    if entry is None:
+        return
+    _same(f"the dataset '{name}'", "commit", entry["commit"], source["commit"])
+    new = _text(manifest)
+    for old in entry["texts"]:
+        if (old["source"], old["splits"]) == (new["source"], new["splits"]):
+            then, now = _documents(old), _documents(new)
+            if (then, old["text_sha256"]) != (now, new["text_sha256"]):
+                raise MyopiaError(
+                    f"{now} documents of '{name}' (sha256 {new['text_sha256'][:12]}) came instead of the {then} "
+                    f"(sha256 {old['text_sha256'][:12]}) in hub.lock.json; fetch again, or delete the entry if the "
+                    "new text is the right one."
+                )
+
+
+def check_files(lock: Mapping[str, Any], name: str, revision: str | None, files: Mapping[str, str]) -> None:
+    """Raise MyopiaError if the lock knows a file of this model and it had another sha256 then."""
+    known = lock["models"].get(_key(name, revision), {}).get("files", {})
+    for file, digest in files.items():
+        if file in known:
+            _same(f"the model '{_key(name, revision)}'", f"sha256 of {file}", known[file], digest)
+
+
+def locked_with(
+    lock: Mapping[str, Any], texts: Sequence[Mapping[str, Any]], tokenizers: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The lock with what the manifests of fetched texts and tokenizers say added; local ones add nothing.
+
+    Raises MyopiaError when a manifest contradicts the lock: nothing in it is ever replaced.
+    """
+    result = copy.deepcopy(dict(lock))
+    for manifest in texts:
+        source = manifest["source"]
+        if "commit" not in source:
+            continue
+        check_text(result, manifest)
+        name = _key(source["dataset"], source["revision"])
+        entry = result["datasets"].setdefault(name, {"commit": source["commit"], "texts": []})
+        text = _text(manifest)
+        if text not in entry["texts"]:
+            entry["texts"].append(text)
+    for manifest in tokenizers:
+        spec = manifest["spec"]
+        if "commit" not in spec:
+            continue
+        name, files = _key(spec["path_or_id"], spec["revision"]), {"tokenizer.json": manifest["sha256"]}
+        entry = result["models"].setdefault(name, {"commit": spec["commit"], "files": {}})
+        _same(f"the model '{name}'", "commit", entry["commit"], spec["commit"])
+        check_files(result, spec["path_or_id"], spec["revision"], files)
+        entry["files"].update(files)
+    return result
+
+
+def _key(name: str, revision: str | None) -> str:
+    return f"{name}@{revision or 'main'}"
+
+
+def _text(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    source = manifest["source"]
+    told = {key: value for key, value in source.items() if key not in _PLACE and value != SPEC_DEFAULTS.get(key)}
+    return {
+        "source": told,
+        "splits": manifest["splits"],
+        "counts": {split: count["documents"] for split, count in manifest["counts"].items()},
+        "rows": source["rows"],
+        "text_sha256": manifest["text_sha256"],
+    }
+
+
+def _documents(text: Mapping[str, Any]) -> int:
+    return sum(text["counts"].values())
+
+
+def _same(what: str, part: str, then: str, now: str) -> None:
+    if then != now:
+        raise MyopiaError(
+            f"{what}: the {part} is {now[:12]}, but hub.lock.json has {then[:12]} from an earlier fetch; fetch again, or "
+            "delete the entry if the new one is right."
+        )

@@ -1,0 +1,110 @@
+"""The plan of every scale: jobs and tokens are those of the run specs, and what is not known is said."""
+
+import pytest
+
+from myopia.config.load import load_config
+from myopia.config.plan import COLUMNS, plan, render
+from myopia.config.runs import run_specs, tuning_specs
+
+SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
+
+
+def rows_of(config, scale):
+    settings = load_config({**config, "scale": scale})
+    return settings, plan(settings)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_run_is_in_the_plan_once(config, scale):
+    settings, rows = rows_of(config, scale)
+    assert all(tuple(row) == tuple(COLUMNS) for row in rows)
+    total = next(k for k, row in enumerate(rows) if row["experiment"] == "total")
+    training = [row for row in rows[:total] if row["runs"] is not None]
+    specs, tuning = run_specs(settings), tuning_specs(settings)
+    assert sum(row["runs"] for row in training) == len(specs)
+    assert sum(row["runs"] for row in rows[total + 1 :]) == len(tuning)
+    jobs = len(specs) if settings["share_process"] else len(specs) * len(settings["seeds"])
+    assert sum(row["jobs"] for row in training) == jobs
+    T = {"dp": settings["synthetic"]["task"]["T"], "tokens": settings["text"]["T"]}
+    tokens = sum(s["steps"] * s["batch_size"] * T[s["data"]["kind"]] for s in specs.values()) * len(settings["seeds"])
+    assert rows[total]["tokens"] == tokens
+    for row in training:
+        assert row["flops"] > 6 * row["tokens"] * 1000 and row["device_hours"] > 0 and row["memory_gb"] > 0
+        assert row["fits"] == 1 and row["note"] == ""
+    assert {row["experiment"] for row in rows[:total]} >= {f"data: {name}" for name in settings["corpora"]}
+
+
+def test_flops_by_hand(config):
+    config["scales"]["smoke"]["text"].update(arms=["vanilla", "myopic"], corpora=["docstrings"], evaluate_on={})
+    _, rows = rows_of(config, "smoke")
+    row = next(row for row in rows if row["experiment"] == "text: docstrings")
+    # 2 layers of width 16, 512 tokens, T = 64: 20 steps of 8 windows, validation at 0, 10 and 20 on 32; 2 runs, 2 seeds.
+    M, attention = 2 * 12 * 16**2 + 512 * 16, 12 * 2 * 64 * 16
+    per_token = 6 * M + attention
+    assert row["flops"] == pytest.approx(4 * per_token * 64 * (20 * 8 + 3 * 32 / 3))
+    assert row["parameters"] == 2 * (12 * 16**2 + 13 * 16) + 2 * 16 + 512 * 16 + 64 * 16
+
+
+def test_hours_follow_from_the_stated_utilisation_and_never_beat_the_shortest_step(config):
+    config["scales"]["paper"]["plan"] = {"device_memory_gb": 80, "device_tflops": 100, "mfu": 0.5, "min_step_ms": 0}
+    _, rows = rows_of(config, "paper")
+    for row in rows:
+        if row["flops"] and row["runs"]:
+            assert row["device_hours"] == pytest.approx(row["flops"] / 50e12 / 3600)
+    config["scales"]["paper"]["plan"]["min_step_ms"] = 10
+    _, slow = rows_of(config, "paper")
+    synthetic = next(row for row in slow if row["experiment"] == "synthetic (D_p)")
+    assert synthetic["device_hours"] == pytest.approx(synthetic["jobs"] * 58594 * 0.010 / 3600)
+
+
+def test_a_network_that_does_not_fit_is_named_with_what_would(config):
+    config["scales"]["paper"]["text"]["model"] = {"model_type": "gpt_neox", "config": {
+        "num_hidden_layers": 36, "hidden_size": 5120, "num_attention_heads": 40, "intermediate_size": 20480}}  # fmt: skip
+    # Keys of base's GPT-2 would be laid under it.
+    config["base"]["text"]["model"]["config"] = {}
+    settings, rows = rows_of(config, "paper")
+    row = next(row for row in rows if row["experiment"] == "text: msmarco-hub")
+    assert row["fits"] == 0 and row["memory_gb"] > 150
+    assert "GB of 80.0 GB, and no micro_batch fits; of the Pythia sizes 2.8b and smaller fit" in row["note"]
+    assert row["note"] in render(rows, settings)
+
+
+def test_an_architecture_without_a_formula_is_not_guessed(config):
+    config["base"]["text"]["model"] = {"model_type": "llama", "config": {"hidden_size": 64, "num_attention_heads": 4}}
+    config["scales"]["smoke"]["text"].pop("model")
+    _, rows = rows_of(config, "smoke")
+    row = next(row for row in rows if row["experiment"] == "text: docstrings")
+    assert row["flops"] is None and row["parameters"] is None and "no formula" in row["note"]
+    assert row["jobs"] and row["tokens"]
+
+
+def test_downloads_come_from_what_is_published(config):
+    settings, rows = rows_of(config, "paper")
+    by_name = {row["experiment"]: row for row in rows}
+    assert by_name["data: msmarco-hub"]["download_gb"] == settings["corpora"]["msmarco-hub"]["published"]["download_gb"]
+    config["base"]["corpora"]["msmarco-hub"]["source"]["max_documents"] = 874_182  # with its buffer: a tenth
+    _, rows = rows_of(config, "paper")
+    row = next(row for row in rows if row["experiment"] == "data: msmarco-hub")
+    assert row["download_gb"] == pytest.approx(
+        0.1 * settings["corpora"]["msmarco-hub"]["published"]["download_gb"], rel=1e-3
+    )
+    del config["base"]["corpora"]["msmarco-hub"]["published"]
+    _, rows = rows_of(config, "paper")
+    row = next(row for row in rows if row["experiment"] == "data: msmarco-hub")
+    assert row["download_gb"] is None and "published" in row["note"]
+
+
+def test_the_pile_at_the_papers_size(config):
+    """10 million windows of 64 tokens, from 11 million documents cut at 2,000 characters."""
+    config["scales"]["paper"]["text"].update(corpora=["pile-hub"], evaluate_on={})
+    _, rows = rows_of(config, "paper")
+    row = next(row for row in rows if row["experiment"] == "data: pile-hub")
+    assert 30 < row["download_gb"] < 45 and 15 < row["disk_gb"] < 30
+
+
+def test_the_printed_plan_is_a_table(config):
+    settings, rows = rows_of(config, "paper")
+    lines = render(rows, settings).splitlines()
+    assert lines[0].split()[:3] == ["experiment", "model", "parameters"]
+    assert [line.split("  ")[0].rstrip() for line in lines[1 : len(rows) + 1]] == [row["experiment"] for row in rows]
+    assert "30% utilisation" in lines[-1] and max(map(len, lines[: len(rows)])) < 160
