@@ -90,7 +90,7 @@ rule plan:
     conda:
         "../../envs/report.yaml"
     params:
-        settings=as_json(SETTINGS),
+        settings=lambda wildcards: as_json(SETTINGS),
         table=f"{SETTINGS['results']}/tables/plan.csv",
     shell:
         "python scripts/plan_run.py --settings {params.settings:q} --out {params.table} 2> {log}"
