@@ -12,8 +12,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments and download."""
     parser = cli.parser(__doc__, "lock", "state", "out", "record")
     parser.add_argument("--repo", required=True, help="model repository on the hub, as the lock names it")
+    parser.add_argument("--revision", default="main", help="as the lock names it; what is fetched is its commit")
     args = parser.parse_args(argv)
-    fetch_released(args.lock, args.repo, args.state, args.out, args.record)
+    fetch_released(args.lock, args.repo, args.revision, args.state, args.out, args.record)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments and resolve."""
     parser = cli.parser(__doc__, "out")
     parser.add_argument("--specs", required=True, metavar="JSON", help="list of config.released.released_specs")
-    parser.add_argument("--pins", metavar="PATH", help="an earlier hub.lock.json to be held to, if it exists")
+    parser.add_argument("--pins", metavar="PATH", help="a lock file to be held to, if it exists")
     args = parser.parse_args(argv)
     resolve_released(json.loads(args.specs), args.out, args.pins)
 

@@ -183,6 +183,7 @@ def train_arguments(wildcards):
 
 def place_arguments(run):
     results, spec = SETTINGS["results"], spec_of(run)
+    results, spec = SETTINGS["results"], spec_of(wildcards.run)
     words = [
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
     ]
@@ -289,7 +290,7 @@ def released_measure_spec(wildcards):
             "folder": f"{place}/runs/{wildcards.run}",
             "tokens": f"{place}/tokens/{corpus}",
         }
-        for corpus in SETTINGS["text"]["corpora"]
+        for corpus in SETTINGS["corpora"]
     ]
     return as_json({"runs": runs, "max_windows": SETTINGS["released"]["test_windows"]})
 

@@ -4,7 +4,7 @@
 
 rule resolve_released:
     output:
-        lock="<results>/released/hub.lock.json",
+        lock="<results>/released/released.lock.json",
         bases=collect(
             "<results>/released/base/pythia-{size}/config.json",
             size=SETTINGS["released"]["sizes"],
@@ -28,7 +28,7 @@ rule resolve_released:
 
 rule fetch_released:
     input:
-        lock="<results>/released/hub.lock.json",
+        lock="<results>/released/released.lock.json",
     output:
         checkpoint=temp("<results>/released/checkpoints/{run}/checkpoint.ckpt"),
         record="<results>/released/checkpoints/{run}/fetched.json",
@@ -44,11 +44,12 @@ rule fetch_released:
         runtime=480,
     params:
         repo=lambda wildcards: RELEASED[wildcards.run]["repo"],
+        revision=lambda wildcards: RELEASED[wildcards.run]["revision"],
         # Undeclared, so that Snakemake never wipes it: a download that was killed continues.
         state=lambda wildcards: f"{SETTINGS['results']}/.state/released/{wildcards.run}",
     shell:
         "python scripts/fetch_released.py --lock {input.lock} --repo {params.repo:q}"
-        " --state {params.state} --out {output.checkpoint} --record {output.record} 2> {log}"
+        " --revision {params.revision:q} --state {params.state} --out {output.checkpoint} --record {output.record} 2> {log}"
 
 
 rule convert_released:
@@ -111,10 +112,11 @@ use rule encode_corpus as encode_released with:
 
 rule evaluate_released:
     input:
-        model="<results>/released/runs/{run}/checkpoint.json",
+        record="<results>/released/runs/{run}/checkpoint.json",
+        weights="<results>/released/runs/{run}/model.safetensors",
         tokens=collect(
             "<results>/released/tokens/{corpus}/tokens.manifest.json",
-            corpus=SETTINGS["text"]["corpora"],
+            corpus=SETTINGS["corpora"],
         ),
     output:
         loss="<results>/released/measure/{run}/text_loss.csv.gz",
@@ -129,6 +131,7 @@ rule evaluate_released:
     threads: 1
     resources:
         gpu=gpus_needed,
+        mem_mb=lambda wildcards, input: 3000 + 2 * input.size_mb,
     params:
         spec=released_measure_spec,
         device=SETTINGS["device"],
@@ -165,30 +168,26 @@ rule tabulate_released:
         " --paper {input.paper} --tables {params.tables} 2> {log}"
 
 
-for figure in RELEASED_FIGURES:
-
-    rule:
-        name:
-            f"plot_{figure}"
-        input:
-            table=f"<results>/released/tables/{figure}.csv",
-            script=f"scripts/plot_{figure}.py",
-        output:
-            svg=report(
+use rule draw_figures as draw_released with:
+    input:
+        tables=collect("<results>/released/tables/{figure}.csv", figure=RELEASED_FIGURES),
+        scripts=collect("scripts/plot_{figure}.py", figure=RELEASED_FIGURES),
+    output:
+        svg=[
+            report(
                 f"<results>/released/figures/{figure}.svg",
                 caption=f"../report/{figure}.rst",
                 category="Released checkpoints",
                 labels={"figure": figure},
-            ),
-            png=f"<results>/released/figures/{figure}.png",
-        log:
-            f"<logs>/plot_figure/{figure}.log",
-        benchmark:
-            f"<benchmarks>/plot_figure/{figure}.tsv"
-        conda:
-            "../../envs/draw.yaml"
-        params:
-            caption=caption(figure),
-        shell:
-            "python {input.script} --table {input.table} --svg {output.svg} --png {output.png}"
-            " --caption {params.caption:q} 2> {log}"
+            )
+            for figure in RELEASED_FIGURES
+        ],
+        png=collect("<results>/released/figures/{figure}.png", figure=RELEASED_FIGURES),
+    log:
+        "<logs>/draw_released.log",
+    benchmark:
+        "<benchmarks>/draw_released.tsv"
+    params:
+        captions=as_json({figure: caption(figure) for figure in RELEASED_FIGURES}),
+        tables=lambda wildcards, input: os.path.dirname(input.tables[0]),
+        figures=lambda wildcards, output: os.path.dirname(output.svg[0]),

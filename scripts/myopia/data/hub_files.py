@@ -19,8 +19,8 @@ from myopia.data.disk import disk_full_is_bad_input, require_space
 
 LOG = logging.getLogger(__name__)
 
-ATTEMPTS = 4
-FIRST_WAIT_SECONDS = 1.0  # doubled after every failure; the client waits and resumes within an attempt as well
+ATTEMPTS = 3
+FIRST_WAIT_SECONDS = 1.0  # doubled after every failure; within an attempt the client itself waits and resumes
 _TIMEOUT_SECONDS = "15"
 _TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 
@@ -109,7 +109,7 @@ def _prepare() -> None:
 
 
 def _patiently(call: Callable[[], Result], repo: str, revision: str) -> Result:
-    """`call`, again after 1, 2, 4 ... seconds while the failure may pass; every failure as one sentence."""
+    """`call`, again after 1 and 2 seconds while the failure may pass; every failure as one sentence."""
     wait = FIRST_WAIT_SECONDS
     for attempt in range(1, ATTEMPTS + 1):
         try:

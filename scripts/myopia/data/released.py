@@ -18,7 +18,7 @@ from myopia.data.hub_files import HubFile, download, list_files, resolve_commit
 
 LOG = logging.getLogger(__name__)
 
-LOCK = "hub.lock.json"
+LOCK = "released.lock.json"
 _CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
 _OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
@@ -51,8 +51,9 @@ def resolve_released(
 
     Args:
         specs: entries of `config.released.released_specs`.
-        out: folder; its `hub.lock.json` is written last and says commit, size and sha256 of every file.
-        pins: an earlier lock that is kept under version control; what it names must still be there unchanged.
+        out: folder; its `released.lock.json` is written last: {"models": {"<repo>@<revision>": {"commit", "files":
+            {name: sha256}}}}, for a checkpoint also its name and size.
+        pins: a lock of the same form kept under version control; what it names must still be there unchanged.
 
     Raises:
         MyopiaError: hub, repository, revision or file not there; a repository without exactly one checkpoint, or
@@ -63,37 +64,39 @@ def resolve_released(
     models: dict[str, Any] = {}
     (out / LOCK).unlink(missing_ok=True)
     for spec in specs:
-        models[spec["repo"]] = _pin_checkpoint(spec, known.get(spec["repo"]))
+        key = _key(spec["repo"], spec["revision"])
+        models[key] = _pin_checkpoint(spec, known.get(key))
     tokenizers: dict[str, Path] = {}
     for spec in {spec["size"]: spec for spec in specs}.values():
         folder = out / "base" / f"pythia-{spec['size']}"
+        local = Path(spec["base"]).expanduser()
         # A lock names no folder of one machine.
-        name = Path(spec["base"]).name if Path(spec["base"]).expanduser().is_dir() else spec["base"]
-        models[name] = _fetch_base(spec, folder, known.get(name))
+        key = local.name if local.is_dir() else _key(spec["base"], spec["base_revision"])
+        models[key] = _fetch_base(spec, folder, known.get(key))
         tokenizers[spec["size"]] = folder / _TOKENIZER
     _one_tokenizer(tokenizers, out / "tokenizer")
     lock = {"format": 1, "models": models}
     write_json(out / LOCK, lock)
-    total = sum(entry["files"][entry["checkpoint"]]["size"] for entry in models.values() if "checkpoint" in entry)
+    total = sum(entry.get("size", 0) for entry in models.values())
     LOG.info("released: %d checkpoints, %.1f GB to download", len(specs), total / 1e9)
     return lock
 
 
 def fetch_released(
-    lock: str | Path, repo: str, state: str | Path, out: str | Path, record: str | Path
+    lock: str | Path, repo: str, revision: str, state: str | Path, out: str | Path, record: str | Path
 ) -> dict[str, Any]:
-    """Bring the one checkpoint of `repo` to `out`, and where it came from to `record`.
+    """Bring the one checkpoint of `repo`, as the lock pins it, to `out`, and where it came from to `record`.
 
     `state` is a folder that outlives a killed job, so that the download continues instead of starting over.
     """
     try:
-        entry = _read_lock(lock)[repo]
+        entry = _read_lock(lock)[_key(repo, revision)]
         checkpoint = entry["checkpoint"]
+        file = HubFile(checkpoint, entry["size"], entry["files"][checkpoint])
     except KeyError:
         raise MyopiaError(
             f"{lock}: it has no checkpoint of '{repo}'; delete it to resolve the releases again."
         ) from None
-    file = HubFile(checkpoint, **entry["files"][checkpoint])
     found = download(repo, entry["commit"], file, state)
     result = {
         "repo": repo,
@@ -130,8 +133,8 @@ def _pin_checkpoint(spec: Mapping[str, str], known: Mapping[str, Any] | None) ->
                 f"hub: '{repo}' should hold the {spec['arm']} model of size {spec['size']}, but its file is called "
                 f"{name}: a mislabelled checkpoint; correct config key released.repo or leave the size out."
             )
-    entry = _entry(spec["revision"], commit, [files[name]], known, repo)
-    return {**entry, "checkpoint": name}
+    entry = _entry(commit, [files[name]], known, repo)
+    return {**entry, "checkpoint": name, "size": files[name].size}
 
 
 def _fetch_base(spec: Mapping[str, str], folder: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -155,21 +158,23 @@ def _fetch_base(spec: Mapping[str, str], folder: Path, known: Mapping[str, Any] 
             shutil.copyfile(found, temporary)
     shutil.rmtree(folder / ".download", ignore_errors=True)
     described = [HubFile(f.path, f.size, sha256_file(folder / f.path)) for f in wanted]
-    return _entry(None if commit is None else spec["base_revision"], commit, described, known, base)
+    return _entry(commit, described, known, base)
 
 
-def _entry(
-    revision: str | None, commit: str | None, files: Sequence[HubFile], known: Mapping[str, Any] | None, repo: str
-) -> dict[str, Any]:
+def _entry(commit: str | None, files: Sequence[HubFile], known: Mapping[str, Any] | None, repo: str) -> dict[str, Any]:
     """A repository's entry in the lock; what an earlier lock says of the same files must be true of these."""
-    listed = {file.path: {"size": file.size, "sha256": file.sha256} for file in files}
+    listed = {file.path: file.sha256 for file in files}
     for path, earlier in (known or {}).get("files", {}).items():
-        if path in listed and listed[path] != earlier:
+        if listed.get(path, earlier) != earlier:
             raise MyopiaError(
-                f"hub: {path} of '{repo}' is no longer the pinned one (sha256 {listed[path]['sha256']} instead of "
-                f"{earlier['sha256']}); results would not be comparable: find out why before changing the pin."
+                f"hub: {path} of '{repo}' is no longer the pinned one (sha256 {listed[path]} instead of {earlier}); "
+                "results would not be comparable: find out why before changing the pin."
             )
-    return {"revision": revision, "commit": commit, "files": listed}
+    return {"commit": commit, "files": listed}
+
+
+def _key(repo: str, revision: str) -> str:
+    return f"{repo}@{revision}"
 
 
 def _one_tokenizer(paths: Mapping[str, Path], out: Path) -> None:
