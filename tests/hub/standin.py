@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-LARGE = (".safetensors", ".bin", ".parquet", ".zst", ".gz")
+LARGE = (".safetensors", ".bin", ".ckpt", ".parquet", ".zst", ".gz")
 """Suffixes that the hub keeps in large-file storage, with a sha256 as their ETag."""
 
 
@@ -27,7 +27,7 @@ class Fault:
 
     method: str
     pattern: str
-    action: str  # "503", "404", "truncate" (half of the declared body) or "hang" (no answer)
+    action: str  # "503", "404", "truncate" (half of the body), "garble" (other bytes, as many) or "hang" (no answer)
     count: int = 10**9
 
 
@@ -46,7 +46,7 @@ class HubStandIn:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +106,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.describe(*api.groups(), query=urllib.parse.parse_qs(url.query))
         elif file:
             kind = "datasets" if file[1] else "models"
-            self.resolve(kind, file[2], file[3], file[4], truncate=action == "truncate")
+            self.resolve(kind, file[2], file[3], file[4], action)
         else:
             self.missing("", f"no such route {path}")
 
@@ -156,7 +156,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             result["lfs"] = {"oid": _etag(file, content), "size": len(content), "pointerSize": 134}
         return result
 
-    def resolve(self, kind: str, name: str, revision: str, file: str, *, truncate: bool) -> None:
+    def resolve(self, kind: str, name: str, revision: str, file: str, action: str | None) -> None:
         """Send a file, or the range of it that was asked for."""
         commit = self.known_commit(kind, name, revision)
         if commit is None:
@@ -178,7 +178,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             first, last = int(wanted[1]), min(int(wanted[2] or len(content) - 1), len(content) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
             status, content = 206, content[first : last + 1]
-        cut = truncate and self.command == "GET"
+        if action == "garble":
+            content = bytes(byte ^ 1 for byte in content)
+        cut = action == "truncate" and self.command == "GET"
         self.answer(status, content[: len(content) // 2] if cut else content, headers, declared=len(content))
         self.close_connection = self.close_connection or cut
 

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
 from myopia.config.load import load_config
+from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
 
 try:
@@ -17,6 +18,7 @@ except MyopiaError as error:
 
 RUNS = run_specs(SETTINGS)
 TUNING = tuning_specs(SETTINGS)
+RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
 SPLITS = ["train", "validation", "test"]
 
@@ -35,6 +37,7 @@ FIGURES = [
     "text_gap_by_step",
     "table2_text_loss",
 ]
+RELEASED_FIGURES = ["fig7_released", "released_position"]
 
 
 wildcard_constraints:
@@ -197,11 +200,38 @@ def further_manifests():
         for trained, names in SETTINGS["text"]["evaluate_on"].items()
         for name in names
     ]
+def released_files(file):
+    """A file of every released checkpoint's converted folder, which is a plain Hugging Face model."""
+    return [f"{SETTINGS['results']}/released/runs/{run}/{file}" for run in RELEASED]
+
+
+def released_folders():
+    """Where any evaluation finds the released models; its rule needs `released_files("checkpoint.json")`."""
+    return [os.path.dirname(path) for path in released_files("checkpoint.json")]
+
+
+def released_measure_spec(wildcards):
+    place = f"{SETTINGS['results']}/released"
+    runs = [
+        {
+            "run": wildcards.run,
+            "arm": RELEASED[wildcards.run]["arm"],
+            "seed": 0,
+            "corpus": corpus,
+            "folder": f"{place}/runs/{wildcards.run}",
+            "tokens": f"{place}/tokens/{corpus}",
+        }
+        for corpus in SETTINGS["corpora"]
+    ]
+    return as_json({"runs": runs, "max_windows": SETTINGS["released"]["test_windows"]})
 
 
 def caption(figure):
     """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
     scale, n = SETTINGS["scale"], len(SEEDS)
+    if figure in RELEASED_FIGURES:
+        part = SETTINGS["released"]
+        return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."
     if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
@@ -220,6 +250,9 @@ def caption(figure):
 
 def print_summary(results):
     """Verdicts and where things are, for a person. Results are complete by then: nothing here may fail a run."""
+    audit = f"{results}/released/tables/released_audit.csv"
+    if os.path.exists(audit):
+        sys.stdout.write(f"\nreleased checkpoints: {audit}\n")
     verdicts = f"{results}/tables/verdicts.csv"
     if not os.path.exists(verdicts):
         return

@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.released import released_specs
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -163,6 +164,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
             f"config key text.T: windows of {settings['text']['T']} tokens do not fit into the "
             f"{positions} positions of text.model.config"
         )
+    released_specs(settings)
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")

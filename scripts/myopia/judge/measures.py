@@ -91,6 +91,13 @@ class Measures:
         except NotRun:
             return False
 
+    @classmethod
+    def joined(cls, folders: Sequence[str | Path], name: str) -> Measures:
+        """One file that was measured in parts, a folder each, as one table."""
+        result = cls(Path(folders[0]).parent)
+        result._tables[name] = pd.concat([cls(folder).table(name) for folder in folders], ignore_index=True)
+        return result
+
 
 def one_run(frame: pd.DataFrame, what: str) -> None:
     """Refuse to average several runs silently: an arm at one setting must be one run."""

@@ -54,16 +54,17 @@ def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
 def position_losses(model: nn.Module, tokens_NT: np.ndarray) -> np.ndarray:
     """-log p(x_{t+1} | x_<=t) in nats, [N, T-1], computed in fp32, returned as float64."""
     rows = []
+    device = next(model.parameters()).device
     for first in range(0, len(tokens_NT), BATCH):
-        ids_BT = torch.from_numpy(tokens_NT[first : first + BATCH].astype(np.int64))
-        predicting = torch.arange(ids_BT.shape[1] - 1)
+        ids_BT = torch.from_numpy(tokens_NT[first : first + BATCH].astype(np.int64)).to(device)
+        predicting = torch.arange(ids_BT.shape[1] - 1, device=device)
         logits: Tensor = model(input_ids=ids_BT, use_cache=False, logits_to_keep=predicting).logits
         nll = nn.functional.cross_entropy(logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none")
-        rows.append(nll.view(len(ids_BT), -1).double().numpy())
+        rows.append(nll.view(len(ids_BT), -1).double().cpu().numpy())
     return np.concatenate(rows)
 
 
-def text_loss(runs: Sequence[TextRun], max_windows: int) -> pd.DataFrame:
+def text_loss(runs: Sequence[TextRun], max_windows: int, device: str = "cpu") -> pd.DataFrame:
     """One row per (run, seed, document, position): mean loss over the document's chosen test windows.
 
     Every run of a corpus is measured on the same windows, so that arms are paired by document and position.
@@ -74,7 +75,7 @@ def text_loss(runs: Sequence[TextRun], max_windows: int) -> pd.DataFrame:
         chosen = choose_windows(file.docs, max_windows)
         if not len(chosen):
             raise MyopiaError(f"{run.tokens}: the test split is empty; take more text or larger test fractions")
-        model = load_trained(run.folder, ARMS[run.arm], run.teacher)
+        model = load_trained(run.folder, ARMS[run.arm], run.teacher).to(device)
         loss_NP = position_losses(model, np.asarray(file.tokens[chosen]))
         docs = np.array(file.docs, dtype=object)[chosen]
         groups = np.array(file.groups, dtype=object)[chosen]

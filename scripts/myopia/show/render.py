@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import style, synthetic, text
+from myopia.show import released, style, synthetic, text
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -40,10 +40,22 @@ FIGURES: dict[str, tuple[Draw, str]] = {
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 
+RELEASED: dict[str, tuple[Draw, str]] = {
+    "fig7_released": (
+        released.fig7_released,
+        "kind,corpus,size,parameters,series,value,ci_low,ci_high,seeds,documents",
+    ),
+    "released_position": (
+        released.released_position,
+        "kind,corpus,size,parameters,position,value,ci_low,ci_high,seeds,documents",
+    ),
+}
+"""The same for the target `released`, which is never part of `all`."""
+
 
 def draw(name: str, table: str, svg: str, png: str, caption: str = "") -> None:
     """Read the figure's table, draw, write SVG and PNG."""
-    function, columns = FIGURES[name]
+    function, columns = {**FIGURES, **RELEASED}[name]
     style.save(function(style.read_table(table, columns.split(",")), caption), svg, png)
 
 

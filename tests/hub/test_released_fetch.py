@@ -1,0 +1,303 @@
+"""Released checkpoints through the real hub client and a loopback hub: pins, resumed downloads, every bad answer.
+
+Nothing is opened here, so the checkpoints are noise. Each case is a process of its own, as in the workflow.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lightning_files import file_name
+from standin import Fault, HubStandIn
+
+from myopia.config.released import released_specs
+from myopia.data.released import parse_file_name
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SETTINGS = {
+    "sizes": ["14m", "31m"], "arms": ["vanilla", "myopic"], "repo": "authors/pythia-{size}-{arm}", "file": "*.ckpt",
+    "revision": "main", "base": "base/pythia-{size}", "base_revision": "main",
+}  # fmt: skip
+TOKENIZER = {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}, "added_tokens": []}
+BIG = 300_000
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub with both arms of two sizes and their two architectures, free to be changed."""
+    models = tmp_path / "hub" / "models"
+    for size in SETTINGS["sizes"]:
+        base = models / "base" / f"pythia-{size}"
+        base.mkdir(parents=True)
+        (base / "config.json").write_text(json.dumps({"model_type": "gpt_neox", "size": size}))
+        # Another version of the library writes the same tokenizer in other words.
+        merges = ["a b"] if size == "14m" else [["a", "b"]]
+        tokenizer = {**TOKENIZER, "model": {**TOKENIZER["model"], "merges": merges}}
+        (base / "tokenizer.json").write_text(json.dumps(tokenizer, indent=len(size) if size == "14m" else None))
+        (base / "tokenizer_config.json").write_text("{}")
+        (base / "pytorch_model.bin").write_bytes(b"not wanted" * 1000)
+        for arm in SETTINGS["arms"]:
+            repo = models / "authors" / f"pythia-{size}-{arm}"
+            repo.mkdir(parents=True)
+            (repo / file_name(size, arm)).write_bytes(os.urandom(BIG))
+            (repo / "README.md").write_text("nothing")
+    with HubStandIn(tmp_path / "hub") as server:
+        yield server
+
+
+@pytest.fixture
+def call(hub, tmp_path):
+    """Run a script with the loopback hub; extra environment by keyword."""
+
+    def run(script, *arguments, url=None, **environment):
+        settings = {
+            "HF_ENDPOINT": url or hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1",
+        }  # fmt: skip
+        start = [sys.executable] if script is None else [sys.executable, str(SCRIPTS / f"{script}.py")]
+        return subprocess.run(
+            [*start, *map(str, arguments)],
+            capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **settings, **environment},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def resolve(call, tmp_path):
+    """Call with changed settings: (process, lock or None)."""
+
+    def run(pins=None, url=None, environment=None, **changes):
+        specs = json.dumps(list(released_specs({"released": {**SETTINGS, **changes}}).values()))
+        out = tmp_path / "released"
+        more = ("--pins", pins) if pins else ()
+        done = call("resolve_released", "--specs", specs, "--out", out, *more, url=url, **(environment or {}))
+        lock = out / "released.lock.json"
+        return done, json.loads(lock.read_text()) if lock.exists() else None
+
+    return run
+
+
+@pytest.fixture
+def fetch(call, tmp_path):
+    def run(repo="authors/pythia-14m-myopic", **environment):
+        place = tmp_path / "checkpoints"
+        done = call(
+            "fetch_released", "--lock", tmp_path / "released" / "released.lock.json", "--repo", repo, "--state",
+            tmp_path / "state", "--out", place / "checkpoint.ckpt", "--record", place / "fetched.json", **environment,
+        )  # fmt: skip
+        return done, place / "checkpoint.ckpt", place / "fetched.json"
+
+    return run
+
+
+def last_line(done):
+    """The one sentence of a failed run, which must be the last line of stderr with exit code 2."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def original(hub, size="14m", arm="myopic"):
+    return hub.root / "models" / "authors" / f"pythia-{size}-{arm}" / file_name(size, arm)
+
+
+def test_everything_is_pinned_before_anything_big_is_fetched(hub, resolve, tmp_path):
+    done, lock = resolve()
+    assert done.returncode == 0, done.stderr
+    entry = lock["models"]["authors/pythia-31m-vanilla@main"]
+    content = original(hub, "31m", "vanilla").read_bytes()
+    assert entry == {
+        "commit": hub.commit("models", "authors/pythia-31m-vanilla"),
+        "files": {file_name("31m", "vanilla"): hashlib.sha256(content).hexdigest()},
+        "checkpoint": file_name("31m", "vanilla"),
+        "size": BIG,
+    }
+    assert len(lock["models"]) == 6
+    assert "released: 4 checkpoints, 0.0 GB to download" in done.stderr
+    assert not [path for method, path, _ in hub.requests if method == "GET" and ".ckpt" in path]
+    out = tmp_path / "released"
+    made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    bases = {
+        f"base/pythia-{s}/{f}"
+        for s in SETTINGS["sizes"]
+        for f in ("config.json", "tokenizer.json", "tokenizer_config.json")
+    }
+    assert made == bases | {"released.lock.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"}
+    assert json.loads((out / "base" / "pythia-31m" / "config.json").read_text())["size"] == "31m"
+
+
+def test_a_checkpoint_comes_whole_from_its_pinned_commit(hub, resolve, fetch, tmp_path):
+    resolve()
+    hub.requests.clear()
+    done, checkpoint, record = fetch()
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.read_bytes() == original(hub).read_bytes()
+    commit = hub.commit("models", "authors/pythia-14m-myopic")
+    assert json.loads(record.read_text()) == {
+        "repo": "authors/pythia-14m-myopic", "commit": commit, "file": file_name("14m"), "size": BIG,
+        "sha256": hashlib.sha256(original(hub).read_bytes()).hexdigest(), "in_name": parse_file_name(file_name("14m")),
+    }  # fmt: skip
+    assert all(f"/resolve/{commit}/" in path for _, path, _ in hub.requests if ".ckpt" in path)
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_broken_download_is_continued(hub, resolve, fetch):
+    with open(original(hub), "ab") as handle:
+        handle.write(os.urandom(23_000_000))  # the client writes pieces of 10 MB: less is not continued but repeated
+    resolve()
+    hub.faults.append(Fault("GET", "ckpt", "truncate", count=1))
+    hub.requests.clear()
+    done, checkpoint, _ = fetch()
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.read_bytes() == original(hub).read_bytes()
+    statuses = [status for method, path, status in hub.requests if method == "GET" and ".ckpt" in path]
+    assert statuses == [200, 206]
+
+
+def test_a_busy_hub_is_asked_again(hub, resolve, fetch):
+    hub.faults.append(Fault("*", "/api/models", "503", count=1))
+    assert resolve()[0].returncode == 0
+    hub.faults.append(Fault("GET", "ckpt", "503", count=1))
+    done, checkpoint, _ = fetch()
+    assert done.returncode == 0, done.stderr
+    assert "again in 1 s" in done.stderr
+    assert checkpoint.read_bytes() == original(hub).read_bytes()
+
+
+def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch):
+    resolve()
+    hub.faults.append(Fault("GET", "ckpt", "garble", count=1))
+    done, checkpoint, _ = fetch()
+    assert done.returncode == 0, done.stderr
+    assert "is not what the hub lists; once more" in done.stderr
+    assert checkpoint.read_bytes() == original(hub).read_bytes()
+    checkpoint.unlink()
+    hub.faults.append(Fault("GET", "ckpt", "garble"))
+    done, checkpoint, record = fetch()
+    assert "does not have the size and sha256 that the hub lists, twice" in last_line(done)
+    assert not checkpoint.exists()
+
+
+def test_a_download_that_is_already_here_needs_no_hub(hub, resolve, fetch, tmp_path):
+    resolve()
+    (tmp_path / "state").mkdir()
+    shutil.copy(original(hub), tmp_path / "state" / file_name("14m"))
+    hub.requests.clear()
+    done, checkpoint, _ = fetch(HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert not hub.requests
+    assert checkpoint.stat().st_size == BIG
+
+
+WRONG = [
+    ({"revision": "v9"}, "the model 'authors/pythia-14m-vanilla' has no revision 'v9' on http"),
+    ({"repo": "nobody/{size}-{arm}"}, "there is no model 'nobody/14m-vanilla' on http"),
+    ({"file": "*.pt"}, "must hold exactly one checkpoint that fits '*.pt', but none of PYTHIA"),
+    ({"base_revision": "v9"}, "the model 'base/pythia-14m' has no revision 'v9' on http"),
+    (
+        {"base": "authors/pythia-{size}-myopic"},
+        "'authors/pythia-14m-myopic' has no config.json; config key released.base",
+    ),
+]
+
+
+def test_wrong_settings(call, tmp_path):
+    """One process for all of them: most of a case's time is the start of the client."""
+    code = f"""
+import json, sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+import resolve_released
+from myopia.common.errors import MyopiaError
+for specs in json.loads(sys.argv[1]):
+    try:
+        resolve_released.main(["--specs", json.dumps(specs), "--out", {str(tmp_path / "out")!r}])
+        print("done")
+    except MyopiaError as error:
+        print(error)
+"""
+    cases = [list(released_specs({"released": {**SETTINGS, **changes}}).values()) for changes, _ in WRONG]
+    done = call(None, "-c", code, json.dumps(cases))
+    assert done.returncode == 0, done.stderr
+    sentences = done.stdout.splitlines()
+    for (_, wanted), sentence in zip(WRONG, sentences, strict=True):
+        assert wanted in sentence
+    assert not (tmp_path / "out" / "released.lock.json").exists()
+
+
+def test_repositories_that_are_not_what_they_are_called(hub, resolve):
+    second = original(hub).with_name("last.ckpt")
+    second.write_bytes(b"x")
+    assert "but PYTHIA-" in (sentence := last_line(resolve()[0]))
+    assert "last.ckpt fit; name the file in config key released.file." in sentence
+    assert resolve(file="PYTHIA*.ckpt")[0].returncode == 0
+    second.unlink()
+    original(hub).rename(original(hub).with_name(file_name("14m", "vanilla")))
+    sentence = last_line(resolve()[0])
+    assert "should hold the myopic model of size 14m, but its file is called PYTHIA-PILE10M64-VANILLA" in sentence
+    assert "a mislabelled checkpoint" in sentence
+
+
+def test_one_encoding_must_serve_all_sizes(hub, resolve):
+    path = hub.root / "models" / "base" / "pythia-31m" / "tokenizer.json"
+    path.write_text(json.dumps({**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {"a": 0, "b": 1, "ab": 3}}}))
+    assert "the tokenizers of pythia-14m and pythia-31m differ" in last_line(resolve()[0])
+    assert resolve(sizes=["31m"])[0].returncode == 0
+
+
+def test_the_architecture_may_lie_in_a_local_folder(hub, resolve, tmp_path):
+    for size in SETTINGS["sizes"]:
+        shutil.copytree(hub.root / "models" / "base" / f"pythia-{size}", tmp_path / "local" / f"p-{size}")
+    done, lock = resolve(base=f"{tmp_path}/local/p-{{size}}")
+    assert done.returncode == 0, done.stderr
+    assert lock["models"]["p-14m"]["commit"] is None
+    assert str(tmp_path) not in json.dumps(lock)
+
+
+def test_pins_are_kept_and_checked(hub, resolve, tmp_path):
+    _, lock = resolve(sizes=["14m"])
+    pins = tmp_path / "pins.json"
+    pins.write_text(json.dumps({"datasets": {"a/b": {}}, **lock}))
+    assert resolve(sizes=["14m"], pins=pins)[1] == lock
+    name = file_name("14m", "myopic")
+    lock["models"]["authors/pythia-14m-myopic@main"]["files"][name] = "0" * 64
+    pins.write_text(json.dumps(lock))
+    assert f"{name} of 'authors/pythia-14m-myopic' is no longer the pinned one" in last_line(
+        resolve(sizes=["14m"], pins=pins)[0]
+    )
+    original(hub).write_bytes(b"moved on")  # a new commit: the stand-in forgets the old one
+    assert "has no revision" in last_line(resolve(sizes=["14m"], pins=pins)[0])
+    assert resolve(sizes=["14m"], pins=tmp_path / "not there.json")[0].returncode == 0
+
+
+def test_no_network(resolve):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    start = time.monotonic()
+    sentence = last_line(resolve(url=url)[0])
+    assert f"hub: {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in sentence
+    assert sentence.endswith("check the network and run again.")
+    assert time.monotonic() - start < 20
+    assert "HF_HUB_OFFLINE forbids all downloads" in last_line(resolve(environment={"HF_HUB_OFFLINE": "1"})[0])
+
+
+def test_a_lock_that_does_not_know_the_checkpoint(resolve, fetch, tmp_path):
+    resolve()
+    assert "it has no checkpoint of 'authors/else'; delete it" in last_line(fetch("authors/else")[0])
+    (tmp_path / "released" / "released.lock.json").write_text("{")
+    assert "not a readable lock of hub files" in last_line(fetch()[0])
+
+
+def test_file_names():
+    assert parse_file_name(file_name("2.8b", "myopic", 6.4e-5, 2.67)) == {
+        "arm": "myopic", "size": "2.8b", "lr": 6.4e-5, "warmup": 0.05, "global_step": 1627.0, "train_loss": 2.67
+    }  # fmt: skip
+    assert parse_file_name("last.ckpt") == {}
