@@ -34,6 +34,8 @@ FIGURES = [
     "fig4_position",
     "text_gap_by_step",
     "table2_text_loss",
+    "token_gap",
+    "future_probes",
 ]
 
 

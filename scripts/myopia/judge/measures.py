@@ -24,10 +24,15 @@ COLUMNS: dict[str, str] = {
     "influence.csv": "model,arm,seed,t,s,influence,token",
     "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
     "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
+    "token_gap.csv.gz": "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl",
+    "top_tokens.csv": "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl",
+    "influence_sent.csv.gz": "corpus,run,arm,seed,doc,group,window,position,loss,sent,share",
+    "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
 _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+_TEXT |= {"by", "bin", "context", "copied"}
 
 
 class NotRun(Exception):

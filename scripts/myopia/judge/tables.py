@@ -11,6 +11,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
+from myopia.judge import tables_tokens as tokens
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 
@@ -24,16 +25,24 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "fig4_position": (text.fig4_position, text.FIG4),
     "text_gap_by_step": (text.text_gap_by_step, text.BY_STEP),
     "table2_text_loss": (text.table2_text_loss, text.TABLE2),
+    "token_gap": (tokens.token_gap, tokens.TOKEN_GAP),
+    "future_probes": (tokens.future_probes, tokens.FUTURE),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 
+LISTS: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
+    "top_tokens": (tokens.top_tokens, tokens.TOP_TOKENS),
+}
+"""Tables that are read, not drawn; otherwise as `FIGURES`."""
+
 
 def write_tables(context: Context, folder: str | Path, names: Sequence[str] | None = None) -> None:
-    """Write the tables of the named figures; one whose measurement is missing has a header and no rows."""
-    for name in names or FIGURES:
-        if name not in FIGURES:
-            raise MyopiaError(f"There is no table {name}; known are {', '.join(FIGURES)}.")
-        make, columns = FIGURES[name]
+    """Write the named tables (all of them if not given); one without its measurement has a header and no rows."""
+    known = FIGURES | LISTS
+    for name in names or known:
+        if name not in known:
+            raise MyopiaError(f"There is no table {name}; known are {', '.join(known)}.")
+        make, columns = known[name]
         try:
             frame = make(context)
         except NotRun:

@@ -127,3 +127,13 @@ def load_language_model(folder: str | Path) -> nn.Module:
     if not (folder / "model.safetensors").is_file():
         raise MyopiaError(f"{folder / 'model.safetensors'} is missing: train the run first")
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+
+
+def load_untrained(folder: str | Path, seed: int) -> nn.Module:
+    """The network of a trained run folder as it was before its first step: fresh weights from the run's seed."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").float().eval()

@@ -1,0 +1,53 @@
+"""Where planning pays: the gap token by token, influence sent forward, and probes of tokens to come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from myopia.common import cli
+from myopia.common.files import write_csv
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure every vanilla and myopic twin named in the JSON `--spec` and write four tables."""
+    parser = cli.parser(__doc__, "out-gap", "out-top", "out-influence", "out-probes")
+    parser.add_argument("--spec", required=True, help="JSON: runs, and the section `tokens` of the settings")
+    parser.add_argument("--device", default="cpu", help="where the models run: cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+
+    import torch
+
+    from myopia.measure import future_probes, token_gap, token_influence
+    from myopia.measure.text import TextRun
+
+    torch.set_num_threads(args.threads)
+    spec = json.loads(args.spec)
+    settings, places = spec["tokens"], ("folder", "tokens")
+    runs = [TextRun(**{k: Path(v) if k in places else v for k, v in run.items()}) for run in spec["runs"]]
+    tables: dict[str, list[pd.DataFrame]] = {"gap": [], "top": [], "influence": [], "probes": []}
+    for twins in token_gap.pair_up(runs).values():
+        gap, top = token_gap.measure_corpus(twins, settings["windows"], settings["top_tokens"], args.device)
+        tables["gap"].append(gap)
+        tables["top"].append(top)
+        tables["influence"].append(token_influence.influence_sent(twins, settings["influence_windows"], args.device))
+        tables["probes"].append(
+            future_probes.probe_models(
+                twins,
+                max_tau=settings["max_tau"],
+                windows=settings["probe_windows"],
+                named=settings["probe_tokens"],
+                table_windows=settings["table_windows"],
+                device=args.device,
+            )
+        )
+    for name, frames in tables.items():
+        write_csv(getattr(args, f"out_{name}"), pd.concat(frames))
+
+
+if __name__ == "__main__":
+    cli.run(main)
