@@ -29,7 +29,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = json.loads(args.spec)
     settings, places = spec["tokens"], ("folder", "tokens")
     runs = [TextRun(**{k: Path(v) if k in places else v for k, v in run.items()}) for run in spec["runs"]]
-    tables: dict[str, list[pd.DataFrame]] = {"gap": [], "top": [], "influence": [], "probes": []}
+    columns = {
+        "gap": token_gap.GAP_COLUMNS,
+        "top": token_gap.TOP_COLUMNS,
+        "influence": token_influence.COLUMNS,
+        "probes": future_probes.COLUMNS,
+    }
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in columns}
     for twins in token_gap.pair_up(runs).values():
         gap, top = token_gap.measure_corpus(twins, settings["windows"], settings["top_tokens"], args.device)
         tables["gap"].append(gap)
@@ -46,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         )
     for name, frames in tables.items():
-        write_csv(getattr(args, f"out_{name}"), pd.concat(frames))
+        frame = pd.concat(frames) if frames else pd.DataFrame(columns=columns[name])
+        write_csv(getattr(args, f"out_{name}"), frame)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ FIGURES = [
     "future_probes",
 ]
 
+LISTS = ["top_tokens"]  # tables that are read, not drawn
+
 
 wildcard_constraints:
     run=r"[a-z0-9.e-]+",
@@ -204,7 +206,14 @@ def further_manifests():
 def caption(figure):
     """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
     scale, n = SETTINGS["scale"], len(SEEDS)
-    if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
+    if figure in (
+        "influence",
+        "fig4_position",
+        "text_gap_by_step",
+        "table2_text_loss",
+        "token_gap",
+        "future_probes",
+    ):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
         return (

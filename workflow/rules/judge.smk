@@ -6,6 +6,7 @@ MEASURED = [
     "influence.csv",
     "text_loss.csv.gz",
     "text_curve.csv",
+    *TOKEN_MEASURES,
 ]
 
 
@@ -21,7 +22,7 @@ rule judge_claims:
             caption="../report/verdicts.rst",
             category="Verdicts",
         ),
-        tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
+        tables=collect("<results>/tables/{table}.csv", table=[*FIGURES, *LISTS]),
     log:
         "<logs>/judge_claims.log",
     benchmark:

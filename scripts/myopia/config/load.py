@@ -163,6 +163,17 @@ def _check_meaning(settings: dict[str, Any]) -> None:
             f"config key text.T: windows of {settings['text']['T']} tokens do not fit into the "
             f"{positions} positions of text.model.config"
         )
+    if settings["tokens"]["max_tau"] > settings["text"]["T"] - 2:
+        raise MyopiaError(
+            f"config key tokens.max_tau: windows of {settings['text']['T']} tokens have none "
+            f"{settings['tokens']['max_tau']} ahead of two positions or more"
+        )
+    named = settings["tokens"]["probe_tokens"]
+    for name, corpus in settings["corpora"].items():
+        if named >= corpus["tokenizer"].get("vocab_size", math.inf):
+            raise MyopiaError(
+                f"config key tokens.probe_tokens: {named} tokens cannot be told apart in the vocabulary of {name}"
+            )
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")

@@ -75,10 +75,11 @@ def spread_windows(docs: Sequence[str], limit: int) -> np.ndarray:
 
     Files are sorted by source, so the first documents alone would be the text of a few sources.
     """
-    _, first = np.unique(np.asarray(docs, dtype=object), return_index=True)
-    if len(first) <= limit:
+    documents = len(set(docs))
+    if documents <= limit:
         return choose_windows(docs, limit)
-    return np.sort(first)[np.linspace(0, len(first) - 1, limit).round().astype(int)]
+    one_of_each = choose_windows(docs, documents)
+    return one_of_each[np.linspace(0, documents - 1, limit).round().astype(int)]
 
 
 def log_probabilities(model: nn.Module, ids_BT: Tensor) -> Tensor:

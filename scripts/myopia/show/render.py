@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import style, synthetic, text
+from myopia.show import style, synthetic, text, tokens
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -37,6 +37,11 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         text.table2_text_loss,
         "corpus,arm,kind,value,ci_low,ci_high,gap,gap_low,gap_high,seeds,documents",
     ),
+    "token_gap": (
+        tokens.token_gap,
+        "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,seeds,documents",
+    ),
+    "future_probes": (tokens.future_probes, "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents"),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 
