@@ -11,18 +11,19 @@ import pandas as pd
 from myopia.judge.estimands_tokens import GAP, PROBES, TOP, probe_cube, token_groups
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
-from myopia.judge.stats import Array, ratio_curve
+from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve
 
 TOKEN_GAP = "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,share,seeds,documents".split(",")
 FUTURE = "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents".split(",")
 TOP_TOKENS = "corpus,list,rank,gap,kl,loss_vanilla,loss_myopic,token,context,copied,frequency,doc,position,seeds".split(
     ","
 )
+PROBES_SUMS = ["n", "ce", "ce_bigram", "ce_unigram", "hits", "hits_bigram"]
 LISTED = 20
 
 
 def token_gap(context: Context) -> pd.DataFrame:
-    """Gap and KL of every group of tokens, with pointwise intervals and a simultaneous band over the groups."""
+    """Gap and KL of every group of tokens; the gap also with a simultaneous band over the groups."""
     table = context.measures.table(GAP)
     rows: list[dict[str, Any]] = []
     for corpus, by in sorted(set(zip(table["corpus"], table["by"], strict=True))):
@@ -31,72 +32,70 @@ def token_gap(context: Context) -> pd.DataFrame:
         except NotRun:
             continue
         share = (groups.weight.sum(1) / groups.weight.sum((1, 2))[:, None]).mean(0)
-        for metric, sums in (("gap", groups.gap), ("kl", groups.kl)):
-            curve = ratio_curve(sums, groups.weight)
-            for k, name in enumerate(groups.bins):
-                rows.append(
-                    {
-                        "corpus": corpus, "by": by, "bin": name, "order": k, "x": groups.x[k], "metric": metric,
-                        "value": curve.value[k], "ci_low": curve.low[k], "ci_high": curve.high[k],
-                        "band_low": curve.band_low[k], "band_high": curve.band_high[k],
-                        # A contrast weighs tokens against each other: it has no share of them.
-                        "share": np.nan if by == "copied-matched" else share[k],
-                        "seeds": curve.seeds, "documents": curve.documents,
-                    }
-                )  # fmt: skip
+        band = ratio_curve(groups.gap, groups.weight)
+        for k, name in enumerate(groups.bins):
+            # A contrast weighs tokens against each other: it has no share of them.
+            told = {"corpus": corpus, "by": by, "bin": name, "order": k, "x": groups.x[k],
+                    "share": np.nan if by == "copied-matched" else share[k]}  # fmt: skip
+            for metric, sums in (("gap", groups.gap), ("kl", groups.kl)):
+                rows.append(told | {"metric": metric} | _numbers(sums[..., k], groups.weight[..., k]))
+            rows[-2] |= {"band_low": band.band_low[k], "band_high": band.band_high[k]}
     return pd.DataFrame(rows, columns=TOKEN_GAP).sort_values(["corpus", "by", "metric", "order"], kind="stable")
 
 
-def future_probes(context: Context) -> pd.DataFrame:
-    """Gain over the table and hits of the probes, by layer and tau; the tables' own rows stand at layer -1.
+def _numbers(sums: Array, n: Array) -> dict[str, Any]:
+    """Value, interval and sample of sum(sums) / sum(n), both [seeds, documents]."""
+    estimate = ratio_contrast([Ratio(sums, n)])
+    low, high = estimate.interval()
+    return {"value": estimate.value, "ci_low": low, "ci_high": high,
+            "seeds": estimate.seeds, "documents": estimate.documents}  # fmt: skip
 
-    `difference` is vanilla minus myopic, paired by seed and document.
+
+def future_probes(context: Context) -> pd.DataFrame:
+    """Probes by layer and tau: `gain` in cross-entropy and `top1_gain` in hits over the table, `top1` itself.
+
+    The tables' own rows stand at layer -1; `difference` is vanilla minus myopic, paired by seed and document.
     """
     rows: list[dict[str, Any]] = []
     for corpus in sorted(context.measures.table(PROBES)["corpus"].unique()):
-        gains: dict[str, dict[str, Array]] = {}
+        arms: dict[str, dict[str, Array]] = {}
         for arm in ("vanilla", "myopic", "untrained"):
             try:
-                values, frame = probe_cube(
-                    context, corpus, arm, ["n", "ce", "ce_bigram", "ce_unigram", "hits", "hits_bigram"]
-                )
+                values, frame = probe_cube(context, corpus, arm, PROBES_SUMS)
             except NotRun:
                 continue
             layers, taus = (sorted(frame[name].astype(int).unique()) for name in ("layer", "tau"))
+            arms[arm] = {
+                "gain": values["ce_bigram"] - values["ce"],
+                "top1": values["hits"],
+                "top1_gain": values["hits"] - values["hits_bigram"],
+            }
             n = values["n"]
-            gains[arm] = {"gain": values["ce_bigram"] - values["ce"], "top1": values["hits"], "n": n}
-            for metric in ("gain", "top1"):
-                rows += _curves(corpus, arm, layers, taus, metric, gains[arm][metric], n)
-            if arm == "vanilla":
-                one = slice(0, 1)  # the tables are the same for every model and layer
-                for series, metric, sums in (
-                    ("bigram", "top1", values["hits_bigram"]),
-                    ("unigram", "gain", values["ce_bigram"] - values["ce_unigram"]),
-                ):
-                    rows += _curves(corpus, series, [-1], taus, metric, sums[:, :, one], n[:, :, one])
-        if {"vanilla", "myopic"} <= set(gains) and np.array_equal(gains["vanilla"]["n"], gains["myopic"]["n"]):
-            for metric in ("gain", "top1"):
-                difference = gains["vanilla"][metric] - gains["myopic"][metric]
-                rows += _curves(corpus, "difference", layers, taus, metric, difference, gains["vanilla"]["n"])
+            for metric, sums in arms[arm].items():
+                rows += _by_layer(corpus, arm, layers, taus, metric, sums, n)
+        # The tables are the same for every model and layer.
+        for series, metric, sums in (
+            ("bigram", "top1", values["hits_bigram"]),
+            ("unigram", "gain", values["ce_bigram"] - values["ce_unigram"]),
+        ):
+            rows += _by_layer(corpus, series, [-1], taus, metric, sums, n)
+        if {"vanilla", "myopic"} <= set(arms) and arms["vanilla"]["gain"].shape == arms["myopic"]["gain"].shape:
+            for metric in arms["vanilla"]:
+                difference = arms["vanilla"][metric] - arms["myopic"][metric]
+                rows += _by_layer(corpus, "difference", layers, taus, metric, difference, n)
     return pd.DataFrame(rows, columns=FUTURE).sort_values(["corpus", "arm", "metric", "layer", "tau"], kind="stable")
 
 
-def _curves(
+def _by_layer(
     corpus: str, arm: str, layers: Sequence[int], taus: Sequence[int], metric: str, sums: Array, n: Array
 ) -> list[dict[str, Any]]:
-    """One curve over tau for each layer; sums and n are [seeds, documents, layers, taus]."""
-    rows = []
-    for k, layer in enumerate(layers):
-        curve = ratio_curve(sums[:, :, k], n[:, :, k])
-        for a, tau in enumerate(taus):
-            rows.append(
-                {
-                    "corpus": corpus, "arm": arm, "layer": layer, "tau": tau, "metric": metric,
-                    "value": curve.value[a], "ci_low": curve.low[a], "ci_high": curve.high[a],
-                    "seeds": curve.seeds, "documents": curve.documents,
-                }
-            )  # fmt: skip
-    return rows
+    """One row for each layer and tau; sums and n are [seeds, documents, layers, taus]."""
+    return [
+        {"corpus": corpus, "arm": arm, "layer": layer, "tau": tau, "metric": metric}
+        | _numbers(sums[:, :, k, a], n[:, :, k, a])
+        for k, layer in enumerate(layers)
+        for a, tau in enumerate(taus)
+    ]
 
 
 def top_tokens(context: Context) -> pd.DataFrame:

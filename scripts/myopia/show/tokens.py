@@ -19,10 +19,12 @@ PANELS = {
 """Grouping -> panel title and axis label, in the order drawn."""
 
 EASE = {
-    "ease": ("judge: vanilla, another seed", "#882255", "o", "-"),
-    "ease-both": ("judge: both twins, another seed", "#DDAA33", "D", "-."),
-    "ease-own": ("judge: this vanilla (biased)", "#999999", "x", ":"),
+    "ease": {},
+    "ease-both": {"label": "easiness judged by both twins", "color": "#DDAA33", "marker": "D", "linestyle": "-."},
+    "ease-own": {"label": "easiness judged by itself (biased)", "color": "#999999", "marker": "x", "linestyle": ":"},
 }
+"""Judges of easiness -> how their curve differs from the gap's look."""
+
 LAYERS_DRAWN = 4
 
 
@@ -35,9 +37,9 @@ def token_gap(frame: pd.DataFrame, caption: str = "") -> Figure:
     text = style.join(
         "Gap, myopic - vanilla, of the predicted token's group, and KL(vanilla, myopic). Thick bars: pointwise 95%",
         "intervals; thin bars: simultaneous over a panel's groups (max-t). Frequency: fifths of the training text.",
-        "Easiness: fifths of the test tokens by the loss of another seed's model; judged by the very vanilla model",
-        "whose gap it is, easy tokens gain by luck alone. Numbers under 'seen before': contrasts at equal position and",
-        "frequency.",
+        "Easiness: fifths of the test tokens by the loss of another seed's vanilla model (or of both its twins); judged",
+        "by the very vanilla model whose gap it is, easy tokens gain by luck alone. Under 'seen before': contrasts at",
+        "equal position and frequency.",
         style.sample(frame),
         caption,
     )
@@ -46,36 +48,29 @@ def token_gap(frame: pd.DataFrame, caption: str = "") -> Figure:
     for k, corpus in enumerate(corpora):
         here = frame[frame["corpus"] == corpus]
         for axis, (by, (title, label)) in zip([*rows[2 * k], *rows[2 * k + 1]], PANELS.items(), strict=True):
-            _panel(axis, here, by)
             axis.axhline(0, color="#000000", linewidth=0.5)
-            axis.set(title=f"{corpus}: {title}", xlabel=label or " ")
-            axis.set_ylabel("nats/token" if axis.get_subplotspec().is_first_col() else "")
-    style.shared_legend(figure, 3)
+            axis.set(title=title, xlabel=label or " ")
+            _panel(axis, here, by)
+            axis.set_ylabel(f"{corpus}\nnats/token" if axis.get_subplotspec().is_first_col() else "")
+    style.shared_legend(figure, 2)
     return figure
 
 
 def _panel(axis: Axes, frame: pd.DataFrame, by: str) -> None:
     rows = frame[frame["by"] == by].sort_values("order")
     kl, gap = rows[rows["metric"] == "kl"], rows[rows["metric"] == "gap"]
-    style.points(axis, kl, "order", "kl", markersize=3, linewidth=0.9)
-    if by == "ease":
-        for judge, (label, color, marker, line) in EASE.items():
-            judged = frame[(frame["by"] == judge) & (frame["metric"] == "gap")]
-            style.points(axis, judged, "order", "gap", label=label, color=color, marker=marker, linestyle=line)
-    else:
-        style.points(axis, gap, "order", "gap", linestyle="none" if by in ("copied", "part") else "-")
-        if gap["band_low"].notna().any():
-            axis.vlines(gap["order"], gap["band_low"], gap["band_high"], color=style.look("gap").color, linewidth=0.5)
-    axis.set_xticks(gap["order"], [_tick(by, row) for row in gap.itertuples()])
+    plain = {"linestyle": "none"} if by in ("copied", "part") else {}  # kinds, not steps of one quantity
+    style.points(axis, kl, "order", "kl", markersize=3, linewidth=0.9, **plain)
+    for judge, look in EASE.items() if by == "ease" else [(by, plain)]:
+        judged = frame[(frame["by"] == judge) & (frame["metric"] == "gap")]
+        style.points(axis, judged, "order", "gap", **look)
+    if gap["band_low"].notna().any():
+        axis.vlines(gap["order"], gap["band_low"], gap["band_high"], color=style.look("gap").color, linewidth=0.5)
+    axis.set_xticks(gap["order"], [_tick(by, row) for row in gap.itertuples()], rotation=30 if by == "position" else 0)
     axis.margins(x=0.12)
     if by == "copied":
-        lines = [
-            _contrast(row) for row in frame[(frame["by"] == "copied-matched") & (frame["metric"] == "gap")].itertuples()
-        ]
-        axis.set_xlabel("\n".join(lines))
-        axis.text(
-            0.5, -0.22, "\n".join(lines), transform=axis.transAxes, ha="center", va="top", fontsize=style.FONT - 1.5
-        )
+        contrasts = frame[(frame["by"] == "copied-matched") & (frame["metric"] == "gap")]
+        axis.set_xlabel("\n".join(_contrast(row) for row in contrasts.itertuples()), fontsize=style.FONT - 2)
 
 
 def _tick(by: str, row: object) -> str:
@@ -100,8 +95,8 @@ def future_probes(frame: pd.DataFrame, caption: str = "") -> Figure:
     layers = drawn_layers(sorted(frame.loc[frame["layer"] >= 0, "layer"].astype(int).unique()))
     text = style.join(
         "Linear probes of x[t+tau] in the hidden state at t, built on top of the table P(x[t+tau] given x[t]). Top:",
-        "held-out cross-entropy gained over the table (the line at 0). Bottom: how often the most probable of the named",
-        "tokens is the true one. Layer 0: embeddings.",
+        "held-out cross-entropy gained over the table. Bottom: how much more often than the table's its first guess among",
+        "the most frequent tokens is right. Layer 0: embeddings.",
         style.sample(frame),
         caption,
     )
@@ -109,20 +104,20 @@ def future_probes(frame: pd.DataFrame, caption: str = "") -> Figure:
                               sharex=True, sharey="row")  # fmt: skip
     rows = style.grid(figure, len(layers))
     for k, corpus in enumerate(corpora):
-        for metric, label, axes in (("gain", "gain (nats/token)", rows[2 * k]), ("top1", "hits", rows[2 * k + 1])):
+        for metric, label, axes in (
+            ("gain", "gain (nats/token)", rows[2 * k]),
+            ("top1_gain", "more hits (share)", rows[2 * k + 1]),
+        ):
             here = frame[(frame["corpus"] == corpus) & (frame["metric"] == metric)]
             for axis, layer in zip(axes, layers, strict=True):
                 at = here[here["layer"] == layer]
                 for arm in ("vanilla", "myopic", "untrained"):
                     style.line(axis, at[at["arm"] == arm], "tau", arm, markersize=3)
-                table = here[here["arm"] == "bigram"]
-                if metric == "gain":
-                    axis.axhline(0, color=style.look("bigram").color, linestyle="--", linewidth=0.8)
-                elif len(table):
-                    style.line(axis, table, "tau", "bigram", linewidth=0.8)
-                axis.set_title(f"{corpus}: layer {layer}")
+                bigram = style.look("bigram")
+                axis.axhline(0, color=bigram.color, linestyle=bigram.line, linewidth=0.8, label=bigram.label)
+                axis.set_title(f"layer {layer}" if metric == "gain" else "")
                 axis.set_xlabel("tokens ahead, tau" if axis.get_subplotspec().is_last_row() else "")
-            axes[0].set_ylabel(label)
+            axes[0].set_ylabel(f"{corpus}\n{label}")
     style.shared_legend(figure, 4)
     return figure
 
