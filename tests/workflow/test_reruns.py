@@ -61,8 +61,8 @@ def test_a_recipe_bump_plans_all_training(sandbox):
 @pytest.mark.parametrize(
     ("room", "runs", "measured", "left"),
     [
-        ("synthetic", 3, {"evaluate_synthetic", "probe_synthetic"}, {"evaluate_text"}),
-        ("text", 4, {"evaluate_text"}, {"evaluate_synthetic", "probe_synthetic"}),
+        ("synthetic", 3, {"evaluate_synthetic", "probe_synthetic"}, {"evaluate_text", "evaluate_tokens"}),
+        ("text", 4, {"evaluate_text", "evaluate_tokens"}, {"evaluate_synthetic", "probe_synthetic"}),
     ],
 )
 def test_changed_steps_plan_one_experiment_and_what_hangs_on_it(sandbox, room, runs, measured, left):

@@ -44,8 +44,9 @@ def token_gap(context: Context) -> pd.DataFrame:
 
 
 def _numbers(sums: Array, n: Array) -> dict[str, Any]:
-    """Value, interval and sample of sum(sums) / sum(n), both [seeds, documents]."""
-    estimate = ratio_contrast([Ratio(sums, n)])
+    """Value, interval and sample of sum(sums) / sum(n), both [seeds, documents]; from the documents that have any."""
+    some = (n != 0).any(0)
+    estimate = ratio_contrast([Ratio(sums[:, some], n[:, some])])
     low, high = estimate.interval()
     return {"value": estimate.value, "ci_low": low, "ci_high": high,
             "seeds": estimate.seeds, "documents": estimate.documents}  # fmt: skip

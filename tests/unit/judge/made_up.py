@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_up_tokens import tokens
 
 from myopia.common.files import write_csv
 
@@ -254,6 +255,7 @@ def measure_folder(
         "probe_r2.csv": probes(rng, seeds, gap, noise),
         **others(rng, seeds, gap),
         **text(rng, text_seeds, gap, noise),
+        **tokens(rng, text_seeds, gap, noise),
     }
     for name, frame in tables.items():
         write_csv(folder / name, frame)

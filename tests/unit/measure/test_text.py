@@ -9,26 +9,13 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
-from tiny_runs import ARMS, T, make_tokens, place, text_spec
+from tiny_runs import ARMS, T, place, text_spec
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.measure import text
 from myopia.model.build import apply_arm, load_language_model, load_trained
 from myopia.train.trainer import train
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A vanilla and a myopic run of 20 steps, seeds 0 and 1."""
-    corpus = make_tokens(tmp_path_factory.mktemp("corpus"))
-    result = []
-    for arm in ("vanilla", "myopic"):
-        for seed in (0, 1):
-            where = place(tmp_path_factory.mktemp(f"{arm}{seed}"), corpus)
-            train(text_spec(arm), seed, where)
-            result.append(text.TextRun(f"text-{arm}", arm, seed, "tiny", where.folder, Path(corpus[0])))
-    return result
 
 
 def test_windows_are_spread_over_documents_before_any_gives_a_second():

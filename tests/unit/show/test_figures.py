@@ -142,6 +142,8 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
             ["gap", "paper, myopic", "nats/token", "simultaneous", "n = 5 seeds, 24 documents"],
         ),
         ("text_gap_by_step", ["training step", "nats/token", "settled"]),
+        ("token_gap", ["KL(vanilla, myopic)", "seen - new", "(biased)", "easiness of the token before"]),
+        ("future_probes", ["untrained network", "table given the current token", "layer 2", "tokens ahead"]),
         (
             "table2_text_loss",
             ["bigram (past zeroed)", "local (frozen hidden states)", "difference to vanilla"],
