@@ -286,3 +286,10 @@ def test_controls_run_at_one_of_the_ps(put):
 def test_a_rate_for_one_p_names_the_p_as_runs_do(put, key, shown):
     message = sentence(put("scales.smoke.synthetic.lr_at_p", {key: {"vanilla": 1e-3}}))
     assert message.startswith(f"config key synthetic.lr_at_p: {key!r} ") and f'"{shown}"' in message
+
+
+def test_probes_need_tokens_ahead_and_a_vocabulary_to_name_them_in(put):
+    T = put("scales.smoke.tokens.max_tau", 3)["base"]["text"]["T"]
+    assert "tokens.max_tau" in sentence(put("scales.smoke.tokens.max_tau", T - 1))
+    put("scales.smoke.tokens.max_tau", T - 2)
+    assert "tokens.probe_tokens" in sentence(put("scales.smoke.tokens.probe_tokens", 512))

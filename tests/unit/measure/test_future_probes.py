@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from tiny_runs import T, text_spec
 
 from myopia.common.errors import MyopiaError
+from myopia.data.tokens import TokenFile
 from myopia.measure import future_probes as probes
 from myopia.measure import skip_tables, token_gap
 from myopia.model.build import build_model, load_language_model, load_untrained
@@ -55,7 +56,7 @@ def samples(later, offset):
 def draw(N, seed, strength, D=6):
     """States of which two coordinates tell the class tau = 1 ahead beyond a common table; tau = 2 is noise."""
     rng = np.random.default_rng(seed)
-    h = rng.normal(size=(N, D)) * [1, 1, 3, 0.5, 1, 1] + 5
+    h = rng.normal(size=(N, D)) * np.resize([1, 1, 3, 0.5, 1, 1], D) + 5
     table = np.log(np.array([0.3, 0.2, 0.2, 0.1, 0.2]))
     logits = table + strength * (h[:, :2] - 5) @ np.array([[1.0, -1, 0, 0, 0], [0, 0, 1, -1, 0]])
     cumulative = np.exp(logits - np.log(np.exp(logits).sum(1, keepdims=True))).cumsum(1)
@@ -80,6 +81,17 @@ def test_a_map_finds_what_is_there_and_nothing_else():
     assert table.mean(0)[0] - probes.score(white(shuffled), weight, test)[0].mean(0)[0] < 0
     named = test.later_NA.numpy() < 4
     assert (hits <= named).all() and hits[:, 0].mean() > 0.3  # the class of all others is never guessed
+
+
+def test_where_there_is_nothing_to_learn_the_table_stays(monkeypatch):
+    (fit_h, fit), (tune_h, tune), (test_h, test) = (draw(n, k, 0.0, D=40) for k, n in enumerate((300, 2000, 6000)))
+    white = probes.Whitening(fit_h)
+    table = probes.cross_entropies(test.offset_NAC, test.later_NA).numpy()
+    ce, _ = probes.score(white(test_h), probes.fit_map(white(fit_h), fit, white(tune_h), tune), test)
+    assert (table.mean(0) - ce.mean(0) > -0.005).all()
+    monkeypatch.setattr(probes, "PRIORS", (1.0,))
+    ce, _ = probes.score(white(test_h), probes.fit_map(white(fit_h), fit, white(fit_h), fit), test)
+    assert (table.mean(0) - ce.mean(0) < -0.05).all()  # chosen on the text it was fitted to
 
 
 def test_a_map_against_scikit_learns_regression(monkeypatch):
@@ -136,6 +148,8 @@ def test_states_and_targets_belong_together(runs):
     twins = token_gap.pair_up(runs)["tiny"]
     question = probes.pose(twins, 2, 16, NAMED, 50, "cpu")
     part = question.test
+    train = TokenFile.open(runs[0].tokens, "train")
+    classes = skip_tables.frequent_classes(token_gap.count_tokens(train.tokens, train.vocab_size), NAMED)
     positions = T - 2
     model = load_language_model(runs[0].folder)
     states = probes.hidden_states(model, part.tokens_WT, positions, "cpu")
@@ -148,9 +162,8 @@ def test_states_and_targets_belong_together(runs):
     for a, tau in enumerate(TAUS):
         row = question.tables[a].bigram_VC[part.tokens_WT[w, t]]
         assert part.offset_NAC[n, a].numpy() == pytest.approx(row)
-        others = part.later_NA[:, a] == part.later_NA[n, a]
-        same = torch.from_numpy(part.tokens_WT[:, tau : T - 2 + tau].copy()).flatten() == part.tokens_WT[w, t + tau]
-        assert others[same].all()  # one token, one class
+        assert part.later_NA[n, a] == classes[part.tokens_WT[w, t + tau]]
+        assert part.later_NA[:, a].tolist() == classes[part.tokens_WT[:, tau : T - 2 + tau]].ravel().tolist()
 
 
 def test_too_little_text_is_refused(runs):

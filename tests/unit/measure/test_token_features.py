@@ -43,6 +43,8 @@ def test_frequency_cuts_the_training_text_into_equal_shares():
     shares = [counts[of_V == k].sum() / counts.sum() for k in range(5)]
     assert shares == pytest.approx([0.2] * 5, abs=3000 / counts.sum())
     assert counts[of_V == 0].max() <= counts[of_V == 4].min()
+    even = features.by_frequency(np.array([[0, 0, 1, 2, 3, 4]]), np.full(5, 7))
+    assert even.of_NP.tolist() == [[0, 1, 2, 3, 4]]  # tokens that own a fifth each
     assert of_V[1] == 0 and x_V[1] == pytest.approx(np.log10(0.5e6 / counts.sum()))  # never seen
     assert 10 ** x_V[counts.argmax()] == pytest.approx(1e6 * counts.max() / counts.sum())
 

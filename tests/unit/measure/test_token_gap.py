@@ -43,6 +43,8 @@ def test_losses_and_kl_against_the_models(twins):
     file = TokenFile.open(twins[0].vanilla.tokens, "test")
     tokens = np.asarray(file.tokens[:20])  # more than one batch
     models = [load_language_model(run.folder) for run in twins[0].runs()]
+    with torch.no_grad():
+        models[1].transformer.ln_f.weight *= 30  # twins of 20 steps are so alike that their KL has no direction
     loss, kl = token_gap.twin_losses(*models, tokens)
     for arm in (0, 1):
         assert loss[arm] == pytest.approx(text.position_losses(models[arm], tokens), abs=1e-5)
@@ -50,7 +52,7 @@ def test_losses_and_kl_against_the_models(twins):
     with torch.no_grad():
         p, q = (model(ids).logits[:, :-1].double().softmax(-1).numpy() for model in models)
     assert kl == pytest.approx((p * np.log(p / q)).sum(-1), abs=1e-5)
-    assert (kl > 0).all()
+    assert (kl > 0).all() and kl.mean() != pytest.approx((q * np.log(q / p)).sum(-1).mean(), rel=0.1)
     assert token_gap.twin_losses(models[0], models[0], tokens)[1] == pytest.approx(0, abs=1e-6)
 
 
@@ -106,6 +108,9 @@ def test_easiness_by_the_own_loss_shows_a_gap_where_there_is_none():
     assert tilt["ease-own"] > 0.3
     assert all(abs(tilt[name]) < 0.05 for name in ("ease", "ease-both", "ease-before"))
     assert set(token_gap._easiness(losses[:1], 0)) == {"ease-own"}
+    before = token_gap._easiness(losses, 0)["ease-before"]
+    assert (before.of_NP[:, 0] == -1).all()
+    assert np.array_equal(before.x_NP[:, 1:], losses[1][0][:, :-1])  # the other seed's vanilla, one position earlier
 
 
 def test_extremes_come_with_their_context(twins, measured):
