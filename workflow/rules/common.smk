@@ -183,7 +183,6 @@ def train_arguments(wildcards):
 
 def place_arguments(run):
     results, spec = SETTINGS["results"], spec_of(run)
-    results, spec = SETTINGS["results"], spec_of(wildcards.run)
     words = [
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
     ]

@@ -91,9 +91,6 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
         trained = [*text["corpora"], *here]
         only_read = {name for n, names in text["evaluate_on"].items() if n in trained for name in names}
         text["corpora"] = list(dict.fromkeys(n for n in trained if n in text["corpora"] or n not in only_read))
-        local = [n for n, c in settings["corpora"].items() if "{data_root}" in str(c["source"].get("path", ""))]
-        only_read = {name for names in text["evaluate_on"].values() for name in names}
-        text["corpora"] = list(dict.fromkeys([*text["corpora"], *(n for n in local if n not in only_read)]))
     text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
     further = [name for names in text["evaluate_on"].values() for name in names]
     for name in further:
@@ -108,9 +105,6 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
         wanted.setdefault(settings["family"]["corpus"], "family.corpus")
     for name, key in wanted.items():
         if name not in settings["corpora"]:
-    for name in [*text["corpora"], *further]:
-        if name not in settings["corpora"]:
-            key = "text.corpora" if name in text["corpora"] else "text.evaluate_on"
             raise MyopiaError(f"config key {key}: corpus {name!r} is not described under corpora")
         corpus = settings["corpora"][name]
         for part, key in (("source", "path"), ("tokenizer", "path_or_id")):
