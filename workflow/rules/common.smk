@@ -242,9 +242,15 @@ def further_manifests():
 
 
 def family_measure_spec():
-    part = SETTINGS["family"]
+    part, results = SETTINGS["family"], SETTINGS["results"]
     return as_json(
-        {"corpus": part["corpus"], "roles": FAMILY.roles(), "max_windows": part["test_windows"]}
+        {
+            "corpus": part["corpus"],
+            "tokens": f"{results}/data/{part['corpus']}/tokens",
+            "runs": f"{results}/runs",
+            "roles": FAMILY.roles(),
+            "max_windows": part["test_windows"],
+        }
     )
 
 
