@@ -11,8 +11,8 @@ from myopia.common.files import write_csv
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = cli.parser(__doc__, "runs", "tokens", "out-runs", "out-loss", "out-curve")
-    parser.add_argument("--spec", required=True, help="JSON: corpus, roles, max_windows")
+    parser = cli.parser(__doc__, "out-runs", "out-loss", "out-curve")
+    parser.add_argument("--spec", required=True, help="JSON: corpus, tokens, runs, roles, max_windows")
     parser.add_argument("--seeds", required=True, nargs="+", type=int)
     parser.add_argument("--tuning-seeds", default=[], nargs="*", type=int)
     parser.add_argument("--device", default="cpu")
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)
     runs = family.FamilyRuns(
-        spec["corpus"], spec["roles"], Path(args.runs), Path(args.tokens), args.seeds, args.tuning_seeds
+        spec["corpus"], spec["roles"], Path(spec["runs"]), Path(spec["tokens"]), args.seeds, args.tuning_seeds
     )
     write_csv(args.out_runs, family.family_runs(runs))
     write_csv(args.out_loss, family.family_loss(runs, spec["max_windows"], args.device))

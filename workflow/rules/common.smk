@@ -153,14 +153,13 @@ def family_jobs():
     Smoke trains all sizes in one job: starting torch takes longer than its runs.
     """
     part, tuning = SETTINGS["family"], FAMILY.tuning_runs()
-    sizes = part["sizes"]
-    for group in [[size] for size in sizes] if SETTINGS["judged"] else [sizes] * bool(sizes):
+    apart = [[size] for size in part["sizes"]]
+    for group in apart if SETTINGS["judged"] or not apart else [part["sizes"]]:
         runs, word = FAMILY.runs_of(*group), re.sub(r"\W", "_", "_".join(group))
         yield f"train_family_{word}", runs, part["seeds"]
         if part["tuning_seeds"]:
-            yield f"tune_family_{word}", [run for run in runs if run in tuning], part[
-                "tuning_seeds"
-            ]
+            chosen_by = [run for run in runs if run in tuning]
+            yield f"tune_family_{word}", chosen_by, part["tuning_seeds"]
 
 
 def family_files(file, tuning=True):
@@ -262,9 +261,15 @@ def further_manifests():
 
 
 def family_measure_spec():
-    part = SETTINGS["family"]
+    part, results = SETTINGS["family"], SETTINGS["results"]
     return as_json(
-        {"corpus": part["corpus"], "roles": FAMILY.roles(), "max_windows": part["test_windows"]}
+        {
+            "corpus": part["corpus"],
+            "tokens": f"{results}/data/{part['corpus']}/tokens",
+            "runs": f"{results}/runs",
+            "roles": FAMILY.roles(),
+            "max_windows": part["test_windows"],
+        }
     )
 
 

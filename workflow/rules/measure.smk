@@ -90,12 +90,9 @@ rule evaluate_family:
         spec=family_measure_spec(),
         seeds=SETTINGS["family"]["seeds"],
         tuning_seeds=SETTINGS["family"]["tuning_seeds"],
-        runs=f"{SETTINGS['results']}/runs",
-        tokens=f"{SETTINGS['results']}/data/{SETTINGS['family']['corpus']}/tokens",
         device=SETTINGS["device"],
         recipe=RECIPE["measure"],
     shell:
-        "python scripts/evaluate_family.py --spec {params.spec:q} --runs {params.runs}"
-        " --tokens {params.tokens} --seeds {params.seeds} --tuning-seeds {params.tuning_seeds}"
-        " --device {params.device} --out-runs {output.runs} --out-loss {output.loss}"
-        " --out-curve {output.curve} 2> {log}"
+        "python scripts/evaluate_family.py --spec {params.spec:q} --seeds {params.seeds}"
+        " --tuning-seeds {params.tuning_seeds} --device {params.device} --out-runs {output.runs}"
+        " --out-loss {output.loss} --out-curve {output.curve} 2> {log}"

@@ -97,9 +97,13 @@ class _Making:
         """All runs of one recipe from one start; a size that Table 5 does not list has no such recipe."""
         network = self.part["networks"][size]
         for arm in PAIR:
-            if recipe == "matched":
-                grid = self.part["finetune" if start == "checkpoint" else "scratch"]["lr_grid"]
-                for rate in network.get("lr_grid", grid) if start == "checkpoint" else grid:
+            if recipe == "matched" and start == "checkpoint":
+                for rate in network.get("lr_grid", self.part["finetune"]["lr_grid"]):
+                    self.member(size, recipe, start, arm, rate, f"{arm}-lr{rate:g}")
+            elif recipe == "matched":
+                for factor in self.part["scratch"]["lr_factors"]:
+                    # Ten digits: 2e-3 times .6 is 1.2e-3, and the pretraining run serves as vanilla's at factor 1.
+                    rate = float(f"{factor * network['scratch_lr']:.10g}")
                     self.member(size, recipe, start, arm, rate, f"{arm}-lr{rate:g}")
             elif recipe == "as_run":
                 self.member(size, recipe, start, arm, network["as_run"][arm], f"{arm}-as-run")
@@ -203,6 +207,7 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
         raise MyopiaError(f"{where}: give either config (trained here) or pretrained (released weights)")
     needed = {"as_run"} if part["recipes"].get("as_run") else set()
     needed |= {"revision"} if "pretrained" in network else {"scratch_lr"}
+    needed |= {"scratch_lr"} if "random" in part["recipes"].get("matched", []) else set()
     for key in sorted(needed - set(network)):
         raise MyopiaError(f"{where}: the key {key!r} is missing")
     if "config" in network:

@@ -164,8 +164,8 @@ class Sums:
 
 
 def documents(context: Context) -> pd.DataFrame:
-    """Every held-out document once, with its group; the order of the axis of all sums."""
-    frame = context.measures.table(LOSS)[["doc", "group"]]
+    """Every held-out document once, with its component; the order of the axis of all sums."""
+    frame = context.measures.table(LOSS)[["doc", "component"]]
     return _once(
         context, ("documents",), lambda: frame.drop_duplicates("doc").sort_values("doc").reset_index(drop=True)
     )
@@ -211,15 +211,15 @@ def gap_terms(
     chosen: Sequence[Pair],
     coefficients: Sequence[float] | None = None,
     at: Sequence[int] | None = None,
-    group: str | None = None,
+    component: str | None = None,
 ) -> list[Ratio]:
     """Myopic - vanilla of each pair over the same seeds and documents, for `ratio_contrast`.
 
-    at: first positions of the stretches to use, all if not given. group: documents of this group alone.
+    at: first positions of the stretches to use, all if not given. component: its documents alone.
     """
     seeds = common_seeds(context, chosen)
     keep = slice(None) if at is None else np.isin(stretches(context), list(at))
-    docs = slice(None) if group is None else (documents(context)["group"] == group).to_numpy()
+    docs = slice(None) if component is None else (documents(context)["component"] == component).to_numpy()
     terms = []
     for one, coefficient in zip(chosen, coefficients or [1.0] * len(chosen), strict=True):
         arms = {}

@@ -29,8 +29,8 @@ AUDIT = [
     "panel", "start", "size", "n_params", "choice", "arm", "lr", "value", "ci_low", "ci_high", "validation_loss",
     "best", "edge", "selected_on", "seeds", "documents",
 ]  # fmt: skip
-MOST_GROUPS = 22
-"""The Pile has 22 components; of a corpus with more groups, the largest are shown."""
+MOST_COMPONENTS = 22
+"""As many as the Pile has; of a corpus with more, the largest are shown."""
 SCALE = {"m": 1e6, "b": 1e9}
 Rows = list[dict[str, Any]]
 
@@ -165,18 +165,19 @@ def _positions(context: Context) -> Rows:
 
 
 def _components(context: Context) -> Rows:
-    """Gap of the best pair by component of the held-out text (the groups of its documents)."""
+    """Gap of the best pair by component of the held-out text, at the smallest and largest size."""
     found = family.pairs(context, "best", "checkpoint")
     tokens = family.level_term(context, found[0].runs["vanilla"]).denominator[0]
-    by_group = pd.Series(tokens).groupby(family.documents(context)["group"].to_numpy()).sum()
-    largest = by_group.sort_values(ascending=False, kind="stable").index[:MOST_GROUPS]
+    by_component = pd.Series(tokens).groupby(family.documents(context)["component"].to_numpy()).sum()
+    largest = by_component.sort_values(ascending=False, kind="stable").index[:MOST_COMPONENTS]
     return [
         {
-            "panel": "component", "start": "checkpoint", "choice": "best", **_of(one), "group": group,
-            "x": by_group[group], **_estimate(ratio_contrast(family.gap_terms(context, [one], group=group))),
+            "panel": "component", "start": "checkpoint", "choice": "best", **_of(one), "group": component,
+            "x": by_component[component],
+            **_estimate(ratio_contrast(family.gap_terms(context, [one], component=component))),
         }
         for one in (found[0], found[-1])
-        for group in largest
+        for component in largest
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
+from myopia.data.tokens import TokenFile
 from myopia.measure.text import TextRun, text_curve, text_loss
 
 STRETCHES = (0, 1, 9, 32)
@@ -73,7 +74,15 @@ def family_loss(family: FamilyRuns, max_windows: int, device: str = "cpu") -> pd
     Every run is measured on the same windows: arms, recipes and sizes are paired by document.
     """
     pooled = [pool_positions(text_loss([run], max_windows, device)) for run in family.judged()]
-    return pd.concat(pooled).sort_values(["run", "seed", "doc", "position"], kind="stable")
+    frame = pd.concat(pooled).sort_values(["run", "seed", "doc", "position"], kind="stable")
+    frame.insert(6, "component", frame["doc"].map(components(family.tokens)))
+    return frame
+
+
+def components(tokens: Path) -> dict[str, str]:
+    """The component of each held-out document; a corpus that names none is told by its groups."""
+    file = TokenFile.open(tokens, "test")
+    return dict(zip(file.docs, getattr(file, "components", None) or file.groups, strict=True))
 
 
 def pool_positions(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from myopia.show import style
 
 COLUMNS = 4
-NATS = "myopic - vanilla (nats/token)"
+NATS = "gap (nats/token)"
 PARAMETERS = "parameters without embeddings"
 
 
@@ -33,8 +35,6 @@ CHOICES = {
     "as_run": Choice("as run (unequal rates)", "#CC6677", "^", "-."),
     "paper_table5": Choice("Table 5", "#6699CC", "D", ":"),
 }
-SHADES = ("#CCBB44", "#EE8866", "#CC6677", "#AA4499", "#882255", "#332288", "#0077BB", "#33BBEE", "#009988", "#000000")
-"""Sizes, smallest first."""
 
 
 def fig7_gap_by_size(frame: pd.DataFrame, caption: str = "") -> Figure:
@@ -43,24 +43,25 @@ def fig7_gap_by_size(frame: pd.DataFrame, caption: str = "") -> Figure:
     if ours.empty:
         return style.nothing(caption)
     text = style.join(
-        "Top: held-out loss of both arms; gap of runs fine-tuned from a checkpoint; gap of runs from random",
-        "initialisation, at equal text and at equal vanilla loss; the paper's. Bottom: validation gap along training",
-        "(best against best); gap by stretch of positions (at 0 it is predicted <= 0); gap by component.",
-        "Hollow: the gap still rises over the last quarter of training, its size is no answer yet and in no slope.",
-        "Crossed: a rate was chosen from the edge of its grid.",
+        "Gap: myopic - vanilla. Top: held-out loss of both arms (best against best); gap of runs fine-tuned from a",
+        "checkpoint; gap of runs from random initialisation, at equal text and at equal vanilla loss; the paper's Fig 7.",
+        "Bottom: validation gap along training (best against best; dotted: still rising); gap by stretch of positions, at",
+        "0 predicted to be <= 0, and by component (dark: largest size, pale: smallest). Hollow: the gap still rises over",
+        "the last quarter of training, so the size is no answer yet and in no slope. Crossed: a rate was chosen from the",
+        "edge of its grid.",
         _chosen_on(ours),
         _slopes(ours),
-        style.sample(ours),
+        style.sample(ours[ours["panel"].isin(["gap", "loss"])]),
         caption,
     )
     figure = style.new_figure(9.0, 5.4, 2, COLUMNS, text)
     (losses, tuned, scratch, paper), (tuned_curve, scratch_curve, position, component) = style.grid(figure, COLUMNS)
     _loss_by_size(losses, frame)
-    _gap_by_size(tuned, frame, "checkpoint", "fine-tuned from a checkpoint")
-    _gap_by_size(scratch, frame, "random", "from random initialisation")
+    _gap_by_size(tuned, frame, "checkpoint", "fine-tuned")
+    _gap_by_size(scratch, frame, "random", "from random init.")
     _paper_panel(paper, frame[frame["kind"] == "paper"])
-    _curves(tuned_curve, ours, "checkpoint", "while fine-tuning")
-    _curves(scratch_curve, ours, "random", "from random initialisation")
+    _curves(tuned_curve, ours, "checkpoint", "along fine-tuning")
+    _curves(scratch_curve, ours, "random", "along training from random")
     _positions(position, ours)
     _components(component, ours)
     style.shared_legend(figure, 5)
@@ -68,8 +69,9 @@ def fig7_gap_by_size(frame: pd.DataFrame, caption: str = "") -> Figure:
 
 
 def _chosen_on(ours: pd.DataFrame) -> str:
-    said = sorted(set(ours["selected_on"].dropna()) - {""})
-    return f"Best rates chosen by validation loss on {' and '.join(said)}." if said else ""
+    tuned = ours[(ours["start"] == "checkpoint") & ours["selected_on"].isin(["tuning seeds", "same seeds"])]
+    said = sorted(set(tuned["selected_on"]))
+    return f"Best rates for fine-tuning chosen by validation loss on {' and '.join(said)}." if said else ""
 
 
 def _slopes(ours: pd.DataFrame) -> str:
@@ -160,65 +162,79 @@ def _paper_panel(axis: Axes, paper: pd.DataFrame) -> None:
     axis.set_xscale("log")
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.axhline(0, color="#000000", linewidth=0.5)
-    axis.set(title="gap, the paper's (Pythia)", xlabel="nominal size", ylabel=NATS)
+    axis.set(title="gap, the paper's Pythia", xlabel="nominal size", ylabel=NATS)
 
 
 def _curves(axis: Axes, ours: pd.DataFrame, start: str, title: str) -> None:
     rows = ours[(ours["panel"] == "curve") & (ours["start"] == start)]
-    for (size, colour), some in _sizes(rows):
+    lines = {}
+    for size, colour, some in _sizes(rows):
         some = some.sort_values("x")
-        line = ":" if some["hollow"].max() > 0 else "-"
-        axis.plot(some["x"], some["value"], line, color=colour, label=size)
+        dots = ":" if some["hollow"].max() > 0 else "-"
+        (lines[size],) = axis.plot(some["x"], some["value"], dots, color=colour)
         if some["ci_low"].notna().any():
             axis.fill_between(some["x"].astype(float), some["ci_low"], some["ci_high"], color=colour, alpha=0.15, lw=0)
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     _zero(axis, rows)
-    axis.set(title=f"validation gap, {title}", xlabel="tokens", ylabel=NATS)
+    axis.set(title=title, xlabel="tokens", ylabel=NATS)
+    if lines:
+        axis.legend(lines.values(), lines.keys(), fontsize=5.5, handlelength=1.2, labelspacing=0.2)
 
 
-def _sizes(rows: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    order = rows.drop_duplicates("size").sort_values("n_params")["size"]
-    return [((size, SHADES[k % len(SHADES)]), rows[rows["size"] == size]) for k, size in enumerate(order)]
+def _sizes(rows: pd.DataFrame) -> list[tuple[str, Any, pd.DataFrame]]:
+    """(size, colour, its rows), smallest first: the larger, the darker."""
+    order = list(rows.drop_duplicates("size").sort_values("n_params")["size"])
+    shades = colormaps["Blues"]
+    return [
+        (size, shades(0.35 + 0.65 * k / max(1, len(order) - 1)), rows[rows["size"] == size])
+        for k, size in enumerate(order)
+    ]
 
 
 def _positions(axis: Axes, ours: pd.DataFrame) -> None:
     rows = ours[ours["panel"] == "position"]
-    firsts = rows.drop_duplicates("x").sort_values("x")
-    place = {first: k for k, first in enumerate(firsts["x"])}
-    for choice, look in CHOICES.items():
+    stretches = rows.drop_duplicates("x").sort_values("x")
+    place = {first: k for k, first in enumerate(stretches["x"])}
+    for shift, choice in ((-0.12, "best"), (0.12, "as_run")):
         some = rows[rows["choice"] == choice]
-        for k, (size, group) in enumerate(some.groupby(some["n_params"].rank(method="dense"))):
-            shift = 0.08 * (list(CHOICES).index(choice) - 1) + 0.04 * k
-            at = group["x"].map(place) + shift
-            below = (group["value"] - group["ci_low"]).fillna(0).clip(lower=0)
-            above = (group["ci_high"] - group["value"]).fillna(0).clip(lower=0)
-            name = group["size"].iloc[0]
-            axis.errorbar(at, group["value"], yerr=[below, above], color=look.color, marker=look.marker, capsize=2,
-                          linestyle=look.line if size > 1 else ":", elinewidth=0.8, markersize=4 if size > 1 else 2.5)  # fmt: skip
-            axis.annotate(name, (at.iloc[-1], group["value"].iloc[-1]), xytext=(4, 0), textcoords="offset points",
-                          fontsize=6, va="center", color=look.color)  # fmt: skip
+        look = CHOICES[choice]
+        sizes = _sizes(some)
+        for k, (_, _, one) in enumerate(sizes):
+            pale, one = k < len(sizes) - 1, one.sort_values("x")
+            _bars(axis, one["x"].map(place) + shift + 0.08 * pale, one, look, alpha=0.45 if pale else 1.0)
     _zero(axis, rows)
-    if len(firsts):
-        axis.set_xticks(list(place.values()), list(firsts["group"]))
-        axis.set_xlim(-0.4, len(place) - 0.3)
-    axis.set(title="gap by position, fine-tuned", xlabel="positions", ylabel=NATS)
+    if place:
+        axis.set_xticks(list(place.values()), list(stretches["group"]))
+        axis.set_xlim(-0.4, len(place) - 0.6)
+    axis.set(title="by position, fine-tuned", xlabel="positions", ylabel=NATS)
+
+
+def _bars(axis: Axes, at: pd.Series, rows: pd.DataFrame, look: Choice, alpha: float) -> None:
+    below = (rows["value"] - rows["ci_low"]).fillna(0).clip(lower=0)
+    above = (rows["ci_high"] - rows["value"]).fillna(0).clip(lower=0)
+    axis.errorbar(at, rows["value"], yerr=[below, above], color=look.color, marker=look.marker, linestyle=look.line,
+                  markersize=3.5, elinewidth=0.8, capsize=2, alpha=alpha)  # fmt: skip
 
 
 def _components(axis: Axes, ours: pd.DataFrame) -> None:
     rows = ours[ours["panel"] == "component"]
-    order = list(rows.drop_duplicates("group").sort_values("x", ascending=False)["group"])
-    for (size, colour), some in _sizes(rows):
-        y = [order.index(group) for group in some["group"]]
+    order = list(rows.drop_duplicates("group").sort_values("x", ascending=False, kind="stable")["group"])
+    sizes = _sizes(rows)
+    for k, (_, _, some) in enumerate(sizes):
+        pale = k < len(sizes) - 1
+        y = [order.index(group) + 0.3 * k - 0.15 for group in some["group"]]
         below = (some["value"] - some["ci_low"]).fillna(0).clip(lower=0)
         above = (some["ci_high"] - some["value"]).fillna(0).clip(lower=0)
-        axis.errorbar(some["value"], y, xerr=[below, above], color=colour, marker="o", linestyle="", markersize=2.5,
-                      elinewidth=0.7, label=size)  # fmt: skip
+        axis.errorbar(some["value"], y, xerr=[below, above], color=CHOICES["best"].color, marker="o", linestyle="",
+                      markersize=2.5, elinewidth=0.7, alpha=0.45 if pale else 1.0)  # fmt: skip
     if rows.empty:
         _zero(axis, rows)
     else:
         axis.axvline(0, color="#000000", linewidth=0.5)
         axis.set_yticks(range(len(order)), [_short(group) for group in order], fontsize=5)
         axis.set_ylim(len(order) - 0.5, -0.5)
-    axis.set(title="gap by component, fine-tuned", xlabel="nats/token", ylabel="component, most text first")
+    axis.set(title="by component, fine-tuned", xlabel=NATS, ylabel="component")
 
 
 def _short(name: str, most: int = 24) -> str:
@@ -229,10 +245,16 @@ def audit_gap_by_lr(frame: pd.DataFrame, caption: str = "") -> Figure:
     """gap(lr) at every size: loss of both arms above, gap below, one column a size and start."""
     if frame.empty:
         return style.nothing(caption)
+    # A grid of one rate is no curve: shown only where there is nothing else.
+    rates = frame[frame["panel"] == "loss"].groupby(["start", "size"])["lr"].nunique()
+    least = min(2, rates.max() if len(rates) else 0)
     columns = [
-        (start, size) for start in ("checkpoint", "random") for size in _order(frame[frame["start"] == start])
-    ]  # fmt: skip
-    per_row = min(COLUMNS, len(columns))
+        (start, size)
+        for start in ("checkpoint", "random")
+        for size in _order(frame[frame["start"] == start])
+        if rates.get((start, size), 0) >= least
+    ]
+    per_row = len(columns) if len(columns) <= 5 else COLUMNS
     blocks = -(-len(columns) // per_row)
     text = style.join(
         "For each size and start: held-out loss of both arms against learning rate (above; filled: the rate with the",
@@ -293,7 +315,9 @@ def _gaps_by_rate(axis: Axes, here: pd.DataFrame) -> None:
 
 def _rate_axis(axis: Axes, here: pd.DataFrame) -> None:
     rates = sorted(set(here["lr"].dropna()))
+    grid = sorted(set(here.loc[here["panel"] == "loss", "lr"].dropna()))
     axis.set_xscale("log")
     if rates:
         axis.set_xlim(rates[0] / 1.5, rates[-1] * 1.5)
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xticks(grid, [f"{rate:.2g}" for rate in grid], rotation=45, ha="right", fontsize=6)
+    axis.xaxis.set_minor_locator(NullLocator())

@@ -32,7 +32,8 @@ def test_every_scale_resolves(config, scale):
     assert settings["scale"] == scale and settings["results"] == f"results/{scale}"
     further = settings["text"]["evaluate_on"]
     assert list(further) == settings["text"]["corpora"]
-    assert set(settings["corpora"]) == {*further, *(name for names in further.values() for name in names)}
+    read = {*further, *(name for names in further.values() for name in names), settings["family"]["corpus"]}
+    assert set(settings["corpora"]) == read
     assert "{data_root}" not in json.dumps(settings)
 
 

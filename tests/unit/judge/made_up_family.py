@@ -82,7 +82,7 @@ def family(
                     stretch = stretch + rng.normal(0, 0.01 * noise, docs)
                     for doc in range(docs):
                         losses.append(
-                            ("docstrings", name, arm, seed, f"doc{doc:02d}", f"pkg{doc // 5}", first, LAST[first],
+                            ("docstrings", name, arm, seed, f"doc{doc:02d}", f"pkg{doc // 5}", f"pkg{doc // 5}", first, LAST[first],
                              LAST[first] - first + 1, stretch[doc])
                         )  # fmt: skip
                 for step in range(0, 201, 20):
@@ -96,7 +96,7 @@ def family(
         "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,seed,steps,tokens,parameters,"
         "parameters_without_embeddings,validation_loss"
     )
-    loss_columns = "corpus,run,arm,seed,doc,group,position,last_position,n,loss"
+    loss_columns = "corpus,run,arm,seed,doc,group,component,position,last_position,n,loss"
     return {
         "family_runs.csv": pd.DataFrame(runs, columns=run_columns.split(",")),
         "family_loss.csv.gz": pd.DataFrame(losses, columns=loss_columns.split(",")),

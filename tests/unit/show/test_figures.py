@@ -148,6 +148,21 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
             "table2_text_loss",
             ["bigram (past zeroed)", "local (frozen hidden states)", "difference to vanilla"],
         ),
+        (
+            "fig7_gap_by_size",
+            [
+                "best against best",
+                "as run (unequal rates)",
+                "at equal vanilla loss",
+                "paper, last training losses",
+                "Slope, best against best",
+                "at equal vanilla loss +",
+                "tuning seeds",
+                "32-62",
+                "pkg0",
+            ],
+        ),
+        ("audit_gap_by_lr", ["d24, fine-tuned", "learning rate", "arms at equal rates", "both at vanilla's best rate"]),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:
@@ -161,6 +176,24 @@ def test_a_rising_gap_is_hollow(tables: Path) -> None:
     drawn = figure("text_gap_by_step", frame)
     assert "still rising" in texts(drawn)
     assert drawn.axes[1].lines[0].get_markerfacecolor() == "white"
+
+
+def test_a_size_that_still_rises_is_hollow_and_one_at_the_edge_crossed(tables: Path) -> None:
+    frame = read(tables, "fig7_gap_by_size")
+    here = (frame["panel"] == "gap") & (frame["start"] == "checkpoint") & (frame["choice"] == "best")
+    frame.loc[here & (frame["size"] == "d48"), ["hollow", "edge"]] = 1
+    axis = figure("fig7_gap_by_size", frame).axes[1]
+    drawn = {(line.get_marker(), line.get_markerfacecolor(), len(line.get_xdata())) for line in axis.lines}
+    assert ("o", "white", 1) in drawn and ("o", "#882255", 4) in drawn
+    assert ("x", 1) in {(marker, n) for marker, _, n in drawn}
+
+
+def test_a_grid_of_one_rate_is_no_curve(tables: Path) -> None:
+    frame = read(tables, "audit_gap_by_lr")
+    titles = [axis.get_title() for axis in figure("audit_gap_by_lr", frame).axes]
+    assert [t for t in titles if t] == [f"{size}, fine-tuned" for size in ("d24", "d32", "d48", "d64", "d96")]
+    single = frame[frame["start"] == "random"]
+    assert "d96, from random init." in texts(figure("audit_gap_by_lr", single))
 
 
 def test_captions_do_not_run_into_axes(drawn_of: dict[str, Figure]) -> None:

@@ -1,0 +1,224 @@
+"""The model family: recipes exactly as the protocol has them, equal pairs, shared runs, and refusals."""
+
+import copy
+import math
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+from myopia.common.errors import MyopiaError
+from myopia.config.family import PAIR, family
+from myopia.config.load import ROOT, load_config
+
+SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
+FROM_SCRATCH = ["laptop", "cpu", "gpu"]
+FACTORS = {4: (1.5, 2.5, 5, 9.4), 5: (1.5, 2.5, 5, 7.5, 9.4)}
+"""Myopic over vanilla rate of as_run by rank of size (protocol section 2; five sizes: amendment)."""
+RUN = re.search(r'run=r"(.+)"', (ROOT / "workflow/rules/common.smk").read_text()).group(1)
+
+
+def load(config, scale, **more):
+    return load_config({**config, "scale": scale, **more})
+
+
+@pytest.fixture(scope="module")
+def paper():
+    frame = pd.read_csv(ROOT / "workflow/reference/paper_values.csv", dtype={"id": str}).set_index("id")["value"]
+    return lambda key: float(frame[key])
+
+
+def members(made, recipe, start="checkpoint"):
+    return [m for m in made.members if (m.recipe, m.start) == (recipe, start)]
+
+
+# --- recipes ---
+
+
+@pytest.mark.parametrize("scale", FROM_SCRATCH)
+def test_as_run_in_a_from_scratch_family(config, scale):
+    settings = load(config, scale)
+    part, made = settings["family"], family(settings)
+    factors = FACTORS[len(part["sizes"])]
+    for size, factor in zip(part["sizes"], factors, strict=True):
+        rate = {m.arm: m.lr for m in members(made, "as_run") if m.size == size}
+        assert rate["myopic"] / rate["vanilla"] == pytest.approx(factor)
+        assert rate["vanilla"] == pytest.approx(0.4 * part["networks"][size]["scratch_lr"])
+    assert {(m.arm, m.warmup) for m in members(made, "as_run")} == {("vanilla", 0.05), ("myopic", 0.01)}
+
+
+def test_as_run_on_released_weights(config, paper):
+    made = family(load(config, "paper"))
+    rows = members(made, "as_run")
+    assert len(rows) == 16
+    for m in rows:
+        name = m.size.removeprefix("pythia-")
+        key = f"code-pythia-lr-name-{name}" if m.arm == "vanilla" else f"code-pythia-lr-myopic-{name}"
+        assert m.lr == paper(key) and m.warmup == {"vanilla": 0.05, "myopic": 0.01}[m.arm]
+        spec = made.specs[m.run]
+        assert (spec["batch_size"], spec["steps"]) == (6144, 1628) == (6144, paper("code-pythia-steps"))
+        assert spec["model"]["pretrained"]["id"] == f"EleutherAI/{m.size}" and "init_from" not in spec
+
+
+def test_paper_table5_on_released_weights(config, paper):
+    made = family(load(config, "paper"))
+    rows = members(made, "paper_table5")
+    assert len(rows) == 16
+    for m in rows:
+        name, spec = m.size.removeprefix("pythia-"), made.specs[m.run]
+        assert m.lr == spec["optim"]["lr"] == paper(f"table5-lr-{name}")
+        assert m.batch_size == spec["batch_size"] == paper(f"table5-batch-{name}")
+        assert spec["steps"] == math.ceil(10_000_000 / m.batch_size)
+
+
+def test_sizes_beyond_the_paper_can_be_added(config):
+    config["scales"]["paper"]["family"]["sizes"] += ["pythia-6.9b", "pythia-12b"]
+    made = family(load(config, "paper"))
+    rates = {(m.size, m.arm): m.lr for m in members(made, "as_run")}
+    for size in ("pythia-6.9b", "pythia-12b"):  # .4 x the authors' 1.2e-4
+        assert rates[size, "vanilla"] == pytest.approx(4.8e-5) and rates[size, "myopic"] == 6e-4
+    assert not [m for m in members(made, "paper_table5") if m.size in ("pythia-6.9b", "pythia-12b")]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("start", ["checkpoint", "random"])
+def test_matched_arms_share_grid_schedule_batch_and_text(config, scale, start):
+    made = family(load(config, scale))
+    pairs = {}
+    for m in members(made, "matched", start):
+        pairs.setdefault((m.size, m.lr), {})[m.arm] = made.specs[m.run]
+    assert pairs or (scale, start) == ("paper", "random")
+    for arms in pairs.values():
+        assert set(arms) == set(PAIR)
+        rest = [{k: v for k, v in spec.items() if k not in ("arm", "arm_name", "name", "purpose")} for spec in arms.values()]  # fmt: skip
+        assert rest[0] == rest[1]
+
+
+def test_the_grid_reaches_over_the_rates_as_run(config):
+    """gap(lr) must show what the unequal rates did."""
+    for scale in (*FROM_SCRATCH, "paper"):
+        settings = load(config, scale)
+        made = family(settings)
+        for size in settings["family"]["sizes"]:
+            grid = [m.lr for m in members(made, "matched") if m.size == size]
+            rates = [m.lr for m in members(made, "as_run") if m.size == size]
+            if len(set(grid)) > 1:
+                assert min(grid) <= min(rates) * 1.01 and max(rates) <= max(grid) * 1.2, (scale, size)
+
+
+# --- starts ---
+
+
+@pytest.mark.parametrize("scale", FROM_SCRATCH)
+def test_fine_tuning_goes_on_after_its_pretraining(config, scale):
+    made = family(load(config, scale))
+    names = list(made.specs)
+    tuned = {name: spec for name, spec in made.specs.items() if "init_from" in spec}
+    assert {m.run for m in made.members if m.start == "checkpoint"} == set(tuned)
+    for name, spec in tuned.items():
+        first = made.specs[spec["init_from"]]
+        assert made.size_of[name] == made.size_of[first["name"]] and spec["model"] == first["model"]
+        assert first["arm_name"] == "vanilla" and first["purpose"] == "pretraining"
+        assert spec["data"]["first_sample"] == first["steps"] * first["batch_size"]
+        assert names.index(first["name"]) < names.index(name)  # one process trains them in this order
+
+
+def test_the_pretraining_run_is_vanilla_from_random_initialisation(config):
+    made = family(load(config, "cpu"))
+    for m in members(made, "matched", "random"):
+        assert (m.run == f"family-{m.size}-pretrain") == (m.arm == "vanilla")
+        assert "init_from" not in made.specs[m.run] and "first_sample" not in made.specs[m.run]["data"]
+
+
+def test_released_architectures_from_random_initialisation(config):
+    config["scales"]["paper"]["family"]["recipes"]["matched"] = ["checkpoint", "random"]
+    made = family(load(config, "paper"))
+    rows = members(made, "matched", "random")
+    assert len(rows) == 16 and {made.specs[m.run]["model"]["weights"] for m in rows} == {"random"}
+
+
+# --- runs and roles ---
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_names_fit_the_wildcard_and_every_run_plays_a_role(config, scale):
+    made = family(load(config, scale))
+    played = {m.run for m in made.members} | {s["init_from"] for s in made.specs.values() if "init_from" in s}
+    assert played == set(made.specs)
+    assert all(spec["name"] == name and re.fullmatch(RUN, name) for name, spec in made.specs.items())
+
+
+def test_recipes_that_ask_for_the_same_training_share_a_run(config):
+    settings = load(config, "cpu")
+    made = family(settings)
+    shared = [m for m in members(made, "as_run") if m.arm == "vanilla"]
+    grid = {m.run for m in members(made, "matched")}
+    assert shared and all(m.run in grid for m in shared)
+    assert not {m.run for m in members(made, "as_run") if m.arm == "myopic"} & grid  # its warm-up is another
+
+
+def test_only_grids_are_trained_on_tuning_seeds(config):
+    made = family(load(config, "cpu"))
+    tuned = made.tuning_runs()
+    assert {made.size_of[name] for name in tuned} == set(load(config, "cpu")["family"]["sizes"])
+    assert not [name for name in tuned if name.endswith("as-run") or "scratch" in name]
+    flags = {(r["recipe"], r["start"]): r["tuned"] for r in made.roles()}
+    assert flags == {("matched", "checkpoint"): True, ("matched", "random"): False, ("as_run", "checkpoint"): False}
+
+
+def test_settings_are_left_alone(config):
+    settings = load(config, "cpu")
+    before = copy.deepcopy(settings)
+    for spec in family(settings).specs.values():
+        spec["optim"]["lr"] = 0
+    assert settings == before
+
+
+def test_no_family_is_allowed(config):
+    config["scales"]["smoke"]["family"]["sizes"] = []
+    settings = load(config, "smoke")
+    assert not family(settings).specs and "docstrings" in settings["corpora"]
+
+
+def test_the_familys_corpus_is_made(config):
+    config["scales"]["smoke"]["family"]["corpus"] = "docstrings-1k"
+    assert "docstrings-1k" in load(config, "smoke")["corpora"]
+    config["scales"]["smoke"]["family"]["corpus"] = "nowhere"
+    with pytest.raises(MyopiaError, match=r"family\.corpus: corpus 'nowhere' is not described"):
+        load(config, "smoke")
+
+
+def test_the_claims_file_leaves_out_the_familys_tuning_seeds(config):
+    claims = yaml.safe_load((ROOT / "workflow/reference/claims.yaml").read_text())
+    for scale in SCALES:
+        assert set(load(config, scale)["family"]["tuning_seeds"]) <= set(claims["tuning_seeds"])
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("sizes", ["d17"], r"family\.sizes: 'd17' is not described"),
+        ("tuning_seeds", [1], r"family\.tuning_seeds: seed 1 is also judged"),
+        ("networks.d16.scratch_lr", None, r"networks\.d16: the key 'scratch_lr' is missing"),
+        ("networks.d16.as_run", None, r"networks\.d16: the key 'as_run' is missing"),
+        ("networks.d16.pretrained", "x/y", r"networks\.d16: give either config .* or pretrained"),
+        ("networks.d16.config.num_attention_heads", 3, r"networks\.d16\.config: width 16 is not divisible by 3"),
+        ("config.max_position_embeddings", 32, r"do not fit into its 32 positions"),
+        ("finetune.micro_batch", 3, r"would cut its batch of 8 into micro-batches of 3"),
+        ("finetune.lr_grid", [8e-4, 8.0000001e-4], r"two runs would be called family-d16-vanilla-lr0\.0008"),
+        ("finetune.lr_grid", [], r"family\.finetune\.lr_grid"),
+        ("recipes.matched", ["beginning"], r"family\.recipes\.matched"),
+        ("networks.d16.lr", 1e-3, r"unknown key 'lr' at scales.*networks\.d16"),
+    ],
+)
+def test_a_family_that_could_not_be_trained_is_refused(config, put, path, value, sentence):
+    if value is None:
+        put(f"scales.smoke.family.{path}")
+    else:
+        put(f"scales.smoke.family.{path}", value)
+    with pytest.raises(MyopiaError, match=sentence):
+        load(config, "smoke")
