@@ -51,6 +51,12 @@ FIGURES = [
     "token_gap",
     "future_probes",
 ]
+TOKEN_MEASURES = [
+    "token_gap.csv.gz",
+    "top_tokens.csv",
+    "influence_sent.csv.gz",
+    "future_probes.csv.gz",
+]
 RELEASED_FIGURES = ["fig7_released", "released_position"]
 
 LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
@@ -249,6 +255,29 @@ def text_measure_spec():
             "influence_tokens": text["influence_tokens"],
         }
     )
+
+
+def twin_names():
+    arms = {"vanilla", "myopic"}
+    if not arms <= set(SETTINGS["text"]["arms"]):
+        return []
+    return [name for name in text_names() if RUNS[name]["arm_name"] in arms]
+
+
+def token_measure_spec():
+    runs = [
+        {
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "corpus": RUNS[name]["data"]["corpus"],
+            "folder": run_folder(name, seed),
+            "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
+        }
+        for name in twin_names()
+        for seed in SEEDS
+    ]
+    return as_json({"runs": runs, "tokens": SETTINGS["tokens"]})
 
 
 def further_manifests():

@@ -1,35 +1,4 @@
 # Where planning pays (protocol section 8): one job, because starting torch takes longer than any of its parts.
-TOKEN_MEASURES = [
-    "token_gap.csv.gz",
-    "top_tokens.csv",
-    "influence_sent.csv.gz",
-    "future_probes.csv.gz",
-]
-
-
-def twin_names():
-    arms = {"vanilla", "myopic"}
-    if not arms <= set(SETTINGS["text"]["arms"]):
-        return []
-    return [name for name in text_names() if RUNS[name]["arm_name"] in arms]
-
-
-def token_measure_spec():
-    runs = [
-        {
-            "run": name,
-            "arm": RUNS[name]["arm_name"],
-            "seed": seed,
-            "corpus": RUNS[name]["data"]["corpus"],
-            "folder": run_folder(name, seed),
-            "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
-        }
-        for name in twin_names()
-        for seed in SEEDS
-    ]
-    return as_json({"runs": runs, "tokens": SETTINGS["tokens"]})
-
-
 rule evaluate_tokens:
     input:
         run_files(twin_names(), "model.safetensors"),

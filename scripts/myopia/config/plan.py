@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
+from myopia.config.family import family
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
 
@@ -29,13 +30,23 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     is not known.
     """
     jobs, tuning = run_specs(settings), tuning_specs(settings)
+    sizes = family(settings)
     rows = _experiments(settings, jobs, settings["seeds"], "")
+    related = _experiments(settings, sizes.specs, settings["family"]["seeds"], "family, ")
+    if settings["share_process"]:  # one job trains all runs of a size
+        related = [row | {"jobs": 1} for row in related]
+    rows += related
     rows += [_corpus(settings, name) for name in settings["corpora"]]
     total: dict[str, Any] = {"experiment": "total"}
     for key in ("runs", "jobs", "tokens", "flops", "device_hours", "disk_gb", "download_gb"):
         total[key] = sum(row.get(key) or 0 for row in rows)
     total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
-    rows += [total, *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
+    grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
+    rows += [
+        total,
+        *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: "),
+        *_experiments(settings, grid, settings["family"]["tuning_seeds"], "tuning: family, "),
+    ]
     return [{key: row.get(key) for key in COLUMNS} for row in rows]
 
 
