@@ -194,6 +194,29 @@ def text_measure_spec():
     )
 
 
+def twin_names():
+    arms = {"vanilla", "myopic"}
+    if not arms <= set(SETTINGS["text"]["arms"]):
+        return []
+    return [name for name in text_names() if RUNS[name]["arm_name"] in arms]
+
+
+def token_measure_spec():
+    runs = [
+        {
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "corpus": RUNS[name]["data"]["corpus"],
+            "folder": run_folder(name, seed),
+            "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
+        }
+        for name in twin_names()
+        for seed in SEEDS
+    ]
+    return as_json({"runs": runs, "tokens": SETTINGS["tokens"]})
+
+
 def further_manifests():
     """Corpora that models are only measured on, each encoded with the tokenizer of the corpus they were trained on."""
     return [

@@ -7,29 +7,6 @@ TOKEN_MEASURES = [
 ]
 
 
-def twin_names():
-    arms = {"vanilla", "myopic"}
-    if not arms <= set(SETTINGS["text"]["arms"]):
-        return []
-    return [name for name in text_names() if RUNS[name]["arm_name"] in arms]
-
-
-def token_measure_spec():
-    runs = [
-        {
-            "run": name,
-            "arm": RUNS[name]["arm_name"],
-            "seed": seed,
-            "corpus": RUNS[name]["data"]["corpus"],
-            "folder": run_folder(name, seed),
-            "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
-        }
-        for name in twin_names()
-        for seed in SEEDS
-    ]
-    return as_json({"runs": runs, "tokens": SETTINGS["tokens"]})
-
-
 rule evaluate_tokens:
     input:
         run_files(twin_names(), "model.safetensors"),
