@@ -40,6 +40,7 @@ class HubStandIn:
         self.requests: list[tuple[str, str, int]] = []
         self.lock = threading.Lock()
         self.closing = threading.Event()
+        self.hanging = threading.Event()  # set once a request hangs
         handler = type("BoundHandler", (_Handler,), {"hub": self})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -89,6 +90,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.read(length)
         action = self.hub.fault(self.command, self.path)
         if action == "hang":
+            self.hub.hanging.set()
             self.hub.closing.wait()
             self.close_connection = True
             return

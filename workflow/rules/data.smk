@@ -36,7 +36,6 @@ rule fetch_text:
     wildcard_constraints:
         corpus=one_of(HUB_TEXTS),
     priority: 20
-    retries: 3
     localrule: True
     conda:
         "../../envs/fetch.yaml"
@@ -63,7 +62,6 @@ rule fetch_tokenizer:
     wildcard_constraints:
         corpus=one_of(HUB_TOKENIZERS),
     priority: 20
-    retries: 3
     localrule: True
     conda:
         "../../envs/fetch.yaml"

@@ -100,6 +100,13 @@ def prepare_hub() -> None:
         logging.getLogger(name).propagate = False
 
 
+def switched_off() -> bool:
+    """Whether the user told the clients to leave the network alone."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE", "0") not in ("", "0")
+
+
 def resolve(kind: str, name: str, revision: str | None, what: str) -> str:
     """The commit of a revision of a "dataset" or "model": one small request, so that a dead hub shows in seconds.
 
@@ -112,6 +119,8 @@ def resolve(kind: str, name: str, revision: str | None, what: str) -> str:
 
     api = HfApi()
     try:
+        if switched_off():
+            raise ConnectionError
         ask = api.dataset_info if kind == "dataset" else api.model_info
         return str(ask(name, revision=revision, timeout=float(os.environ["HF_HUB_DOWNLOAD_TIMEOUT"])).sha)
     except RevisionNotFoundError:
@@ -143,6 +152,8 @@ class HubDataset:
         self.spec = spec
         self._name = f"source: the dataset '{spec['dataset']}' at {commit[:12]}"
         try:
+            if switched_off():
+                raise ConnectionError
             self._streams = datasets.load_dataset(spec["dataset"], spec["name"], revision=commit, streaming=True)
         except Exception as error:
             raise hub_error(error, f"{self._name} cannot be opened") from error
@@ -184,10 +195,10 @@ def hub_error(error: BaseException, what: str) -> MyopiaError:
     for link in chain:
         if isinstance(link, MyopiaError):  # our own, from inside the client: a zstd file cut short
             return MyopiaError(f"{what}: {link}")
-    if any(type(link).__name__ == "OfflineModeIsEnabled" for link in chain):
+    if switched_off():
         return MyopiaError(
-            f"{what}: it is switched off (HF_HUB_OFFLINE) and nothing is in the cache; unset the variable once, or "
-            "use local files."
+            f"{what}: the hub is switched off (HF_HUB_OFFLINE) and nothing is in the cache; unset the variable once, "
+            "or use local files."
         )
     text = f"{what} ({_first_line(error)})"
     if any(_may_pass(link) for link in chain):

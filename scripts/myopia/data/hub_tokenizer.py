@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from myopia.common.errors import MyopiaError
-from myopia.data.hub import HubUnavailable, Patience, hub_error, prepare_hub, resolve
+from myopia.data.hub import HubUnavailable, Patience, hub_error, prepare_hub, resolve, switched_off
 from myopia.data.lock import check_files, locked_commit, read_lock
 from myopia.data.tokenizer import TOKENIZER_FILES, checked_pretrained, copy_tokenizer, write_tokenizer
 
@@ -59,13 +59,17 @@ def _patiently(name: str, revision: str | None, pinned: str | None, patience: Pa
 def _snapshot(name: str, revision: str | None, pinned: str | None) -> Path:
     """The folder of the tokenizer files in the client's cache; its name is the commit."""
     prepare_hub()
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
 
-    if pinned is None and not constants.HF_HUB_OFFLINE:
-        # Given a branch, the client takes an old copy in silence when the hub fails; given a commit, it cannot.
-        pinned = resolve("model", name, revision, "tokenizer")
-    revision = pinned or revision
+    # Given a branch, the client takes an old copy in silence when the hub fails: ask for the commit first.
+    wanted = pinned
+    if wanted is None and not switched_off():
+        wanted = resolve("model", name, revision, "tokenizer")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(TOKENIZER_FILES)))
+        # By branch where nothing is locked: so the cache learns which commit the branch is, for a time without hub.
+        found = Path(snapshot_download(name, revision=pinned or revision, allow_patterns=list(TOKENIZER_FILES)))
     except Exception as error:
         raise hub_error(error, f"tokenizer: '{name}' cannot be fetched") from error
+    if wanted is not None and found.name != wanted:
+        raise HubUnavailable(f"tokenizer: the hub failed and the cache holds another commit of '{name}'.")
+    return found

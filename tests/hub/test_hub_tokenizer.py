@@ -1,0 +1,153 @@
+"""A fixed tokenizer from the hub: pinned, cached, opened by transformers without a network, and every bad answer."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fetching import SCRIPTS, environment, make_hub, refusal
+from standin import Fault, HubStandIn
+
+from myopia.common.errors import MyopiaError
+from myopia.data.tokenizer import make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return make_hub(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture
+def hub(root, tmp_path):
+    with HubStandIn(shutil.copytree(root, tmp_path / "hub")) as server:
+        yield server
+
+
+@pytest.fixture
+def fetch(hub, tmp_path):
+    """Call with a spec: scripts/fetch_tokenizer.py; returns (exit status, what it said)."""
+
+    def run(*options, path_or_id="someone/model", revision="main", **more):
+        spec = json.dumps({"kind": "pretrained", "path_or_id": path_or_id, "revision": revision})
+        command = [sys.executable, SCRIPTS / "fetch_tokenizer.py", "--spec", spec, "--out", tmp_path / "tokenizer"]
+        done = subprocess.run(
+            list(map(str, [*command, "--attempts", 1, "--wait", 0.1, *options])), capture_output=True, text=True,
+            check=False, timeout=90, env=environment(hub.url, tmp_path / "hf", **more),
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+    return run
+
+
+def manifest(tmp_path):
+    return json.loads((tmp_path / "tokenizer" / "tokenizer.manifest.json").read_text())
+
+
+def test_a_tokenizer_comes_alone_and_pinned_and_transformers_opens_it_offline(fetch, hub, tmp_path):
+    status, said = fetch()
+    assert status == 0, said
+    found = manifest(tmp_path)
+    assert found["vocab_size"] == 2 and found["spec"]["commit"] == hub.commit("models", "someone/model")
+    assert not (tmp_path / "tokenizer" / "model.safetensors").exists()
+    assert not [path for _, path, _ in hub.requests if "safetensors" in path]
+    before = len(hub.requests)
+    code = (
+        f"from transformers import AutoTokenizer; t = AutoTokenizer.from_pretrained({str(tmp_path / 'tokenizer')!r});"
+        "print(t('abba')['input_ids'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=90,
+        env=environment(hub.url, tmp_path / "empty", HF_HUB_OFFLINE="1"),
+    )  # fmt: skip
+    assert done.stdout.strip() == "[0, 1, 1, 0]" and len(hub.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"revision": "v9"}, "tokenizer: the model 'someone/model' has no revision 'v9' on the hub."),
+        ({"path_or_id": "someone/else"}, "tokenizer: there is no model 'someone/else' on the hub http"),
+        ({"path_or_id": "not a name"}, "tokenizer: there is no model 'not a name' on the hub http"),
+    ],
+)
+def test_what_the_hub_does_not_have(fetch, tmp_path, changes, sentence):
+    assert sentence in refusal(*fetch("--attempts", 3, **changes))
+    assert not (tmp_path / "tokenizer").exists()
+
+
+def test_offline_takes_the_cache_and_nothing_else(fetch, hub, tmp_path):
+    sentence = refusal(*fetch("--attempts", 3, HF_HUB_OFFLINE="1"))
+    assert "tokenizer: 'someone/model' cannot be fetched: the hub is switched off (HF_HUB_OFFLINE)" in sentence
+    assert not hub.requests
+    assert fetch()[0] == 0
+    first, before = manifest(tmp_path), len(hub.requests)
+    shutil.rmtree(tmp_path / "tokenizer")
+    status, said = fetch(HF_HUB_OFFLINE="1")
+    assert status == 0, said
+    assert manifest(tmp_path) == first and len(hub.requests) == before
+
+
+def test_a_dead_hub_does_not_pass_an_old_copy_off_as_the_branch(fetch, hub, tmp_path):
+    assert fetch()[0] == 0
+    shutil.rmtree(tmp_path / "tokenizer")
+    hub.faults.append(Fault("*", ".*", "503"))
+    status, said = fetch("--attempts", 2)
+    sentence = refusal(status, said)
+    assert (
+        "cannot be reached for 'someone/model' (HfHubHTTPError" in sentence and "Gave up after 2 attempts." in sentence
+    )
+    lock = tmp_path / "hub.lock.json"
+    commit = hub.commit("models", "someone/model")
+    entry = {"someone/model@main": {"commit": commit, "files": {}}}
+    lock.write_text(json.dumps({"format": 1, "datasets": {}, "models": entry}))
+    status, said = fetch("--lock", lock)  # the very commit is in the cache: no hub is needed to know it
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("action", ["503", "truncate"])
+def test_failures_of_a_file(fetch, hub, action):
+    hub.faults.append(Fault("*" if action == "503" else "GET", "resolve/.*tokenizer.json", action, count=1))
+    status, said = fetch("--attempts", 2)
+    assert status == 0, said
+    hub.faults.append(Fault("*" if action == "503" else "GET", "resolve/.*tokenizer.json", action))
+
+
+def test_a_file_that_never_comes(fetch, hub, tmp_path):
+    hub.faults.append(Fault("HEAD", "resolve/.*tokenizer.json", "503"))
+    sentence = refusal(*fetch())
+    assert "tokenizer: 'someone/model' cannot be fetched (" in sentence and "Gave up after 1 attempt." in sentence
+    assert not (tmp_path / "tokenizer").exists()
+
+
+def test_the_lock_knows_the_tokenizer(fetch, hub, tmp_path):
+    import lock_hub
+
+    path = tmp_path / "hub.lock.json"
+    assert fetch("--lock", path)[0] == 0
+    lock_hub.main(["--lock", str(path), "--tokenizers", str(tmp_path / "tokenizer" / "tokenizer.manifest.json")])
+    entry = json.loads(path.read_text())["models"]["someone/model@main"]
+    assert entry == {
+        "commit": hub.commit("models", "someone/model"),
+        "files": {"tokenizer.json": manifest(tmp_path)["sha256"]},
+    }
+    text = path.read_text()
+    path.write_text(text.replace(manifest(tmp_path)["sha256"], "0" * 64))
+    sentence = refusal(*fetch("--lock", path))
+    assert "the model 'someone/model@main': the sha256 of tokenizer.json is" in sentence
+    with pytest.raises(MyopiaError, match="hub.lock.json has 000000000000"):
+        lock_hub.main(["--lock", str(path), "--tokenizers", str(tmp_path / "tokenizer" / "tokenizer.manifest.json")])
+    assert path.read_text() != text  # and a lock is never overwritten
+
+
+def test_a_model_without_a_fast_tokenizer(fetch, hub):
+    Path(hub.root / "models/someone/model/tokenizer.json").unlink()
+    assert "'someone/model' has no tokenizer.json; a fast tokenizer is needed." in refusal(*fetch())
+
+
+def test_training_a_tokenizer_never_downloads(tmp_path):
+    with pytest.raises(
+        MyopiaError, match="no folder 'someone/model'; one from the hub is fetched by scripts/fetch_tok"
+    ):
+        make_tokenizer("unused", {"kind": "pretrained", "path_or_id": "someone/model"}, tmp_path / "out")
