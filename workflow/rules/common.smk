@@ -34,6 +34,7 @@ FIGURES = [
     "fig4_position",
     "text_gap_by_step",
     "table2_text_loss",
+    "fig5_zero_shot",
 ]
 
 
@@ -42,6 +43,7 @@ wildcard_constraints:
     seed=r"\d+",
     corpus=r"[a-z0-9-]+",
     trained=r"[a-z0-9-]+",
+    task=r"[a-z0-9_-]+",
 
 
 def as_json(value):
@@ -199,10 +201,55 @@ def further_manifests():
     ]
 
 
+def zero_shot_names():
+    """Runs that are scored: the pairs of the paper. Evaluation of a cut arm is vanilla evaluation."""
+    return [name for name in text_names() if RUNS[name]["arm_name"] in ("vanilla", "myopic")]
+
+
+def zero_shot_spec():
+    """Each run on the cloze of its own corpus and on every other task."""
+    tasks, folder = SETTINGS["zero_shot"]["tasks"], f"{SETTINGS['results']}/data/tasks"
+    runs = []
+    for name in zero_shot_names():
+        corpus = RUNS[name]["data"]["corpus"]
+        own = [t for t, task in tasks.items() if task["source"].get("corpus", corpus) == corpus]
+        runs += [
+            {
+                "run": name,
+                "arm": RUNS[name]["arm_name"],
+                "seed": seed,
+                "model": corpus,
+                "folder": run_folder(name, seed),
+                "tasks": [f"{folder}/{task}" for task in own],
+            }
+            for seed in SEEDS
+        ]
+    return as_json({"runs": runs})
+
+
+def task_corpus(wildcards):
+    """The encoded corpus a cloze is made from; no other task is made from anything here."""
+    corpus = SETTINGS["zero_shot"]["tasks"][wildcards.task]["source"].get("corpus")
+    return (
+        [] if corpus is None else f"{SETTINGS['results']}/data/{corpus}/tokens/tokens.manifest.json"
+    )
+
+
+def task_arguments(wildcards):
+    corpus = SETTINGS["zero_shot"]["tasks"][wildcards.task]["source"].get("corpus")
+    return "" if corpus is None else f"--corpus {SETTINGS['results']}/data/{corpus}"
+
+
 def caption(figure):
     """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
     scale, n = SETTINGS["scale"], len(SEEDS)
-    if figure in ("influence", "fig4_position", "text_gap_by_step", "table2_text_loss"):
+    if figure in (
+        "influence",
+        "fig4_position",
+        "text_gap_by_step",
+        "table2_text_loss",
+        "fig5_zero_shot",
+    ):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
         return (

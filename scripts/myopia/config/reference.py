@@ -19,6 +19,10 @@ Values shown are those of `base` in `config.yaml`; a scale overrides any of them
 """
 
 
+NAMED = ("base.corpora", "base.zero_shot.tasks")
+"""Mappings whose keys the user chooses: described once, under `<name>`."""
+
+
 def render() -> str:
     """The reference as Markdown, one row per key."""
     schema = yaml.safe_load(SCHEMA.read_text())
@@ -39,7 +43,7 @@ def _rows(node: dict[str, Any], schema: dict[str, Any], prefix: str, value: Any,
             continue
         nested = child.get("properties")
         named = child.get("additionalProperties")
-        absent = nested or path == "base.corpora" or not isinstance(value, dict) or key not in value
+        absent = nested or path in NAMED or not isinstance(value, dict) or key not in value
         shown = "" if absent else f"`{json.dumps(present)}`"
         kind = child.get("enum") or child.get("type", "any")
         kind = " or ".join(kind) if isinstance(kind, list) else kind
@@ -47,6 +51,6 @@ def _rows(node: dict[str, Any], schema: dict[str, Any], prefix: str, value: Any,
         rows.append(f"| `{path}` | {kind} | {shown} | {child['description']}{unit} |")
         if nested:
             _rows(child, schema, f"{path}.", present, rows)
-        if path == "base.corpora":
+        if path in NAMED:
             entry = schema["$defs"][named["$ref"].rsplit("/", 1)[1]]
             _rows(entry, schema, f"{path}.<name>.", None, rows)
