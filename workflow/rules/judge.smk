@@ -6,6 +6,7 @@ MEASURED = [
     "influence.csv",
     "text_loss.csv.gz",
     "text_curve.csv",
+    "zero_shot.csv.gz",
 ]
 
 

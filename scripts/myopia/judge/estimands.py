@@ -1,6 +1,6 @@
 """Every estimator a claim may name (importing this module registers them)."""
 
-from myopia.judge import estimands_synthetic, estimands_text
+from myopia.judge import estimands_synthetic, estimands_text, estimands_zero_shot
 from myopia.judge.registry import ESTIMATORS, Context, run_estimator
 
-__all__ = ["ESTIMATORS", "Context", "estimands_synthetic", "estimands_text", "run_estimator"]
+__all__ = ["ESTIMATORS", "Context", "estimands_synthetic", "estimands_text", "estimands_zero_shot", "run_estimator"]

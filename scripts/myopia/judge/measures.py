@@ -24,10 +24,13 @@ COLUMNS: dict[str, str] = {
     "influence.csv": "model,arm,seed,t,s,influence,token",
     "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
     "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
+    "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"
+    "ll_answer,ll_rival,truncated,left_out",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
 _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group"}
+_TEXT |= {"task", "version", "harness", "split", "cluster"}
 
 
 class NotRun(Exception):
@@ -59,7 +62,9 @@ class Measures:
             raise NotRun(f"{name} was not measured")
         wanted = COLUMNS[name].split(",")
         try:
-            frame = pd.read_csv(path, dtype={c: str for c in wanted if c in _TEXT}, keep_default_na=False)
+            text = {c: str for c in wanted if c in _TEXT}
+            # Whole columns at once: a number missing in one part of the file must not make it text there.
+            frame = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
         except (ValueError, OSError, EOFError) as error:
             raise MyopiaError(f"{path} cannot be read as csv ({error}); measure it again.") from None
         missing = [c for c in wanted if c not in frame.columns]

@@ -99,8 +99,12 @@ def bootstrap_weights(units: int, draws: int = DRAWS, seed: int = BOOTSTRAP_SEED
     return rng.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.float32)
 
 
-def ratio_contrast(terms: Sequence[Ratio], draws: int = DRAWS) -> Estimate:
-    """Seed-averaged sum of ratios over the same held-out units, e.g. gap(late) - gap(early)."""
+def ratio_contrast(terms: Sequence[Ratio], draws: int = DRAWS, *, one_seed_counts: bool = False) -> Estimate:
+    """Seed-averaged sum of ratios over the same held-out units, e.g. gap(late) - gap(early).
+
+    `one_seed_counts`: a single seed has an interval too, over held-out units alone; it speaks of these weights, not
+    of training them again.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         per_seed = sum(t.coefficient * t.numerator.sum(1) / t.denominator.sum(1) for t in terms)
     units = terms[0].numerator.shape[1]
@@ -110,7 +114,10 @@ def ratio_contrast(terms: Sequence[Ratio], draws: int = DRAWS) -> Estimate:
         # One matrix of units serves all terms: they are resampled together, as they were measured together.
         sampled = sum(t.coefficient * ((weights @ t.numerator.T) / (weights @ t.denominator.T)).mean(1) for t in terms)
         se_doc = float(np.std(sampled, ddof=1))
-    return seed_mean(np.asarray(per_seed, dtype=float), se_doc, units)
+    per_seed = np.asarray(per_seed, dtype=float)
+    if one_seed_counts and len(per_seed) == 1 and units > 1:
+        return Estimate(float(per_seed[0]), se_doc, units - 1.0, math.nan, 1, units)
+    return seed_mean(per_seed, se_doc, units)
 
 
 def seed_mean(per_seed: Array, se_doc: float = 0.0, documents: int = 0) -> Estimate:

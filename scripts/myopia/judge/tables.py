@@ -11,6 +11,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
+from myopia.judge import tables_zero_shot as zero_shot
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 
@@ -24,6 +25,7 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "fig4_position": (text.fig4_position, text.FIG4),
     "text_gap_by_step": (text.text_gap_by_step, text.BY_STEP),
     "table2_text_loss": (text.table2_text_loss, text.TABLE2),
+    "fig5_zero_shot": (zero_shot.fig5_zero_shot, zero_shot.FIG5),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

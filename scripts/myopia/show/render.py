@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import style, synthetic, text
+from myopia.show import style, synthetic, text, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -36,6 +36,11 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     "table2_text_loss": (
         text.table2_text_loss,
         "corpus,arm,kind,value,ci_low,ci_high,gap,gap_low,gap_high,seeds,documents",
+    ),
+    "fig5_zero_shot": (
+        zero_shot.fig5_zero_shot,
+        "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
+        "truncated,left_out,split,version,harness",
     ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
