@@ -62,7 +62,12 @@ def test_a_recipe_bump_plans_all_training(sandbox):
     ("room", "runs", "measured", "left"),
     [
         ("synthetic", 3, {"evaluate_synthetic", "probe_synthetic"}, {"evaluate_text", "evaluate_tokens"}),
-        ("text", 4, {"evaluate_text", "evaluate_tokens"}, {"evaluate_synthetic", "probe_synthetic"}),
+        (
+            "text",
+            4,
+            {"evaluate_text", "evaluate_tokens", "evaluate_zero_shot"},
+            {"evaluate_synthetic", "probe_synthetic", "make_task"},
+        ),
     ],
 )
 def test_changed_steps_plan_one_experiment_and_what_hangs_on_it(sandbox, room, runs, measured, left):

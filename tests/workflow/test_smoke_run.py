@@ -29,7 +29,7 @@ def test_every_rule_ran(smoke, record_property):
 def test_every_figure_has_its_table_and_both_formats(smoke):
     results = smoke.folder / "results/smoke"
     figures = {path.stem for path in (results / "figures").iterdir()}
-    assert len(figures) == 11
+    assert len(figures) == 14
     for figure in figures:
         for path in (f"figures/{figure}.svg", f"figures/{figure}.png", f"tables/{figure}.csv"):
             assert (results / path).stat().st_size > 0

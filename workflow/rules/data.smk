@@ -157,3 +157,28 @@ use rule encode_corpus as encode_further with:
         "<logs>/encode_further/{trained}-on-{corpus}.log",
     benchmark:
         "<benchmarks>/encode_further/{trained}-on-{corpus}.tsv"
+
+
+# Early, so that a missing file or network is told before hours of training.
+rule make_task:
+    input:
+        corpus=task_corpus,
+    output:
+        questions="<results>/data/tasks/{task}/items.jsonl",
+        definition="<results>/data/tasks/{task}/task.yaml",
+        manifest="<results>/data/tasks/{task}/task.json",
+    log:
+        "<logs>/make_task/{task}.log",
+    benchmark:
+        "<benchmarks>/make_task/{task}.tsv"
+    priority: 20
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        spec=lambda wildcards: as_json(SETTINGS["zero_shot"]["tasks"][wildcards.task]),
+        corpus=task_arguments,
+        folder=subpath(output.manifest, parent=True),
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/make_task.py --task {wildcards.task} --spec {params.spec:q}"
+        " --out {params.folder} {params.corpus} 2> {log}"

@@ -8,6 +8,7 @@ MEASURED = [
     "text_components.csv",
     "text_curve.csv",
     *TOKEN_MEASURES,
+    "zero_shot.csv.gz",
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

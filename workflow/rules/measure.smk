@@ -96,3 +96,30 @@ rule evaluate_family:
         "python scripts/evaluate_family.py --spec {params.spec:q} --seeds {params.seeds}"
         " --tuning-seeds {params.tuning_seeds} --device {params.device} --out-runs {output.runs}"
         " --out-loss {output.loss} --out-curve {output.curve} 2> {log}"
+
+
+rule evaluate_zero_shot:
+    input:
+        run_files(zero_shot_names(), "model.safetensors"),
+        tasks=collect(
+            "<results>/data/tasks/{task}/{file}",
+            task=SETTINGS["zero_shot"]["tasks"],
+            file=["items.jsonl", "task.yaml", "task.json"],
+        ),
+    output:
+        scores="<results>/measure/zero_shot.csv.gz",
+    log:
+        "<logs>/evaluate_zero_shot.log",
+    benchmark:
+        "<benchmarks>/evaluate_zero_shot.tsv"
+    conda:
+        "../../envs/zeroshot.yaml"
+    resources:
+        gpu=gpus_needed,
+    params:
+        spec=zero_shot_spec(),
+        device=SETTINGS["device"],
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/evaluate_zero_shot.py --spec {params.spec:q} --device {params.device}"
+        " --out {output.scores} 2> {log}"

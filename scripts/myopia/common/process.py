@@ -1,4 +1,4 @@
-"""How a process that trains should be started."""
+"""How processes that train or evaluate should be started."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import os
 import sys
 
 TUNABLE = "glibc.malloc.hugetlb=1"
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",  # bars of a library in a log file
+}
+
+
+def go_offline() -> None:
+    """Cut this process off from the hub. The clients read these settings when they are first imported: call it before."""
+    os.environ.update(OFFLINE)
 
 
 def use_huge_pages() -> None:

@@ -15,6 +15,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
 from myopia.config.released import released_specs
+from myopia.config.zero_shot import use_zero_shot
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -27,7 +28,7 @@ def load_config(config: dict[str, Any]) -> dict[str, Any]:
         config: config.yaml as a mapping, command-line overrides included.
 
     Returns:
-        The scale's settings with `scale`, `results` and `corpora` (only those used) filled in.
+        The scale's settings with `scale`, `results`, `corpora` and `zero_shot.tasks` (only those used) filled in.
 
     Raises:
         MyopiaError: unknown key, wrong type or impossible value; the message names the key's path.
@@ -42,6 +43,7 @@ def load_config(config: dict[str, Any]) -> dict[str, Any]:
     settings["scale"] = config["scale"]
     settings["results"] = config.get("results") or f"results/{config['scale']}"
     _use_data_root(settings, config.get("data_root"))
+    use_zero_shot(settings, config.get("data_root"))
     _check_meaning(settings)
     return settings
 

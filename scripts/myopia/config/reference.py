@@ -19,8 +19,8 @@ Values shown are those of `base` in `config.yaml`; a scale overrides any of them
 """
 
 
-NAMED = ("base.corpora", "base.family.networks")
-"""Mappings whose keys are names of the user's choice; their entries are described once."""
+NAMED = ("base.corpora", "base.family.networks", "base.zero_shot.tasks")
+"""Mappings whose keys the user chooses: their entries are described once, under `<name>`."""
 
 
 def render() -> str:

@@ -39,6 +39,7 @@ class Claim:
     range: tuple[float, float] | None = None
     max_half_width: float | None = None
     control: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()  # rows that must be met, or this one is not judged
     scales: tuple[str, ...] = ()
     min_seeds: int = 3
     min_steps: int = 0
@@ -130,7 +131,7 @@ def _claim(entry: dict[str, Any], path: str | Path) -> Claim:
     unknown = sorted(set(entry) - known)
     if unknown:
         raise MyopiaError(f"{path}: claim {entry.get('id', '?')} has the unknown key {unknown[0]}.")
-    for key in ("arms", "control", "scales", "sub_claims", "range"):
+    for key in ("arms", "control", "requires", "scales", "sub_claims", "range"):
         if entry.get(key) is not None:
             entry[key] = tuple(entry[key])
     try:
@@ -146,7 +147,7 @@ def _check_references(claims: list[Claim], path: str | Path) -> None:
         raise MyopiaError(f"{path}: the id {twice} stands twice.")
     composite = {claim.id for claim in claims if claim.sub_claims}
     for claim in claims:
-        for other in (*claim.control, *claim.sub_claims):
+        for other in (*claim.control, *claim.requires, *claim.sub_claims):
             if other not in ids:
                 raise MyopiaError(f"{path}: claim {claim.id} refers to {other}, which does not exist.")
             if other in composite:

@@ -33,12 +33,15 @@ COLUMNS: dict[str, str] = {
     "top_tokens.csv": "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl",
     "influence_sent.csv.gz": "corpus,run,arm,seed,doc,group,window,position,loss,sent,share",
     "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
+    "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"
+    "ll_answer,ll_rival,truncated,left_out",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
 _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group", "component"}
 _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
+_TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
 
 
 class NotRun(Exception):
@@ -76,7 +79,9 @@ class Measures:
             raise NotRun(f"{name} was not measured")
         wanted = COLUMNS[name].split(",")
         try:
-            frame = pd.read_csv(path, dtype={c: str for c in wanted if c in _TEXT}, keep_default_na=False)
+            text = {c: str for c in wanted if c in _TEXT}
+            # Whole columns at once: a number missing in one part of the file must not make it text there.
+            frame = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
         except (ValueError, OSError, EOFError) as error:
             raise MyopiaError(f"{path} cannot be read as csv ({error}); measure it again.") from None
         missing = [c for c in wanted if c not in frame.columns]

@@ -99,15 +99,26 @@ def bootstrap_weights(units: int, draws: int = DRAWS, seed: int = BOOTSTRAP_SEED
     return rng.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.float32)
 
 
-def ratio_contrast(terms: Sequence[Ratio], draws: int = DRAWS) -> Estimate:
-    """Seed-averaged sum of ratios over the same held-out units, e.g. gap(late) - gap(early)."""
-    return ratio_statistic(terms, lambda ratios: ratios.sum(0), draws)
+def ratio_contrast(terms: Sequence[Ratio], draws: int = DRAWS, *, one_seed_counts: bool = False) -> Estimate:
+    """Seed-averaged sum of ratios over the same held-out units, e.g. gap(late) - gap(early).
+
+    `one_seed_counts`: as in `ratio_statistic`.
+    """
+    return ratio_statistic(terms, lambda ratios: ratios.sum(0), draws, one_seed_counts=one_seed_counts)
 
 
-def ratio_statistic(terms: Sequence[Ratio], combine: Callable[[Array], Array], draws: int = DRAWS) -> Estimate:
+def ratio_statistic(
+    terms: Sequence[Ratio],
+    combine: Callable[[Array], Array],
+    draws: int = DRAWS,
+    *,
+    one_seed_counts: bool = False,
+) -> Estimate:
     """Seed-averaged `combine` of ratios over the same held-out units.
 
     combine: ratios times their coefficients, [terms, ...] -> [...]; any function, since units are resampled.
+    `one_seed_counts`: a single seed has an interval too, over held-out units alone; it speaks of these weights, not
+    of training them again.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         per_seed = combine(np.stack([t.coefficient * t.numerator.sum(1) / t.denominator.sum(1) for t in terms]))
@@ -118,7 +129,10 @@ def ratio_statistic(terms: Sequence[Ratio], combine: Callable[[Array], Array], d
         # One matrix of units serves all terms: they are resampled together, as they were measured together.
         ratios = [t.coefficient * ((weights @ t.numerator.T) / (weights @ t.denominator.T)) for t in terms]
         se_doc = float(np.std(combine(np.stack(ratios)).mean(1), ddof=1))
-    return seed_mean(np.asarray(per_seed, dtype=float), se_doc, units)
+    per_seed = np.asarray(per_seed, dtype=float)
+    if one_seed_counts and len(per_seed) == 1 and units > 1:
+        return Estimate(float(per_seed[0]), se_doc, units - 1.0, math.nan, 1, units)
+    return seed_mean(per_seed, se_doc, units)
 
 
 def still_rising(steps: Array, gap_SK: Array) -> bool:

@@ -14,6 +14,7 @@ from myopia.judge import tables_family as family
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge import tables_tokens as tokens
+from myopia.judge import tables_zero_shot as zero_shot
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 
@@ -31,6 +32,7 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "audit_gap_by_lr": (family.audit_gap_by_lr, family.AUDIT),
     "token_gap": (tokens.token_gap, tokens.TOKEN_GAP),
     "future_probes": (tokens.future_probes, tokens.FUTURE),
+    "fig5_zero_shot": (zero_shot.fig5_zero_shot, zero_shot.FIG5),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

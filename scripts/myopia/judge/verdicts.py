@@ -63,6 +63,7 @@ def judge(measures: Measures, claims: ClaimSet, paper: Paper, scale: str) -> pd.
     """The verdict table, one row per claim in the order of the claims file."""
     context = Context(measures, paper)
     asked = {claim.id: _ask(claim, context, scale) for claim in claims.claims}
+    _require(asked)
     _correct(asked)
     rows: dict[str, dict[str, Any]] = {}
     for one in asked.values():
@@ -108,6 +109,15 @@ def _blocked(claim: Claim, estimate: Estimate, context: Context, scale: str, arg
         if steps < claim.min_steps:
             return f"judged from {claim.min_steps} steps on, trained {steps}; the estimate is shown"
     return ""
+
+
+def _require(asked: dict[str, Asked]) -> None:
+    """Block claims that are only asked where another row holds: unlike a control, undecided is not enough."""
+    for one in asked.values():
+        for name in one.claim.requires:
+            if one.estimate is not None and not one.blocked and asked[name].outcome != MET:
+                state = asked[name].outcome or "not measured"
+                one.blocked = f"judged only where {asked[name].claim.claim} ({name}: {state}); the estimate is shown"
 
 
 def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str | None, float, str]:

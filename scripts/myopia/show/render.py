@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens
+from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -50,6 +50,11 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,seeds,documents",
     ),
     "future_probes": (tokens.future_probes, "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents"),
+    "fig5_zero_shot": (
+        zero_shot.fig5_zero_shot,
+        "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
+        "truncated,left_out,split,version,harness",
+    ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 

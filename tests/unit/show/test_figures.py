@@ -163,6 +163,21 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
             ],
         ),
         ("audit_gap_by_lr", ["d24, fine-tuned", "learning rate", "arms at equal rates", "both at vanilla's best rate"]),
+        (
+            "fig5_zero_shot",
+            [
+                "cloze-docstrings",
+                "LAMBADA",
+                "WinoGrande not run at this scale",
+                "(3 models)",
+                "paper, vanilla",
+                "Pythia as released (EleutherAI)",
+                "lm-eval 0.4.13: ",
+                "SciQ validation split (version 1.0)",
+                "One seed: intervals over items alone",
+                "n = 1-5 seeds, 120-240 held-out units",
+            ],
+        ),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:
