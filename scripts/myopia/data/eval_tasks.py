@@ -13,7 +13,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path, sha256_file, write_json
 from myopia.data.cloze import build_cloze
 from myopia.data.documents import manifest_path, zstd_lines
-from myopia.data.hub import hub_provenance
+from myopia.data.hub import resolve
 from myopia.data.task_folder import DEFINITION, ITEMS, MANIFEST
 
 LOG = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _hub(name: str, source: Mapping[str, Any]) -> tuple[list[dict[str, Any]], di
     try:
         if offline:
             raise MyopiaError(f"{offline[0]} is set")
-        commit = hub_provenance({"kind": "hub", **spec})["commit"]
+        commit = resolve("dataset", spec["dataset"], spec["revision"], "source")
     except MyopiaError as error:
         raise MyopiaError(
             f"zero_shot task '{name}' needs the dataset '{spec['dataset']}' from the network: "
