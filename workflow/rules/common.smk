@@ -7,7 +7,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
-from myopia.config.family import family
+from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
 from myopia.config.released import released_specs
@@ -19,7 +19,7 @@ except MyopiaError as error:
     raise WorkflowError(str(error)) from None
 
 RUNS = run_specs(SETTINGS)
-TUNING = tuning_specs(SETTINGS)
+TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS)
 FAMILY = family(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]

@@ -157,15 +157,22 @@ def task_arguments(wildcards):
     return "" if corpus is None else f"--corpus {SETTINGS['results']}/data/{corpus}"
 
 
+def _pretraining(part):
+    if any("pretrained" in part["networks"][size] for size in part["sizes"]):
+        return "released weights"
+    return f"pretrained for {part['pretrain']['steps']} steps of {part['pretrain']['batch_size']}"
+
+
 def caption(figure):
     """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
     scale, n = SETTINGS["scale"], len(SEEDS)
     if figure in ("fig7_gap_by_size", "audit_gap_by_lr"):
         part = SETTINGS["family"]
         return (
-            f"Scale {scale}: {part['model_type']} on {part['corpus']}, {part['scratch']['steps']} steps of"
-            f" {part['scratch']['batch_size']} x {SETTINGS['text']['T']} tokens from random initialisation,"
-            f" {part['finetune']['sequences']} sequences of fine-tuning, {len(part['seeds'])} seeds"
+            f"Scale {scale}: {part['model_type']} on {part['corpus']}; {_pretraining(part)}, fine-tuned on"
+            f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; from random"
+            f" initialisation {part['scratch']['steps']} steps of {part['scratch']['batch_size']};"
+            f" {len(part['seeds'])} seeds"
             " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
         )
     if figure in RELEASED_FIGURES:

@@ -2,11 +2,12 @@
 
 A *recipe* says how the two arms of a pair are trained (protocol section 2), a *start* where from:
 
+    matched       both arms over one grid of rates; what is compared is chosen by validation loss, later, by `judge`
+    best          each arm at its best rate, frozen after tuning: where a grid on every seed would cost too much
     as_run        each arm at the learning rate and warm-up the authors' scripts really gave it
     paper_table5  both arms at the rate and batch of the paper's Table 5
-    matched       both arms over one grid of rates; what is compared is chosen by validation loss, later, by `judge`
 
-    checkpoint    fine-tuned from the vanilla optimum: released weights, or our own pretraining run of the same seed
+    checkpoint    fine-tuned from a vanilla model: released weights, or our own pretraining run of the same seed
     random        from random initialisation: the gap the paper defines, which a fine-tuning gap is not
 
 Two recipes that ask for the same training share one run.
@@ -22,7 +23,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json
 from myopia.config.runs import ARMS
 
-RECIPES = ("matched", "as_run", "paper_table5")  # the grid first: its runs are named by their rate
+RECIPES = ("matched", "best", "as_run", "paper_table5")  # the grid first: its runs are named by their rate
 STARTS = ("checkpoint", "random")
 PAIR = ("vanilla", "myopic")
 
@@ -74,7 +75,7 @@ class Family:
 
 def family(settings: dict[str, Any]) -> Family:
     """Everything the family trains at this scale. Seeds are not part of a spec."""
-    made = _Making(settings)
+    made = _Making(settings, "judged" if settings["judged"] else "smoke")
     for size in settings["family"]["sizes"]:
         for recipe in RECIPES:
             for start in settings["family"]["recipes"].get(recipe, []):
@@ -82,12 +83,22 @@ def family(settings: dict[str, Any]) -> Family:
     return Family(made.specs, made.size_of, tuple(made.members))
 
 
+def scratch_tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The grid from random initialisation that freezes `scratch_lr`; trained on tuning seeds by the `tuned` target."""
+    made = _Making(settings, "tuning")
+    if "random" in settings["family"]["recipes"].get("best", []):
+        for size in settings["family"]["sizes"]:
+            made.add(size, "matched", "random")
+    # A folder of their own: a scale may train the same grid on its judged seeds as well.
+    named = {name.replace("-scratch-", "-tuning-"): spec for name, spec in made.specs.items()}
+    return {name: {**spec, "name": name} for name, spec in named.items()}
+
+
 class _Making:
     """Specs as they come, equal ones once."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings, self.part = settings, settings["family"]
-        self.purpose = "judged" if settings["judged"] else "smoke"
+    def __init__(self, settings: dict[str, Any], purpose: str) -> None:
+        self.settings, self.part, self.purpose = settings, settings["family"], purpose
         self.specs: dict[str, dict[str, Any]] = {}
         self.size_of: dict[str, str] = {}
         self.members: list[Member] = []
@@ -97,14 +108,12 @@ class _Making:
         """All runs of one recipe from one start; a size that Table 5 does not list has no such recipe."""
         network = self.part["networks"][size]
         for arm in PAIR:
-            if recipe == "matched" and start == "checkpoint":
-                for rate in network.get("lr_grid", self.part["finetune"]["lr_grid"]):
+            if recipe == "matched":
+                common = self.part["finetune" if start == "checkpoint" else "scratch"]["lr_grid"]
+                for rate in network.get("lr_grid", common) if start == "checkpoint" else common:
                     self.member(size, recipe, start, arm, rate, f"{arm}-lr{rate:g}")
-            elif recipe == "matched":
-                for factor in self.part["scratch"]["lr_factors"]:
-                    # Ten digits: 2e-3 times .6 is 1.2e-3, and the pretraining run serves as vanilla's at factor 1.
-                    rate = float(f"{factor * network['scratch_lr']:.10g}")
-                    self.member(size, recipe, start, arm, rate, f"{arm}-lr{rate:g}")
+            elif recipe == "best":
+                self.member(size, recipe, start, arm, network["scratch_lr"][arm], arm)
             elif recipe == "as_run":
                 self.member(size, recipe, start, arm, network["as_run"][arm], f"{arm}-as-run")
             elif "table5" in network:
@@ -121,7 +130,7 @@ class _Making:
             if "pretrained" not in network:
                 spec["init_from"] = self.pretraining(size)
                 # The order of windows goes on where pretraining stopped: fine-tuning reads text it has not seen.
-                spec["data"]["first_sample"] = part["scratch"]["steps"] * part["scratch"]["batch_size"]
+                spec["data"]["first_sample"] = part["pretrain"]["steps"] * part["pretrain"]["batch_size"]
         else:
             name = f"scratch-{name}"
             batch = part["scratch"]["batch_size"]
@@ -131,9 +140,9 @@ class _Making:
 
     def pretraining(self, size: str) -> str:
         """The vanilla run from random initialisation that stands for a released checkpoint."""
-        scratch, network = self.part["scratch"], self.part["networks"][size]
+        pretrain, rate = self.part["pretrain"], self.part["networks"][size]["scratch_lr"]["vanilla"]
         warmup = self.part["warmup"]["matched"]["vanilla"]
-        spec = self.spec(size, "vanilla", network["scratch_lr"], warmup, scratch["batch_size"], scratch["steps"])
+        spec = self.spec(size, "vanilla", rate, warmup, pretrain["batch_size"], pretrain["steps"])
         return self.keep(size, {**spec, "name": f"family-{size}-pretrain", "purpose": "pretraining"})
 
     def keep(self, size: str, spec: dict[str, Any]) -> str:
@@ -207,7 +216,7 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
         raise MyopiaError(f"{where}: give either config (trained here) or pretrained (released weights)")
     needed = {"as_run"} if part["recipes"].get("as_run") else set()
     needed |= {"revision"} if "pretrained" in network else {"scratch_lr"}
-    needed |= {"scratch_lr"} if "random" in part["recipes"].get("matched", []) else set()
+    needed |= {"scratch_lr"} if part["recipes"].get("best") else set()
     for key in sorted(needed - set(network)):
         raise MyopiaError(f"{where}: the key {key!r} is missing")
     if "config" in network:

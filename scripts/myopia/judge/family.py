@@ -2,7 +2,7 @@
 
 A *choice* says which vanilla run is compared with which myopic run at a size:
 
-    best          each arm at its own best rate on the grid (the headline)
+    best          each arm at its own best rate: on the grid, or frozen after tuning (the headline)
     matched       both arms at vanilla's best rate
     as_run        the authors' unequal rates and warm-ups
     paper_table5  Table 5's rate and batch, equal in both arms
@@ -118,7 +118,11 @@ def run_at(
 def pair(context: Context, size: str, choice: str, start: str) -> Pair:
     """The two runs a choice compares at a size; `NotRun` if they were not trained."""
     edge, selected_on = False, ""
-    if choice in ("best", "matched"):
+    frozen = choice == "best" and not _of(context.measures.table(RUNS), "best", start).empty
+    if frozen:
+        found = {arm: run_at(context, size, "best", start, arm) for arm in PAIR}
+        selected_on = "config.yaml"
+    elif choice in ("best", "matched"):
         rates = best_rates(context, start)
         if any((size, arm) not in rates for arm in PAIR):
             raise NotRun(f"no grid of learning rates was trained at {size}")

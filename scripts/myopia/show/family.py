@@ -69,9 +69,12 @@ def fig7_gap_by_size(frame: pd.DataFrame, caption: str = "") -> Figure:
 
 
 def _chosen_on(ours: pd.DataFrame) -> str:
-    tuned = ours[(ours["start"] == "checkpoint") & ours["selected_on"].isin(["tuning seeds", "same seeds"])]
-    said = sorted(set(tuned["selected_on"]))
-    return f"Best rates for fine-tuning chosen by validation loss on {' and '.join(said)}." if said else ""
+    parts = []
+    for start, name in (("checkpoint", "fine-tuning"), ("random", "random initialisation")):
+        said = sorted(set(ours.loc[ours["start"] == start, "selected_on"].dropna()) - {""})
+        how = "frozen in" if said == ["config.yaml"] else "chosen by validation loss on"
+        parts += [f"{name} {how} {' and '.join(said)}"] if said else []
+    return f"Best rates: {'; '.join(parts)}." if parts else ""
 
 
 def _slopes(ours: pd.DataFrame) -> str:

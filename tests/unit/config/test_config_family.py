@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from myopia.common.errors import MyopiaError
-from myopia.config.family import PAIR, family
+from myopia.config.family import PAIR, family, scratch_tuning_specs
 from myopia.config.load import ROOT, load_config
 
 SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
 FROM_SCRATCH = ["laptop", "cpu", "gpu"]
-FACTORS = {4: (1.5, 2.5, 5, 9.4), 5: (1.5, 2.5, 5, 7.5, 9.4)}
-"""Myopic over vanilla rate of as_run by rank of size (protocol section 2; five sizes: amendment)."""
+FACTORS = (1.5, 2.5, 5, 7.5, 9.4)
+"""Myopic over vanilla rate of as_run by rank of size (protocol section 2 with amendment 5)."""
 RUN = re.search(r'run=r"(.+)"', (ROOT / "workflow/rules/common.smk").read_text()).group(1)
 
 
@@ -40,11 +40,10 @@ def members(made, recipe, start="checkpoint"):
 def test_as_run_in_a_from_scratch_family(config, scale):
     settings = load(config, scale)
     part, made = settings["family"], family(settings)
-    factors = FACTORS[len(part["sizes"])]
-    for size, factor in zip(part["sizes"], factors, strict=True):
+    for size, factor in zip(part["sizes"], FACTORS, strict=True):
         rate = {m.arm: m.lr for m in members(made, "as_run") if m.size == size}
         assert rate["myopic"] / rate["vanilla"] == pytest.approx(factor)
-        assert rate["vanilla"] == pytest.approx(0.4 * part["networks"][size]["scratch_lr"])
+        assert rate["vanilla"] == pytest.approx(0.4 * part["networks"][size]["scratch_lr"]["vanilla"])
     assert {(m.arm, m.warmup) for m in members(made, "as_run")} == {("vanilla", 0.05), ("myopic", 0.01)}
 
 
@@ -82,16 +81,16 @@ def test_sizes_beyond_the_paper_can_be_added(config):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("start", ["checkpoint", "random"])
-def test_matched_arms_share_grid_schedule_batch_and_text(config, scale, start):
+def test_matched_arms_share_grid_schedule_batch_and_text(config, scale):
     made = family(load(config, scale))
     pairs = {}
-    for m in members(made, "matched", start):
+    for m in members(made, "matched"):
         pairs.setdefault((m.size, m.lr), {})[m.arm] = made.specs[m.run]
-    assert pairs or (scale, start) == ("paper", "random")
+    assert pairs
     for arms in pairs.values():
         assert set(arms) == set(PAIR)
-        rest = [{k: v for k, v in spec.items() if k not in ("arm", "arm_name", "name", "purpose")} for spec in arms.values()]  # fmt: skip
+        apart = ("arm", "arm_name", "name", "purpose")
+        rest = [{key: value for key, value in spec.items() if key not in apart} for spec in arms.values()]
         assert rest[0] == rest[1]
 
 
@@ -124,17 +123,45 @@ def test_fine_tuning_goes_on_after_its_pretraining(config, scale):
         assert names.index(first["name"]) < names.index(name)  # one process trains them in this order
 
 
-def test_the_pretraining_run_is_vanilla_from_random_initialisation(config):
-    made = family(load(config, "cpu"))
-    for m in members(made, "matched", "random"):
-        assert (m.run == f"family-{m.size}-pretrain") == (m.arm == "vanilla")
-        assert "init_from" not in made.specs[m.run] and "first_sample" not in made.specs[m.run]["data"]
+@pytest.mark.parametrize("scale", ["cpu", "gpu"])
+def test_from_random_initialisation_each_arm_has_its_frozen_rate(config, scale):
+    config["base"]["family"]["networks"]["d32"]["scratch_lr"] = {"vanilla": 7e-3, "myopic": 3e-3}
+    settings = load(config, scale)
+    part, made = settings["family"], family(settings)
+    rows = members(made, "best", "random")
+    assert len(rows) == 2 * len(part["sizes"])
+    for m in rows:
+        spec = made.specs[m.run]
+        assert m.lr == part["networks"][m.size]["scratch_lr"][m.arm]
+        assert "init_from" not in spec and "first_sample" not in spec["data"]
+        assert spec["steps"] == part["scratch"]["steps"] >= 1200  # protocol section 3
+
+
+def test_pretraining_as_long_as_the_runs_from_random_serves_as_vanillas(config):
+    config["scales"]["smoke"]["family"]["pretrain"] = {"steps": 20, "batch_size": 8}
+    made = family(load(config, "smoke"))
+    assert {m.run for m in members(made, "best", "random") if m.arm == "vanilla"} == {
+        "family-d16-pretrain", "family-d24-pretrain"
+    }  # fmt: skip
+
+
+def test_the_grid_that_freezes_rates_is_equal_and_on_tuning_seeds_only(config):
+    settings = load(config, "cpu")
+    grid = scratch_tuning_specs(settings)
+    rates = {}
+    for name, spec in grid.items():
+        assert spec["name"] == name and spec["purpose"] == "tuning" and re.fullmatch(RUN, name)
+        rates.setdefault((name.split("-")[1], spec["arm_name"]), []).append(spec["optim"]["lr"])
+    assert set(rates) == {(size, arm) for size in settings["family"]["sizes"] for arm in PAIR}
+    assert all(tried == settings["family"]["scratch"]["lr_grid"] for tried in rates.values())
+    assert not set(grid) & set(family(settings).specs)
+    assert not scratch_tuning_specs(load(config, "laptop"))
 
 
 def test_released_architectures_from_random_initialisation(config):
-    config["scales"]["paper"]["family"]["recipes"]["matched"] = ["checkpoint", "random"]
+    config["scales"]["paper"]["family"]["recipes"]["best"] = ["random"]
     made = family(load(config, "paper"))
-    rows = members(made, "matched", "random")
+    rows = members(made, "best", "random")
     assert len(rows) == 16 and {made.specs[m.run]["model"]["weights"] for m in rows} == {"random"}
 
 
@@ -164,7 +191,7 @@ def test_only_grids_are_trained_on_tuning_seeds(config):
     assert {made.size_of[name] for name in tuned} == set(load(config, "cpu")["family"]["sizes"])
     assert not [name for name in tuned if name.endswith("as-run") or "scratch" in name]
     flags = {(r["recipe"], r["start"]): r["tuned"] for r in made.roles()}
-    assert flags == {("matched", "checkpoint"): True, ("matched", "random"): False, ("as_run", "checkpoint"): False}
+    assert flags == {("matched", "checkpoint"): True, ("best", "random"): False, ("as_run", "checkpoint"): False}
 
 
 def test_settings_are_left_alone(config):
@@ -203,22 +230,25 @@ def test_the_claims_file_leaves_out_the_familys_tuning_seeds(config):
     [
         ("sizes", ["d17"], r"family\.sizes: 'd17' is not described"),
         ("tuning_seeds", [1], r"family\.tuning_seeds: seed 1 is also judged"),
-        ("networks.d16.scratch_lr", None, r"networks\.d16: the key 'scratch_lr' is missing"),
-        ("networks.d16.as_run", None, r"networks\.d16: the key 'as_run' is missing"),
-        ("networks.d16.pretrained", "x/y", r"networks\.d16: give either config .* or pretrained"),
-        ("networks.d16.config.num_attention_heads", 3, r"networks\.d16\.config: width 16 is not divisible by 3"),
-        ("config.max_position_embeddings", 32, r"do not fit into its 32 positions"),
+        ("base.family.networks.d16.scratch_lr", None, r"networks\.d16: the key 'scratch_lr' is missing"),
+        ("base.family.networks.d16.as_run", None, r"networks\.d16: the key 'as_run' is missing"),
+        ("base.family.networks.d16.pretrained", "x/y", r"networks\.d16: give either config .* or pretrained"),
+        (
+            "base.family.networks.d16.config.num_attention_heads",
+            3,
+            r"networks\.d16\.config: width 16 is not divisible by 3",
+        ),
+        ("base.family.config.max_position_embeddings", 32, r"do not fit into its 32 positions"),
         ("finetune.micro_batch", 3, r"would cut its batch of 8 into micro-batches of 3"),
         ("finetune.lr_grid", [8e-4, 8.0000001e-4], r"two runs would be called family-d16-vanilla-lr0\.0008"),
+        ("recipes.best", ["checkpoint"], r"family\.recipes\.best"),
         ("finetune.lr_grid", [], r"family\.finetune\.lr_grid"),
         ("recipes.matched", ["beginning"], r"family\.recipes\.matched"),
-        ("networks.d16.lr", 1e-3, r"unknown key 'lr' at scales.*networks\.d16"),
+        ("base.family.networks.d16.lr", 1e-3, r"unknown key 'lr' at base.*networks\.d16"),
     ],
 )
 def test_a_family_that_could_not_be_trained_is_refused(config, put, path, value, sentence):
-    if value is None:
-        put(f"scales.smoke.family.{path}")
-    else:
-        put(f"scales.smoke.family.{path}", value)
+    path = path if path.startswith("base.") else f"scales.smoke.family.{path}"
+    put(path, *([] if value is None else [value]))
     with pytest.raises(MyopiaError, match=sentence):
         load(config, "smoke")

@@ -58,7 +58,7 @@ def family(
         roles = [("matched", "checkpoint", arm, rate, 0.05) for arm in BEST for rate in GRID]
         roles += [("as_run", "checkpoint", "vanilla", BEST["vanilla"], 0.05)]
         roles += [("as_run", "checkpoint", "myopic", as_run_rate(place, len(sizes)), 0.01)]
-        roles += [("matched", "random", arm, SCRATCH_RATE, 0.05) for arm in BEST]
+        roles += [("best", "random", arm, SCRATCH_RATE, 0.05) for arm in BEST]
         made = set()
         for recipe, start, arm, rate, warmup in roles:
             grid = recipe == "matched" and start == "checkpoint"

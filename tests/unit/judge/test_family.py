@@ -74,8 +74,9 @@ def test_without_tuning_seeds_the_seeds_choose_and_the_table_says_so(make) -> No
     context = make(seeds=1, tuning=(), noise=0.1)
     assert {best.selected_on for best in reading.best_rates(context, "checkpoint").values()} == {"same seeds"}
     table = fig7_gap_by_size(context)
-    best = table[(table["panel"] == "gap") & (table["choice"] == "best")]
-    assert set(best["selected_on"]) == {"same seeds"} and best["ci_low"].isna().all()
+    best = table[(table["panel"] == "gap") & (table["choice"] == "best")].set_index("start")
+    assert set(best.loc["checkpoint", "selected_on"]) == {"same seeds"} and best["ci_low"].isna().all()
+    assert set(best.loc["random", "selected_on"]) == {"config.yaml"}  # frozen there after tuning
 
 
 def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, verdicts_of, tmp_path: Path) -> None:
