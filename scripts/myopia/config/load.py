@@ -88,7 +88,7 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
     """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora it holds as well."""
     text = settings["text"]
     if data_root and settings["scale"] in ("laptop", "cpu"):
-        here, absent = _local_corpora(settings["corpora"], data_root)
+        here, absent = _local_corpora(settings, data_root)
         text["evaluate_on"] = {n: [m for m in names if m not in absent] for n, names in text["evaluate_on"].items()}
         trained = [*text["corpora"], *here]
         only_read = {name for n, names in text["evaluate_on"].items() if n in trained for name in names}
@@ -122,13 +122,14 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
     settings["corpora"] = used
 
 
-def _local_corpora(corpora: dict[str, Any], data_root: str) -> tuple[list[str], list[str]]:
-    """Local corpora whose folder is in data_root, and the others; a root that holds none of them is a mistake."""
+def _local_corpora(settings: dict[str, Any], data_root: str) -> tuple[list[str], list[str]]:
+    """Local corpora whose folder is in data_root, and the others; a root with neither corpora nor tasks is a mistake."""
+    corpora = settings["corpora"]
     paths = {n: c["source"]["path"] for n, c in corpora.items() if "{data_root}" in str(c["source"].get("path", ""))}
     folder = str(data_root).rstrip("/")
     here = [name for name, path in paths.items() if Path(path.replace("{data_root}", folder)).exists()]
-    if not here:
-        names = ", ".join(path.replace("{data_root}/", "") for path in paths.values())
+    if not here and not Path(folder, "evals").exists():
+        names = ", ".join([*(path.replace("{data_root}/", "") for path in paths.values()), "evals"])
         raise MyopiaError(f"config key data_root: {data_root} holds no folder of a local corpus ({names})")
     return here, [name for name in paths if name not in here]
 

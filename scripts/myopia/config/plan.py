@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
-from myopia.config.family import family
+from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
 
@@ -29,7 +29,7 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     Tuning runs have rows of their own and are not in the total: `all` does not run them. None stands where a number
     is not known.
     """
-    jobs, tuning = run_specs(settings), tuning_specs(settings)
+    jobs, tuning = run_specs(settings), tuning_specs(settings) | scratch_tuning_specs(settings)
     sizes = family(settings)
     rows = _experiments(settings, jobs, settings["seeds"], "")
     related = _experiments(settings, sizes.specs, settings["family"]["seeds"], "family, ")

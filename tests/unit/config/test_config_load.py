@@ -78,7 +78,7 @@ def test_only_corpora_that_data_root_holds_join(config, tmp_path, held, trained,
 
 def test_a_data_root_that_holds_nothing_is_a_mistake(config, tmp_path):
     message = sentence({**config, "scale": "laptop", "data_root": str(tmp_path / "typo")})
-    assert message.startswith("config key data_root: ") and "(msmarco, pg19, pile_like)" in message
+    assert message.startswith("config key data_root: ") and "(msmarco, pg19, pile_like, evals)" in message
 
 
 def test_a_tokenizer_may_lie_in_data_root_too(put, tmp_path):

@@ -1,6 +1,7 @@
 """Which zero-shot tasks run where, and from what; bad entries end in one sentence."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,9 @@ def test_a_fresh_clone_runs_the_cloze_alone(config, scale):
 
 
 @pytest.mark.parametrize("scale", ["laptop", "cpu"])
-def test_data_root_adds_the_local_tasks_and_a_cloze_for_each_corpus(config, scale):
+def test_data_root_adds_the_local_tasks_and_a_cloze_for_each_corpus(config, scale, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("somewhere/data/msmarco").mkdir(parents=True)
     found = tasks(config, scale, data_root="somewhere/data/")
     assert list(found) == ["cloze-docstrings", "cloze-msmarco", *LOCAL]
     source = {"kind": "files", "path": "somewhere/data/evals/sciq/validation.parquet", "split": "validation"}

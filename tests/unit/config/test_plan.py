@@ -2,6 +2,7 @@
 
 import pytest
 
+from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.plan import COLUMNS, plan, render
 from myopia.config.runs import run_specs, tuning_specs
@@ -20,13 +21,20 @@ def test_every_run_is_in_the_plan_once(config, scale):
     assert all(tuple(row) == tuple(COLUMNS) for row in rows)
     total = next(k for k, row in enumerate(rows) if row["experiment"] == "total")
     training = [row for row in rows[:total] if row["runs"] is not None]
-    specs, tuning = run_specs(settings), tuning_specs(settings)
-    assert sum(row["runs"] for row in training) == len(specs)
-    assert sum(row["runs"] for row in rows[total + 1 :]) == len(tuning)
-    jobs = len(specs) if settings["share_process"] else len(specs) * len(settings["seeds"])
+    specs, tuning, sizes = run_specs(settings), tuning_specs(settings), family(settings)
+    tuning |= scratch_tuning_specs(settings)
+    part = settings["family"]
+    grid = sizes.tuning_runs() if part["tuning_seeds"] else []
+    assert sum(row["runs"] for row in training) == len(specs) + len(sizes.specs)
+    assert sum(row["runs"] for row in rows[total + 1 :]) == len(tuning) + len(grid)
+    if settings["share_process"]:
+        jobs = len(specs) + len(part["sizes"])
+    else:
+        jobs = len(specs) * len(settings["seeds"]) + len(sizes.specs) * len(part["seeds"])
     assert sum(row["jobs"] for row in training) == jobs
     T = {"dp": settings["synthetic"]["task"]["T"], "tokens": settings["text"]["T"]}
     tokens = sum(s["steps"] * s["batch_size"] * T[s["data"]["kind"]] for s in specs.values()) * len(settings["seeds"])
+    tokens += sum(s["steps"] * s["batch_size"] * T["tokens"] for s in sizes.specs.values()) * len(part["seeds"])
     assert rows[total]["tokens"] == tokens
     for row in training:
         assert row["flops"] > 6 * row["tokens"] * 1000 and row["device_hours"] > 0 and row["memory_gb"] > 0
