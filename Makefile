@@ -1,5 +1,5 @@
 # make        run the laptop scale and print the verdicts     make test   set up and run the whole suite
-# make smoke  every rule once, in a minute                    make bench  the operator against vanilla
+# make smoke  every rule once, in a minute                    make bench  operator against vanilla, tokenizing
 # make tune   the learning-rate grid on the tuning seeds      make dag    a picture of the workflow
 # SCALE=cpu make   another scale;   make ARGS="..."   further arguments to snakemake
 PYTHON ?= python3
@@ -48,6 +48,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	python benchmarks/bench_attention.py --out results/bench/attention.csv
+	python benchmarks/bench_tokenize.py --out results/bench/tokenize.csv
 
 dag: $(STAMP)
 	@mkdir -p results

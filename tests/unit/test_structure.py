@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -110,6 +111,33 @@ def test_only_the_room_model_and_those_after_it_need_torch():
         rooms = {module.split(".")[1] for module, _ in imports(script) if module.startswith("myopia.")}
         if not rooms & {"model", "train", "measure"}:
             assert not any(module.split(".")[0] == "torch" for module, _ in imports(script)), script.name
+
+
+def test_only_downloads_may_reach_the_hub():
+    """All other scripts switch the clients off, which works only before anything imports them."""
+    scripts = sorted(LIBRARY.parent.glob("*.py"))
+    downloads = {script.stem for script in scripts if "network=True" in script.read_text()}
+    assert downloads == {script.stem for script in scripts if script.stem.startswith("fetch_")} and downloads
+    code = f"""
+import importlib, os, sys
+sys.path.insert(0, {str(LIBRARY.parent)!r})
+from myopia.common import cli
+for name in {[script.stem for script in scripts]!r}:
+    importlib.import_module(name)
+    loaded = [client for client in ("huggingface_hub", "datasets", "transformers") if client in sys.modules]
+    if loaded:
+        sys.exit(f"importing {{name}} loads {{loaded[0]}}")
+for network, wanted in ((True, False), (False, True)):
+    try:
+        cli.run(lambda argv: 0, network=network)
+    except SystemExit:
+        assert (os.environ.get("HF_HUB_OFFLINE") == "1") == wanted, network
+import huggingface_hub.constants
+assert huggingface_hub.constants.HF_HUB_OFFLINE
+"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["__init__.py", *MODULES])

@@ -1,5 +1,6 @@
 """Ways in: scales, profiles, make, a cluster, conda, and configs that must not get in."""
 
+import csv
 import shutil
 import sys
 from pathlib import Path
@@ -24,6 +25,29 @@ def test_the_papers_scale_lists_its_whole_dag(fresh):
     runs = len(run_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
     assert trained(planned(done.output)) == runs >= 80
     assert done.cpu_seconds < 15
+
+
+def test_the_plan_of_the_papers_scale_is_printed_whenever_asked_for(fresh):
+    """And costs seconds, without torch or a GPU; its jobs are Snakemake's."""
+    jobs = planned(snakemake(fresh, "--dry-run", "--quiet", "rules", scale="paper").output)
+    for _ in range(2):
+        done = snakemake(fresh, "--", "plan", scale="paper")
+        assert done.cpu_seconds < 15
+        lines = {line.split("  ")[0]: line.split() for line in done.output.splitlines()}
+        assert lines["experiment"][2:5] == ["parameters", "jobs", "tokens"]
+        assert (
+            "30% utilisation" in done.output and "mteb" not in done.output.split("experiment")[0].split("Job stats")[1]
+        )
+    with open(fresh / "results/paper/tables/plan.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    training = [
+        row for row in rows if row["runs"] and row["experiment"] != "total" and "tuning" not in row["experiment"]
+    ]
+    assert sum(int(row["jobs"]) for row in training) == trained(jobs)
+    data = sum(int(row["jobs"]) for row in rows if row["experiment"].startswith("data: "))
+    names = ("harvest_text", "fetch_text", "train_tokenizer", "fetch_tokenizer", "encode_corpus", "encode_further")
+    assert data == sum(jobs.get(name, 0) for name in names)
+    shutil.rmtree(fresh / "results/paper")
 
 
 @pytest.mark.parametrize("scale", ["laptop", "cpu", "gpu"])
@@ -120,6 +144,7 @@ def stamped(fresh):
         (("tune",), "snakemake --cores all --config scale=laptop -- tuned"),
         (("test",), "python -m pytest"),
         (("bench",), "python benchmarks/bench_attention.py"),
+        (("bench",), "python benchmarks/bench_tokenize.py"),
     ],
 )
 def test_make_says_what_it_would_do(stamped, words, command):

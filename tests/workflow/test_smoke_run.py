@@ -8,8 +8,9 @@ import socket
 
 from harness import ROOT, planned, snakemake
 
-# Rules that smoke has no use for: the learning-rate grid. Those of released.smk have a target and a test of their own.
-NOT_IN_SMOKE = {"tune", "tabulate_tuning"}
+# Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan. Those of released.smk
+# have a target and a test of their own.
+NOT_IN_SMOKE = {"tune", "tabulate_tuning", "fetch_text", "fetch_tokenizer", "lock_hub", "plan"}
 
 
 def rule_names():

@@ -12,9 +12,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json
@@ -29,8 +28,7 @@ QUICK = 1
 """Level of compression for a file that is read once and thrown away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One text. `group` is the unit that must not straddle splits and over which intervals are clustered.
 
     `component` is the part of a mixture the text comes from ("ArXiv"); None where the source names none.
@@ -122,20 +120,52 @@ def read_documents(docs: str | Path, manifest: dict[str, Any] | None = None) -> 
 
     Raises MyopiaError for a missing, damaged or cut file, a bad line, or text that is not the manifest's.
     """
-    digest = hashlib.sha256()
-    path = Path(docs)
+    for batch in read_batches(docs, manifest, 1 << 18):
+        yield from batch
+
+
+def read_batches(docs: str | Path, manifest: dict[str, Any] | None, n_bytes: int) -> Iterator[list[Document]]:
+    """The same in lists of documents whose lines add up to about `n_bytes`: several times faster than one by one."""
+    digest, path = hashlib.sha256(), Path(docs)
     if not path.is_file():
         raise MyopiaError(f"{path}: no such corpus file; make it with scripts/harvest_text.py.")
-    for number, line in enumerate(zstd_lines(path), 1):
-        digest.update(line + b"\n")
+    number = 0
+    for lines in _line_batches(path, n_bytes):
+        text = b"\n".join(lines)
+        digest.update(text)
+        digest.update(b"\n")
         try:
-            record = json.loads(line.decode())  # given bytes, json first guesses their encoding
-            document = Document(record["id"], record["group"], record["text"], record["split"], record.get("component"))
-        except (ValueError, KeyError, TypeError):
-            raise MyopiaError(f"{path}: line {number} is not a document; harvest the corpus again.") from None
-        yield document
+            records = json.loads(b"[" + text.replace(b"\n", b",") + b"]")
+            batch = [Document(r["id"], r["group"], r["text"], r["split"], r.get("component")) for r in records]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise MyopiaError(f"{path}: line {number + _bad_line(lines)} is not a document; harvest again.") from None
+        number += len(lines)
+        yield batch
     if manifest is not None and digest.hexdigest() != manifest.get("text_sha256"):
         raise MyopiaError(f"{path}: the text does not match its manifest; harvest the corpus again.")
+
+
+def _line_batches(path: Path, n_bytes: int) -> Iterator[list[bytes]]:
+    batch, size = [], 0
+    for line in zstd_lines(path):
+        batch.append(line)
+        size += len(line)
+        if size >= n_bytes:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _bad_line(lines: list[bytes]) -> int:
+    """The number, from 1, of the first line that is not a document."""
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            record["id"], record["group"], record["text"], record["split"]
+        except (ValueError, KeyError, TypeError):
+            return number
+    return len(lines)
 
 
 def seeded_hash(seed: int, *names: str) -> int:

@@ -23,7 +23,7 @@ from myopia.data.documents import (
     SPLITS,
     Document,
     manifest_path,
-    read_documents,
+    read_batches,
     read_manifest,
     seeded_hash,
 )
@@ -50,7 +50,7 @@ _DEFAULTS = {
     "seed": 0,
     "ngram": NGRAM,
 }
-_BATCH_CHARACTERS = 1_000_000
+_BATCH_BYTES = 1_000_000
 # English takes three to five characters a token; an excerpt this generous nearly always fills its windows.
 _CHARACTERS_PER_TOKEN = 8
 # Bytes on disk: never more than a token for two bytes of text, written once raw and once chosen.
@@ -148,14 +148,14 @@ class _Split:
 
     def add(self, documents: list[tuple[Document, list[int]]]) -> None:
         """Append the tokens of a batch of documents, each a whole number of windows long."""
-        tokens: list[int] = []
+        tokens, names, length = array("I"), [], self.length
         for document, ids in documents:
-            tokens += ids
-            row = (document.id, document.group, document.component or "", len(ids) // self.length)
-            self._names_writer.writerow(row)
-        self.n_rows += len(tokens) // self.length
-        # One write for a batch: a call for each document costs more than encoding it.
-        np.asarray(tokens, self.dtype).tofile(self._raw_file)
+            tokens.fromlist(ids)
+            names.append((document.id, document.group, document.component or "", len(ids) // length))
+        self.n_rows += len(tokens) // length
+        # One write for a batch, and no numpy for each document: those would cost as much as tokenizing.
+        np.frombuffer(tokens, np.uint32).astype(self.dtype).tofile(self._raw_file)
+        self._names_writer.writerows(names)
 
     def listed(self) -> Iterator[tuple[str, str, str, int]]:
         """(document, group, component, windows) in the order of the rows."""
@@ -238,7 +238,7 @@ def _encode(
     cut = _Cutter(coder, settings)
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque[tuple[list[Document], Future[list[list[int]]]]] = deque()
-        for batch in _batches(docs, source, splits):
+        for batch in read_batches(docs, dict(source), _BATCH_BYTES):
             waiting.append((batch, pool.submit(cut.encode, batch)))
             if len(waiting) > 1:
                 _add(*waiting.popleft(), cut, splits)
@@ -246,24 +246,14 @@ def _encode(
             _add(*waiting.popleft(), cut, splits)
 
 
-def _batches(docs: str | Path, source: Mapping[str, Any], splits: Mapping[str, _Split]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in read_documents(docs, dict(source)):
-        if document.split not in splits:
-            raise MyopiaError(f"{docs}: the document '{document.id}' is in the unknown split '{document.split}'.")
-        batch.append(document)
-        characters += len(document.text)
-        if characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    yield batch
-
-
 def _add(batch: list[Document], codes: Future[list[Any]], cut: _Cutter, splits: Mapping[str, _Split]) -> None:
     windows: dict[str, list[tuple[Document, list[int]]]] = {name: [] for name in splits}
     for document, code in zip(batch, codes.result(), strict=True):
-        split = splits[document.split or ""]
+        split = splits.get(document.split or "")
+        if split is None:
+            raise MyopiaError(
+                f"the document '{document.id}' is in the unknown split '{document.split}'; harvest again."
+            )
         ids, rest = cut.windows(document, code)
         split.n_rest_tokens += rest
         if ids:
@@ -291,7 +281,9 @@ class _Cutter:
     def windows(self, document: Document, code: Any) -> tuple[list[int], int]:
         """The tokens of the windows taken of a document, one after another, and how many were left over."""
         ids = code.ids
-        if self.prefixes and len(ids) < self.length and len(self._text(document)) < len(document.text):
+        if self.first and len(ids) >= self.length:
+            return ids[: self.length], len(ids) - self.length
+        if self.prefixes and len(self._text(document)) < len(document.text):
             ids = self.coder.encode(document.text, add_special_tokens=False).ids
         whole = len(ids) // self.length
         first, last = 0, min(whole, 1) if self.first else whole

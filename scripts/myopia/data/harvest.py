@@ -7,7 +7,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def write_corpus(
     with disk_full_is_bad_input(Path(out).parent), atomic_path(out) as temporary:
         with open_writer(temporary) as writer:
             for document in documents():
-                writer.write(replace(document, split=splitter.split_of(document)))
+                writer.write(document._replace(split=splitter.split_of(document)))
         for split in SPLITS:
             if split not in writer.counts:
                 raise MyopiaError(

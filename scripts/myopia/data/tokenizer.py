@@ -110,8 +110,9 @@ def splits_words(tokenizer: Any) -> bool:
 
     Then no token reaches over the end of a word, and `word_prefix` has the tokens that the whole text begins with.
     """
-    cutter = json.loads(tokenizer.to_str())["pre_tokenizer"] or {}
-    return cutter.get("type") == "ByteLevel" and cutter.get("use_regex", True)
+    cutter = tokenizer.pre_tokenizer
+    state = {} if cutter is None else json.loads(cutter.__getstate__())
+    return state.get("type") == "ByteLevel" and state.get("use_regex", True)
 
 
 def word_prefix(text: str, length: int) -> str:

@@ -129,7 +129,7 @@ def test_bad_input(source, sentence):
 
 
 def test_unknown_kind():
-    with pytest.raises(MyopiaError, match="unknown kind 'web'; use one of docstrings, files, hub"):
+    with pytest.raises(MyopiaError, match="unknown kind 'web'; use one of docstrings, files"):
         iter_documents({"kind": "web"})
 
 

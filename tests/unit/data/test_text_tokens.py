@@ -14,7 +14,7 @@ from myopia.data.documents import open_writer, read_documents, read_manifest
 from myopia.data.encode import encode_corpus
 from myopia.data.harvest import harvest
 from myopia.data.split import overlapping
-from myopia.data.tokenizer import excerpt, load_tokenizer, make_tokenizer, vocabulary_size
+from myopia.data.tokenizer import excerpt, load_tokenizer, make_tokenizer, splits_words, vocabulary_size, word_prefix
 from myopia.data.tokens import TokenFile
 
 SPEC = {"T": 16}
@@ -136,6 +136,56 @@ def test_windows_are_the_documents_tokens(corpus, tokenizer, tmp_path, window):
     assert train.vocab_size == 400
     with open(tmp_path / "tokens" / "train.docs.csv", newline="") as handle:
         assert list(csv.reader(handle))[:2] == [["window", "doc", "group"], ["0", docs[0], groups[0]]]
+
+
+ODD = [
+    "   leading spaces, then a word\n\n\n   and  two   spaces " * 9,
+    "=" * 400 + " then words of the river " * 9,
+    "漢字かな交じり文" * 60 + " end",
+    "\tdef f(x):\n\t\treturn  x  # café naïve\u0301 e\u0301\u00a0nbsp\u2028line " * 8,
+    "don't we'll they're 1234567 3.14159 <|endoftext|> a_b_c " * 12,
+    "x" * 2000,
+    "\x1c\x1d \x85 odd\u3000blanks " * 30,
+    "word",
+]
+
+
+def test_first_windows_are_those_of_the_whole_text(tmp_path, tokenizer):
+    """Only a prefix of a long text is encoded; it must begin with the tokens that the whole text begins with."""
+    rows = [{"text": text, "n": str(n)} for n, text in enumerate([*ODD, *(prose(n, 300) for n in range(20))])]
+    for split in ("train", "validation", "test"):
+        own = [{"text": f"{split} " + row["text"], "n": f"{split}{row['n']}"} for row in rows]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in own))
+    files = {split: f"{split}.jsonl" for split in ("train", "validation", "test")}
+    docs = tmp_path / "own.jsonl.zst"
+    harvest(
+        {"kind": "files", "path": str(tmp_path), "split_files": files, "id_column": "n"},
+        {}, docs, tmp_path / "own.manifest.json",
+    )  # fmt: skip
+    spec = {"T": 24, "window": "first", "ngram": 24}
+    encode_corpus(docs, tokenizer, spec, tmp_path / "tokens")
+    train = TokenFile.open(tmp_path / "tokens", "train")
+    wanted = {d.id: w[0] for d, w in expected_windows(docs, tokenizer, "train", 24) if w}
+    assert dict(zip(train.docs, train.tokens.tolist(), strict=True)) == wanted
+    assert len(wanted) == len(rows) - 1  # one document is too short
+
+
+def test_a_prefix_ends_with_a_word():
+    text = "one two  three\nfour"
+    assert [word_prefix(text, n) for n in (0, 1, 3, 4, 7, 8, 14, 15, 99)] == [
+        "one", "one", "one", "one two", "one two", "one two  three", "one two  three", text, text,
+    ]  # fmt: skip
+    assert word_prefix("x" * 50, 3) == "x" * 50 and word_prefix("", 3) == ""
+
+
+def test_only_tokenizers_that_cut_at_words_are_given_prefixes(tokenizer):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    assert splits_words(load_tokenizer(tokenizer))
+    other = Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
+    assert not splits_words(other)
+    other.pre_tokenizer = pre_tokenizers.ByteLevel(use_regex=False)
+    assert not splits_words(other)
 
 
 def test_overlap_is_counted_dropped_and_gone(tmp_path):

@@ -187,7 +187,7 @@ def text(
     corpora=("docstrings",),
     arms=TEXT,
 ):
-    """text_loss.csv.gz and text_curve.csv (T = 64, trained for 1,200 steps)."""
+    """text_loss.csv.gz, text_curve.csv and text_components.csv (T = 64, trained for 1,200 steps)."""
     levels = arms_differ(dict(TEXT), gap)
     t = np.arange(63)
     rows, curves = [], []
@@ -232,8 +232,10 @@ def text(
                             value + rng.normal(0, 0.01 * noise),
                         )
                     )
+    names = [(corpus, f"doc{doc:03d}", f"part {doc % 3}") for corpus in corpora for doc in range(docs)]
     return {
         "text_loss.csv.gz": pd.concat(rows),
+        "text_components.csv": pd.DataFrame(names, columns=["corpus", "doc", "component"]),
         "text_curve.csv": pd.DataFrame(
             curves, columns=["corpus", "run", "arm", "seed", "step", "tokens", "validation_loss"]
         ),
