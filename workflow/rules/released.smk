@@ -171,7 +171,6 @@ rule tabulate_released:
 use rule draw_figures as draw_released with:
     input:
         tables=collect("<results>/released/tables/{figure}.csv", figure=RELEASED_FIGURES),
-        scripts=collect("scripts/plot_{figure}.py", figure=RELEASED_FIGURES),
     output:
         svg=[
             report(

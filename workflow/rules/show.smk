@@ -1,9 +1,8 @@
-# All figures in one job: importing the plotting libraries takes longer than drawing. Each has its own script, which
-# draws from its one table alone and can be run by hand.
+# All figures in one job: importing the plotting libraries takes longer than drawing. Each has its own script for
+# drawing by hand, and its own table, from which alone it is drawn.
 rule draw_figures:
     input:
         tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
-        scripts=collect("scripts/plot_{figure}.py", figure=FIGURES),
     output:
         svg=[
             report(
