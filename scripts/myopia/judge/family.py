@@ -24,6 +24,8 @@ from myopia.judge.stats import Array, Ratio, still_rising
 
 PAIR = ("vanilla", "myopic")
 CHOICES = ("best", "matched", "as_run", "paper_table5")
+SETTLED = 0.05
+"""A gap has settled if it rises by no more than this share of itself over the last quarter (amendment 5)."""
 Made = TypeVar("Made")
 RUNS, LOSS, CURVE = "family_runs.csv", "family_loss.csv.gz", "family_curve.csv"
 
@@ -280,7 +282,7 @@ def rising(context: Context, one: Pair) -> bool:
     """Whether the pair's gap still rises: then its size is no answer yet (hollow, left out of slopes)."""
     found = curves(context, one)
     key = ("rising", *sorted(one.runs.items()))
-    return _once(context, key, lambda: still_rising(found.steps, found.gap_SK))
+    return _once(context, key, lambda: still_rising(found.steps, found.gap_SK, SETTLED))
 
 
 def gap_at_loss(vanilla_SK: Array, gap_SK: Array, level: float) -> Array:

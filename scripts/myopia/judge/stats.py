@@ -135,18 +135,22 @@ def ratio_statistic(
     return seed_mean(per_seed, se_doc, units)
 
 
-def still_rising(steps: Array, gap_SK: Array) -> bool:
-    """Whether a gap's slope over the last quarter of training is above 0 (95 % interval over seeds; protocol 3).
+def still_rising(steps: Array, gap_SK: Array, tolerance: float = 0.0) -> bool:
+    """Whether a gap still rises in the last quarter of training (protocol section 3).
 
-    steps: [K]; gap_SK: [seeds, K]. With one seed there is no interval: any upward slope counts as rising.
+    Its rise there, by a straight line, must exceed `tolerance` x the final gap (95 % interval over seeds). With one
+    seed there is no interval: the rise itself decides.
+
+    steps: [K]; gap_SK: [seeds, K].
     """
     late = steps >= 0.75 * steps.max()
     if late.sum() < 2:
         return False
-    slopes = np.polyfit(steps[late], gap_SK[:, late].T, 1)[0]
-    if len(slopes) < 2:
-        return bool(slopes[0] > 0)
-    return bool(seed_mean(slopes).interval()[0] > 0)
+    rise = np.polyfit(steps[late], gap_SK[:, late].T, 1)[0] * 0.25 * steps.max()
+    beyond = rise - tolerance * abs(gap_SK[:, -1].mean())
+    if len(beyond) < 2:
+        return bool(beyond[0] > 0)
+    return bool(seed_mean(beyond).interval()[0] > 0)
 
 
 def seed_mean(per_seed: Array, se_doc: float = 0.0, documents: int = 0) -> Estimate:

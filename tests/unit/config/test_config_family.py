@@ -229,7 +229,7 @@ def test_the_claims_file_leaves_out_the_familys_tuning_seeds(config):
     ("path", "value", "sentence"),
     [
         ("sizes", ["d17"], r"family\.sizes: 'd17' is not described"),
-        ("tuning_seeds", [1], r"family\.tuning_seeds: seed 1 is also judged"),
+        ("tuning_seeds", [0], r"family\.tuning_seeds: seed 0 is also judged"),
         ("base.family.networks.d16.scratch_lr", None, r"networks\.d16: the key 'scratch_lr' is missing"),
         ("base.family.networks.d16.as_run", None, r"networks\.d16: the key 'as_run' is missing"),
         ("base.family.networks.d16.pretrained", "x/y", r"networks\.d16: give either config .* or pretrained"),

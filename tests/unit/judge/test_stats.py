@@ -15,6 +15,7 @@ from myopia.judge.stats import (
     ratio_curve,
     seed_curve,
     seed_mean,
+    still_rising,
 )
 
 
@@ -109,3 +110,16 @@ def test_tost_agrees_with_the_90_percent_interval() -> None:
 def test_holm() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+def test_a_gap_that_creeps_has_settled_one_that_climbs_has_not() -> None:
+    steps = np.arange(0, 201, 20.0)
+    seeds = 0.001 * np.arange(5)[:, None]
+    flat = np.minimum(0.1, steps / 1000)
+    creeping = flat + np.where(steps >= 150, (steps - 150) * 6e-5, 0)  # 3 % of the gap in the last quarter
+    climbing = flat + np.where(steps >= 150, (steps - 150) * 2e-4, 0)  # 10 %
+    noise = np.random.default_rng(0).normal(0, 1e-5, (5, len(steps)))
+    for gap, strict, tolerant in ((flat, False, False), (creeping, True, False), (climbing, True, True)):
+        several = gap + seeds + (0 if gap is flat else noise)
+        assert still_rising(steps, several) is strict and still_rising(steps, several, 0.05) is tolerant
+        assert still_rising(steps, several[:1], 0.05) is tolerant
