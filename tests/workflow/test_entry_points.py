@@ -9,6 +9,7 @@ import pytest
 import yaml
 from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 
+from myopia.config.family import family
 from myopia.config.load import load_config
 from myopia.config.runs import run_specs
 
@@ -23,7 +24,10 @@ def test_the_papers_scale_lists_its_whole_dag(fresh):
     config = {**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "paper"}
     settings = load_config(config)
     runs = len(run_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
-    assert trained(planned(done.output)) == runs >= 80
+    made, part = family(settings), settings["family"]
+    sizes = len(made.specs) * len(part["seeds"]) + len(made.tuning_runs()) * len(part["tuning_seeds"])
+    jobs = planned(done.output)
+    assert jobs["train_family"] == sizes >= 500 and trained(jobs) == runs + sizes >= 580
     assert done.cpu_seconds < 15
 
 

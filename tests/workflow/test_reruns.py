@@ -55,7 +55,7 @@ def test_a_recipe_bump_plans_all_training(sandbox):
     number = re.search(r'"train": (\d+)', path.read_text()).group(1)
     edit(path, f'"train": {number}', f'"train": {int(number) + 1}')
     jobs = plan(sandbox)
-    assert trained(jobs) == 7 and not {"harvest_text", "encode_corpus"} & set(jobs)
+    assert trained(jobs) == 8 and not {"harvest_text", "encode_corpus"} & set(jobs)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,15 @@ def test_changed_steps_plan_one_experiment_and_what_hangs_on_it(sandbox, room, r
     assert trained(jobs) == runs
     assert measured | JUDGED <= set(jobs) and not left & set(jobs)
     assert not {"harvest_text", "train_tokenizer", "encode_corpus"} & set(jobs)
+
+
+def test_changed_fine_tuning_plans_the_family_alone(sandbox):
+    config = yaml.safe_load((sandbox / "config.yaml").read_text())
+    config["scales"]["smoke"]["family"]["finetune"]["sequences"] = 88
+    (sandbox / "config.yaml").write_text(yaml.dump(config))
+    jobs = plan(sandbox)
+    assert trained(jobs) == 1 and {"train_family_d16_d24", "evaluate_family", "draw_figures"} | JUDGED <= set(jobs)
+    assert not {"evaluate_text", "evaluate_synthetic", "encode_corpus"} & set(jobs)
 
 
 def test_a_deleted_figure_is_drawn_again_and_nothing_else(sandbox):

@@ -278,6 +278,13 @@ def _curves(context: Context, one: Pair) -> Curves:
     return Curves(steps, tokens[gap.columns].to_numpy(dtype=float), vanilla.to_numpy(), gap.to_numpy())
 
 
+def change(context: Context, run: str) -> Array:
+    """Validation loss at a run's end minus at its start, by seed: what training did at all; [seeds]."""
+    rows = context.measures.part(CURVE, ["run"], [run])
+    wide = rows.pivot(index="seed", columns="step", values="validation_loss").sort_index(axis=1)
+    return (wide.iloc[:, -1] - wide.iloc[:, 0]).to_numpy()
+
+
 def rising(context: Context, one: Pair) -> bool:
     """Whether the pair's gap still rises: then its size is no answer yet (hollow, left out of slopes)."""
     found = curves(context, one)

@@ -55,7 +55,11 @@ def fig7_gap_by_size(context: Context) -> pd.DataFrame:
 
 
 def audit_gap_by_lr(context: Context) -> pd.DataFrame:
-    """gap(lr) at every size, the losses rates are chosen by, and what the recipes make of it."""
+    """gap(lr) at every size, the losses rates are chosen by, and what the recipes make of it.
+
+    `change`: validation loss after minus before fine-tuning at the best rate. If it is next to nothing, the myopic arm
+    does best by not training, and best against best measures no gap.
+    """
     rows: Rows = []
     for start in STARTS:
         for size, n_params in family.sizes(context).items():
@@ -214,6 +218,9 @@ def _audit(context: Context, start: str, size: str) -> Rows:
         for lr, validation in best.validation.items():
             run, _ = family.run_at(context, size, "matched", start, arm, lr)
             chosen = lr == best.lr
+            if chosen and start == "checkpoint":
+                moved = _estimate(seed_mean(family.change(context, run)))
+                rows.append({"panel": "change", "choice": "best", "arm": arm, "lr": lr, **moved})
             rows.append(
                 {
                     "panel": "loss", "choice": "matched", "arm": arm, "lr": lr, "validation_loss": validation,

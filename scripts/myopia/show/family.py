@@ -262,9 +262,10 @@ def audit_gap_by_lr(frame: pd.DataFrame, caption: str = "") -> Figure:
     text = style.join(
         "For each size and start: held-out loss of both arms against learning rate (above; filled: the rate with the",
         "lowest validation loss, crossed: it lies at the edge of the grid), and the gap (below): of arms at equal",
-        "rates, and of the compared pairs, drawn at their myopic arm's rate.",
+        "rates, and of the compared pairs, drawn at their myopic arm's rate. Since step 0: what fine-tuning at the best",
+        "rate did to the validation loss of vanilla and myopic; next to nothing would mean that there is no gap to see.",
         _chosen_on(frame),
-        style.sample(frame),
+        style.sample(frame[frame["panel"] != "change"]),
         caption,
     )
     figure = style.new_figure(2.1 * per_row + 0.4, 3.6 * blocks + 0.5, 2 * blocks, per_row, text)
@@ -300,6 +301,10 @@ def _losses_by_rate(axis: Axes, here: pd.DataFrame) -> None:
         axis.plot(best["lr"], best["value"], style.look(arm).marker, color=style.look(arm).color, zorder=3)
         edge = best[best["edge"].fillna("") != ""]
         axis.plot(edge["lr"], edge["value"], "x", color=style.PAPER, markersize=3, mew=0.7, zorder=4)
+    moved = here[here["panel"] == "change"].set_index("arm")["value"]
+    if {"vanilla", "myopic"} <= set(moved.index):
+        text = f"since step 0: {moved['vanilla']:+.3f}, {moved['myopic']:+.3f}"
+        axis.text(0.5, 0.97, text, transform=axis.transAxes, ha="center", va="top", fontsize=6)
     _rate_axis(axis, here)
 
 

@@ -263,5 +263,7 @@ def test_tables_hold_every_panel(make) -> None:
     }  # fmt: skip
     gaps = audit[(audit["panel"] == "gap") & (audit["start"] == "checkpoint")]
     assert sorted(set(gaps["lr"])) == list(GRID) and len(gaps) == len(GRID) * len(SIZES)
+    moved = audit[audit["panel"] == "change"]
+    assert len(moved) == 2 * len(SIZES) and moved["value"].gt(-0.1).all()
     best = audit[(audit["best"] == 1) & (audit["start"] == "checkpoint")]
     assert set(zip(best["arm"], best["lr"], strict=True)) == set(BEST.items())
