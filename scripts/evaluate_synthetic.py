@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from myopia.common import cli
 from myopia.common.files import write_csv
-from myopia.measure import synthetic_loss
-from myopia.measure.synthetic_runs import read_spec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,6 +13,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, "spec", "out")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     arguments = parser.parse_args(argv)
+
+    import torch
+
+    from myopia.measure import synthetic_loss
+    from myopia.measure.synthetic_runs import read_spec
+
     torch.set_num_threads(arguments.threads)
     runs, options = read_spec(arguments.spec, synthetic_loss.OPTIONS)
     write_csv(arguments.out, synthetic_loss.evaluate_runs(runs, **options))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from myopia.common import cli
 from myopia.common.files import write_csv
-from myopia.measure import synthetic_probing as probing
-from myopia.measure.synthetic_runs import read_spec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,6 +13,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, "spec", "out-r2", "out-correlation", "out-estimate", "out-intervention")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     arguments = parser.parse_args(argv)
+
+    import torch
+
+    from myopia.measure import synthetic_probing as probing
+    from myopia.measure.synthetic_runs import read_spec
+
     torch.set_num_threads(arguments.threads)
     tables = probing.probe_runs(*read_spec(arguments.spec, probing.OPTIONS))
     write_csv(arguments.out_r2, probing.frame(tables.r2, probing.R2_COLUMNS))
