@@ -103,6 +103,8 @@ def test_values_are_judged_at_the_papers_sizes(world: Path, verdicts_of) -> None
 def test_sabotage_beta1_in_place_of_myopic(copy: Path, verdicts_of) -> None:
     for path in copy.iterdir():
         table = pd.read_csv(path, keep_default_na=False)
+        if "arm" not in table:  # what documents are made of
+            continue
         # A network trained with beta = 1 is vanilla in everything: its measurements under myopic's name.
         fake = table[table["arm"] == "vanilla"].assign(arm="myopic")
         fake["run"] = fake["run"].str.replace("vanilla", "myopic") if "run" in fake else "myopic"
@@ -119,6 +121,8 @@ def test_sabotage_beta1_in_place_of_myopic(copy: Path, verdicts_of) -> None:
 def test_sabotage_swapped_labels_kill_every_replicated(copy: Path, verdicts_of) -> None:
     for path in copy.iterdir():
         table = pd.read_csv(path, keep_default_na=False)
+        if "arm" not in table:
+            continue
         swapped = table["arm"].replace({"vanilla": "myopic", "myopic": "vanilla"})
         write_csv(path, table.assign(arm=swapped))
     found = verdicts_of(copy)
