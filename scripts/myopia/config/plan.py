@@ -31,22 +31,20 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     jobs, tuning = run_specs(settings), tuning_specs(settings) | scratch_tuning_specs(settings)
     sizes = family(settings)
+    grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
     rows = _experiments(settings, jobs, settings["seeds"], "")
     related = _experiments(settings, sizes.specs, settings["family"]["seeds"], "family, ")
-    if settings["share_process"]:  # one job trains all runs of a size
+    chosen = _experiments(settings, grid, settings["family"]["tuning_seeds"], "family's choice of rates, ")
+    if settings["share_process"]:  # one job trains all runs of a size, tuning seeds included
         related = [row | {"jobs": 1} for row in related]
-    rows += related
+        chosen = [row | {"jobs": 0} for row in chosen]
+    rows += [*related, *chosen]
     rows += [_corpus(settings, name) for name in settings["corpora"]]
     total: dict[str, Any] = {"experiment": "total"}
     for key in ("runs", "jobs", "tokens", "flops", "device_hours", "disk_gb", "download_gb"):
         total[key] = sum(row.get(key) or 0 for row in rows)
     total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
-    grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
-    rows += [
-        total,
-        *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: "),
-        *_experiments(settings, grid, settings["family"]["tuning_seeds"], "tuning: family, "),
-    ]
+    rows += [total, *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
     return [{key: row.get(key) for key in COLUMNS} for row in rows]
 
 
@@ -128,7 +126,8 @@ def _model_name(model: Mapping[str, Any]) -> str:
 
 
 def _corpus(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    corpus, trained = settings["corpora"][name], name in settings["text"]["corpora"]
+    corpus, part = settings["corpora"][name], settings["family"]
+    trained = name in settings["text"]["corpora"] or (bool(part["sizes"]) and name == part["corpus"])
     source, windows = corpus["source"], corpus["windows"]
     # Harvest or fetch, tokenizer, encode; a corpus that is only read has no tokenizer of its own.
     row: dict[str, Any] = {"experiment": f"data: {name}", "jobs": 3 if trained else 2}

@@ -25,16 +25,22 @@ def test_every_run_is_in_the_plan_once(config, scale):
     tuning |= scratch_tuning_specs(settings)
     part = settings["family"]
     grid = sizes.tuning_runs() if part["tuning_seeds"] else []
-    assert sum(row["runs"] for row in training) == len(specs) + len(sizes.specs)
-    assert sum(row["runs"] for row in rows[total + 1 :]) == len(tuning) + len(grid)
+    assert sum(row["runs"] for row in training) == len(specs) + len(sizes.specs) + len(grid)
+    assert sum(row["runs"] for row in rows[total + 1 :]) == len(tuning)
     if settings["share_process"]:
         jobs = len(specs) + len(part["sizes"])
     else:
         jobs = len(specs) * len(settings["seeds"]) + len(sizes.specs) * len(part["seeds"])
+        jobs += len(grid) * len(part["tuning_seeds"])
     assert sum(row["jobs"] for row in training) == jobs
     T = {"dp": settings["synthetic"]["task"]["T"], "tokens": settings["text"]["T"]}
     tokens = sum(s["steps"] * s["batch_size"] * T[s["data"]["kind"]] for s in specs.values()) * len(settings["seeds"])
     tokens += sum(s["steps"] * s["batch_size"] * T["tokens"] for s in sizes.specs.values()) * len(part["seeds"])
+    tokens += (
+        sum(sizes.specs[name]["steps"] * sizes.specs[name]["batch_size"] for name in grid)
+        * T["tokens"]
+        * len(part["tuning_seeds"])
+    )
     assert rows[total]["tokens"] == tokens
     for row in training:
         assert row["flops"] > 6 * row["tokens"] * 1000 and row["device_hours"] > 0 and row["memory_gb"] > 0
