@@ -18,7 +18,7 @@ from myopia.judge.claims import read_claims
 from myopia.judge.console import label, render
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.registry import Context
-from myopia.judge.tables import TABLES, write_tables
+from myopia.judge.tables import FIGURES, LISTS, write_tables
 
 REFERENCE = Path(__file__).resolve().parents[3] / "workflow" / "reference"
 
@@ -44,7 +44,7 @@ def written(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_table_is_written_and_repeats_byte_by_byte(written: Path, world: Path, tmp_path: Path) -> None:
     tables(world, tmp_path)
-    for name, (_, columns) in TABLES.items():
+    for name, (_, columns) in (FIGURES | LISTS).items():
         path = written / "tables" / f"{name}.csv"
         frame = pd.read_csv(path)
         assert len(frame)
@@ -86,7 +86,7 @@ def test_the_tables_hold_what_the_figures_need(written: Path, world: Path) -> No
 
 def test_missing_measurements_give_tables_with_a_header(tmp_path: Path) -> None:
     tables(tmp_path, tmp_path / "tables")
-    for name, (_, columns) in TABLES.items():
+    for name, (_, columns) in (FIGURES | LISTS).items():
         frame = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
         assert len(frame) == 0
         assert list(frame.columns) == columns
