@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json, sha256_text
+from myopia.data.streams import build_stream
 from myopia.data.synthetic import DpTask, sample
 from myopia.data.tokens import TokenFile
 
@@ -105,7 +106,34 @@ class LanguageModelling:
         return nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
 
 
-def build_task(spec: dict[str, Any], folder: str | None) -> DpRegression | LanguageModelling:
+class MadeLanguage:
+    """Next-token cross-entropy in nats on made sequences, over those tokens that the stream says are predicted.
+
+    Each sequence weighs the same: the mean over its predicted tokens, then over sequences.
+    """
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.stream = build_stream(data)
+        self.tokens_per_sample, self.vocab_size = self.stream.T, self.stream.vocab_size
+        self.fingerprint = sha256_text(canonical_json(data))
+
+    def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        ids_BT, predicted_BT = self.stream.sample(seed, first, count, split)
+        inputs = {"input_ids": torch.from_numpy(ids_BT), "predicted": torch.from_numpy(predicted_BT)}
+        return inputs, torch.arange(first, first + count)
+
+    def loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        ids, wanted_BP = inputs["input_ids"], inputs["predicted"][:, 1:]  # P: predicting positions
+        predicting = wanted_BP.any(0).nonzero().squeeze(1)
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=predicting).logits
+        if logits.shape[1] != len(predicting):  # an architecture that knows no logits_to_keep
+            logits = logits[:, predicting]
+        targets_BP, weight_BP = ids[:, 1:][:, predicting], wanted_BP[:, predicting].float()
+        nats_BP = nn.functional.cross_entropy(logits.transpose(1, 2).float(), targets_BP, reduction="none")
+        return ((nats_BP * weight_BP).sum(1) / weight_BP.sum(1)).mean()
+
+
+def build_task(spec: dict[str, Any], folder: str | None) -> DpRegression | LanguageModelling | MadeLanguage:
     """The task of a run spec; `folder` holds the token files of a language run."""
     kind = spec["data"]["kind"]
     if kind == "dp":
@@ -114,4 +142,4 @@ def build_task(spec: dict[str, Any], folder: str | None) -> DpRegression | Langu
         if folder is None:
             raise MyopiaError(f"run {spec['name']} reads text but no token folder was given")
         return LanguageModelling(spec["data"], folder, spec["batch_size"], spec["eval"]["sequences"])
-    raise MyopiaError(f"data.kind must be dp or tokens, not {kind!r}")
+    return MadeLanguage(spec["data"])
