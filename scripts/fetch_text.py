@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from myopia.common import cli
 from myopia.data.fetch import CHUNK_DOCUMENTS, fetch_corpus
-from myopia.data.hub import Patience
+from myopia.data.hub_client import Patience
 from myopia.data.specs import parse_json
 
 

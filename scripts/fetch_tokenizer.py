@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from myopia.common import cli
-from myopia.data.hub import Patience
+from myopia.data.hub_client import Patience
 from myopia.data.hub_tokenizer import fetch_tokenizer
 from myopia.data.specs import parse_json
 

@@ -1,4 +1,5 @@
-"""Tables of the released checkpoints: the audit of their learning rates, loss against size, gap by position."""
+"""Tables of the released checkpoints: the audit of their learning rates, loss against size, gap by position,
+zero-shot accuracy."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, "paper", "tables")
     parser.add_argument("--runs", nargs="+", required=True, metavar="DIR", help="converted checkpoints")
     parser.add_argument("--measured", nargs="+", required=True, metavar="DIR", help="folders with text_loss.csv.gz")
+    parser.add_argument("--scored", required=True, metavar="DIR", help="folder with zero_shot.csv.gz")
     args = parser.parse_args(argv)
-    audit = write_released_tables(args.runs, args.measured, args.paper, args.tables)
+    audit = write_released_tables(args.runs, args.measured, args.scored, args.paper, args.tables)
     for row in audit.itertuples():
         logging.info(
             "pythia-%s-%s: learning rate %s in the file's name, %s in hyper_parameters, %s in the schedule",

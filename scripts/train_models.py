@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--state", required=True, metavar="DIR", help="state goes to DIR/<run>/seed<k>")
     parser.add_argument("--tokens", metavar="DIR", help="encoded corpus of a language run")
     parser.add_argument("--tokenizer", metavar="DIR")
-    parser.add_argument("--teacher", metavar="DIR", help="runs folder of the local arm's teacher")
+    parser.add_argument("--teachers", metavar="DIR", help="teachers of local arms are in DIR/<run>/seed<k>")
     parser.add_argument("--log", metavar="FILE", help="progress goes to stderr and to this file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -53,7 +53,7 @@ def train_all(args: argparse.Namespace, stop: list[int]) -> int:
             state=Path(args.state, spec["name"], leaf),
             tokens=args.tokens,
             tokenizer=args.tokenizer,
-            teacher=None if args.teacher is None else str(Path(args.teacher, leaf)),
+            teacher=str(Path(args.teachers or args.runs, spec["teacher"], leaf)) if "teacher" in spec else None,
             initial=str(Path(args.runs, spec["init_from"], leaf)) if "init_from" in spec else None,
             device=args.device,
             compile=args.compile,

@@ -15,7 +15,8 @@ from standin import Fault, HubStandIn
 
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import seeded_hash
-from myopia.data.hub import Patience, checked_hub
+from myopia.data.hub import checked_hub
+from myopia.data.hub_client import Patience
 from myopia.data.sources import iter_documents
 
 

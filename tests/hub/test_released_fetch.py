@@ -198,10 +198,10 @@ def test_a_download_that_is_already_here_needs_no_hub(hub, resolve, fetch, tmp_p
 
 
 WRONG = [
-    ({"revision": "v9"}, "the model 'authors/pythia-14m-vanilla' has no revision 'v9' on http"),
-    ({"repo": "nobody/{size}-{arm}"}, "there is no model 'nobody/14m-vanilla' on http"),
+    ({"revision": "v9"}, "the model 'authors/pythia-14m-vanilla' has no revision 'v9' on the hub."),
+    ({"repo": "nobody/{size}-{arm}"}, "there is no model 'nobody/14m-vanilla' on the hub http"),
     ({"file": "*.pt"}, "must hold exactly one checkpoint that fits '*.pt', but none of PYTHIA"),
-    ({"base_revision": "v9"}, "the model 'base/pythia-14m' has no revision 'v9' on http"),
+    ({"base_revision": "v9"}, "the model 'base/pythia-14m' has no revision 'v9' on the hub."),
     (
         {"base": "authors/pythia-{size}-myopic"},
         "'authors/pythia-14m-myopic' has no config.json; config key released.base",
@@ -283,10 +283,10 @@ def test_no_network(resolve):
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     start = time.monotonic()
     sentence = last_line(resolve(url=url)[0])
-    assert f"hub: {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in sentence
-    assert sentence.endswith("check the network and run again.")
+    assert f"hub: the hub {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in sentence
+    assert "check the network" in sentence and sentence.endswith("Gave up after 3 attempts.")
     assert time.monotonic() - start < 20
-    assert "HF_HUB_OFFLINE forbids all downloads" in last_line(resolve(environment={"HF_HUB_OFFLINE": "1"})[0])
+    assert "the hub is switched off (HF_HUB_OFFLINE)" in last_line(resolve(environment={"HF_HUB_OFFLINE": "1"})[0])
 
 
 def test_a_lock_that_does_not_know_the_checkpoint(resolve, fetch, tmp_path):

@@ -113,8 +113,17 @@ def test_the_gap_by_position_averages_to_the_gap(released):
         assert np.mean(same) == pytest.approx(float(gap["value"]), abs=1e-6)
 
 
+def test_every_pair_is_scored_on_the_same_items(released):
+    rows = [r for r in table(released, "fig5_released") if r["kind"] == "ours"]
+    assert {(r["task"], r["model"], r["arm"]) for r in rows} == {
+        ("cloze-docstrings", size, arm) for size in SIZES for arm in USED
+    }
+    assert all(int(r["items"]) == 32 for r in rows)
+    assert {r["test"] for r in rows if r["arm"] == "myopic"} <= {"mcnemar", "clusters"}
+
+
 def test_what_is_left_behind(released):
-    for figure in ("fig7_released", "released_position"):
+    for figure in ("fig7_released", "released_position", "fig5_released"):
         for suffix in ("svg", "png"):
             assert (released.results / "figures" / f"{figure}.{suffix}").stat().st_size > 10_000
     assert not list(released.results.rglob("*.ckpt")), "a converted checkpoint is not kept twice"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from harness import contents, differing, plan, planned, snakemake, trained
 
-TRAINING = {"train", "harvest_text", "train_tokenizer", "encode_corpus"}
+DATA = {"harvest_text", "train_tokenizer", "encode_corpus"}
 JUDGED = {"judge_claims", "tabulate_seeds"}
 
 
@@ -20,7 +20,8 @@ def test_a_touch_of_any_code_plans_no_training(sandbox):
     for pattern in ("scripts/**/*.py", "workflow/**/*", "envs/*", "config.yaml"):
         for path in sandbox.glob(pattern):
             path.touch()
-    assert not TRAINING & set(plan(sandbox))
+    jobs = plan(sandbox)
+    assert not trained(jobs) and not DATA & set(jobs)
 
 
 def test_an_edited_comment_plans_nothing(sandbox):
@@ -55,27 +56,27 @@ def test_a_recipe_bump_plans_all_training(sandbox):
     number = re.search(r'"train": (\d+)', path.read_text()).group(1)
     edit(path, f'"train": {number}', f'"train": {int(number) + 1}')
     jobs = plan(sandbox)
-    assert trained(jobs) == 8 and not {"harvest_text", "encode_corpus"} & set(jobs)
+    assert trained(jobs) == 4 and not {"harvest_text", "encode_corpus"} & set(jobs)
 
 
 @pytest.mark.parametrize(
-    ("room", "runs", "measured", "left"),
+    ("room", "bundles", "measured", "left"),
     [
-        ("synthetic", 3, {"evaluate_synthetic", "probe_synthetic"}, {"evaluate_text", "evaluate_tokens"}),
+        ("synthetic", 1, {"evaluate_synthetic", "probe_synthetic"}, {"evaluate_text", "evaluate_tokens"}),
         (
             "text",
-            4,
+            2,
             {"evaluate_text", "evaluate_tokens", "evaluate_zero_shot"},
             {"evaluate_synthetic", "probe_synthetic", "make_task"},
         ),
     ],
 )
-def test_changed_steps_plan_one_experiment_and_what_hangs_on_it(sandbox, room, runs, measured, left):
+def test_changed_steps_plan_one_experiment_and_what_hangs_on_it(sandbox, room, bundles, measured, left):
     config = yaml.safe_load((sandbox / "config.yaml").read_text())
     config["scales"]["smoke"][room]["steps"] = 21
     (sandbox / "config.yaml").write_text(yaml.dump(config))
     jobs = plan(sandbox)
-    assert trained(jobs) == runs
+    assert trained(jobs) == bundles
     assert measured | JUDGED <= set(jobs) and not left & set(jobs)
     assert not {"harvest_text", "train_tokenizer", "encode_corpus"} & set(jobs)
 
@@ -103,7 +104,7 @@ def test_a_deleted_metric_comes_back_from_the_state(sandbox):
     runs = sandbox / "results/smoke/runs/dp-p1-myopic"
     (runs / "seed0/metrics.json").unlink()
     done = snakemake(sandbox, "--", "results/smoke/runs/dp-p1-myopic/seed0/metrics.json")
-    assert planned(done.output) == {"train": 1}
+    assert planned(done.output) == {"train_made_runs": 1}
     for seed in (0, 1):
         assert f"[dp-p1-myopic {seed}] resumed at step 20/20" in done.output
     assert not differing(before, contents(sandbox))

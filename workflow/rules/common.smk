@@ -12,6 +12,7 @@ from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
+from myopia.config.zero_shot import scored_sizes
 
 try:
     SETTINGS = load_config(config)
@@ -58,7 +59,7 @@ TOKEN_MEASURES = [
     "influence_sent.csv.gz",
     "future_probes.csv.gz",
 ]
-RELEASED_FIGURES = ["fig7_released", "released_position"]
+RELEASED_FIGURES = ["fig7_released", "released_position", "fig5_released"]
 
 LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
 
@@ -77,6 +78,11 @@ def as_json(value):
 
 def synthetic_names():
     return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "dp"]
+
+
+def made_names():
+    """Runs on made data, which read no file."""
+    return [name for name, spec in RUNS.items() if "corpus" not in spec["data"]]
 
 
 def text_names():
@@ -137,7 +143,7 @@ def spec_of(run):
 def token_manifest(wildcards):
     """What a run reads besides its spec: nothing, or its encoded corpus."""
     data = spec_of(wildcards.run)["data"]
-    if data["kind"] == "dp":
+    if "corpus" not in data:
         return []
     return f"{SETTINGS['results']}/data/{data['corpus']}/tokens/tokens.manifest.json"
 
@@ -155,10 +161,11 @@ def initial_weights(wildcards):
     return run_files([initial], "model.safetensors", [wildcards.seed]) if initial else []
 
 
-def family_jobs():
-    """(name, runs, seeds) of the jobs that train a family in shared processes: one size, judged or tuning seeds.
+def bundles():
+    """(job, runs, seeds) of the training jobs that each train several runs in one process, in this order.
 
-    Smoke trains all sizes in one job: starting torch takes longer than its runs.
+    The family: a job trains a size, each run after the one it starts from. At smoke one job trains all runs that are
+    placed alike: starting torch takes longer than twenty tiny steps.
     """
     part, tuning = SETTINGS["family"], FAMILY.tuning_runs()
     apart = [[size] for size in part["sizes"]]
@@ -168,6 +175,31 @@ def family_jobs():
         if part["tuning_seeds"]:
             chosen_by = [run for run in runs if run in tuning]
             yield f"tune_family_{word}", chosen_by, part["tuning_seeds"]
+    if not SETTINGS["judged"]:
+        alike = {}
+        for run, spec in RUNS.items():
+            alike.setdefault((root(spec), spec["data"].get("corpus", "made")), []).append(run)
+        for (place, data), runs in alike.items():
+            yield f"train_{re.sub(r'[^a-z0-9]', '_', data)}_{place}", runs, SEEDS
+
+
+BUNDLES = list(bundles()) if SETTINGS["share_process"] else []
+
+
+def unbundled(names):
+    bundled = {run for _, runs, _ in BUNDLES for run in runs}
+    return [name for name in names if name not in bundled]
+
+
+def bundle_inputs(runs):
+    """What the runs of a bundle read: the corpus they share, and the models of other jobs that teach them."""
+    specs = [spec_of(run) for run in runs]
+    corpora = {spec["data"]["corpus"] for spec in specs if "corpus" in spec["data"]}
+    teachers = {spec["teacher"] for spec in specs if "teacher" in spec}
+    manifests = [
+        f"{SETTINGS['results']}/data/{corpus}/tokens/tokens.manifest.json" for corpus in corpora
+    ]
+    return manifests + run_files(sorted(teachers), "model.safetensors")
 
 
 def family_files(file, tuning=True):
@@ -177,10 +209,10 @@ def family_files(file, tuning=True):
     return files + run_files(FAMILY.tuning_runs(), file, part["tuning_seeds"]) if tuning else files
 
 
-def family_spec(run, seeds):
+def bundled_spec(run, seeds):
     """A run's spec; on tuning seeds it says that it is there to choose a learning rate."""
     tuning = set(seeds) <= set(SETTINGS["family"]["tuning_seeds"])
-    return as_json({**FAMILY.specs[run], **({"purpose": "tuning"} if tuning else {})})
+    return as_json({**spec_of(run), **({"purpose": "tuning"} if tuning else {})})
 
 
 def train_arguments(wildcards):
@@ -192,9 +224,8 @@ def place_arguments(run):
     results, spec = SETTINGS["results"], spec_of(run)
     words = [
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
+        f" --teachers {results}/runs"
     ]
-    if "teacher" in spec:
-        words.append(f"--teacher {results}/{root(spec_of(spec['teacher']))}/{spec['teacher']}")
     if SETTINGS["compile"]:
         words.append("--compile")
     data = spec["data"]

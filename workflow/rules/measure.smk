@@ -100,12 +100,8 @@ rule evaluate_family:
 
 rule evaluate_zero_shot:
     input:
-        run_files(zero_shot_names(), "model.safetensors"),
-        tasks=collect(
-            "<results>/data/tasks/{task}/{file}",
-            task=SETTINGS["zero_shot"]["tasks"],
-            file=["items.jsonl", "task.yaml", "task.json"],
-        ),
+        zero_shot_weights(),
+        tasks=task_files(),
     output:
         scores="<results>/measure/zero_shot.csv.gz",
     log:

@@ -141,10 +141,28 @@ rule evaluate_released:
         " --threads {threads} --out {output.loss} 2> {log}"
 
 
+use rule evaluate_zero_shot as score_released with:
+    input:
+        released_files("checkpoint.json"),
+        released_files("model.safetensors"),
+        tasks=task_files(),
+    output:
+        scores="<results>/released/measure/zero_shot.csv.gz",
+    log:
+        "<logs>/score_released.log",
+    benchmark:
+        "<benchmarks>/score_released.tsv"
+    params:
+        spec=released_zero_shot_spec(),
+        device=SETTINGS["device"],
+        recipe=RECIPE["measure"],
+
+
 rule tabulate_released:
     input:
         records=released_files("checkpoint.json"),
         losses=collect("<results>/released/measure/{run}/text_loss.csv.gz", run=RELEASED),
+        scores="<results>/released/measure/zero_shot.csv.gz",
         paper="workflow/reference/paper_values.csv",
     output:
         audit=report(
@@ -162,9 +180,10 @@ rule tabulate_released:
     params:
         runs=released_folders(),
         measured=lambda wildcards, input: [os.path.dirname(path) for path in input.losses],
+        scored=subpath(input.scores, parent=True),
         tables=subpath(output.audit, parent=True),
     shell:
-        "python scripts/tabulate_released.py --runs {params.runs} --measured {params.measured}"
+        "python scripts/tabulate_released.py --runs {params.runs} --measured {params.measured} --scored {params.scored}"
         " --paper {input.paper} --tables {params.tables} 2> {log}"
 
 

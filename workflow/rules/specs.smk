@@ -118,30 +118,83 @@ def released_measure_spec(wildcards):
     return as_json({"runs": runs, "max_windows": SETTINGS["released"]["test_windows"]})
 
 
-def zero_shot_names():
-    """Runs that are scored: the pairs of the paper. Evaluation of a cut arm is vanilla evaluation."""
-    return [name for name in text_names() if RUNS[name]["arm_name"] in ("vanilla", "myopic")]
+def zero_shot_pairs():
+    """(run, seeds, model) of all that is scored; `model` is what the two arms share. Evaluation of a cut arm is vanilla
+    evaluation, so these are plain models: the text pairs, and the family as the authors ran it (the paper's Fig 5).
+    """
+    pair = ("vanilla", "myopic")
+    scored = [
+        (name, SEEDS, RUNS[name]["data"]["corpus"])
+        for name in text_names()
+        if RUNS[name]["arm_name"] in pair
+    ]
+    for role in FAMILY.roles():
+        as_run = (role["recipe"], role["start"]) == ("as_run", "checkpoint")
+        if as_run and role["size"] in scored_sizes(SETTINGS):
+            size = role["size"].removeprefix("pythia-")
+            scored.append((role["run"], SETTINGS["family"]["seeds"], size))
+    return scored
+
+
+def zero_shot_weights():
+    return [
+        path
+        for run, seeds, _ in zero_shot_pairs()
+        for path in run_files([run], "model.safetensors", seeds)
+    ]
 
 
 def zero_shot_spec():
     """Each run on the cloze of its own corpus and on every other task."""
-    tasks, folder = SETTINGS["zero_shot"]["tasks"], f"{SETTINGS['results']}/data/tasks"
     runs = []
-    for name in zero_shot_names():
-        corpus = RUNS[name]["data"]["corpus"]
-        own = [t for t, task in tasks.items() if task["source"].get("corpus", corpus) == corpus]
+    for name, seeds, model in zero_shot_pairs():
+        spec = spec_of(name)
         runs += [
             {
                 "run": name,
-                "arm": RUNS[name]["arm_name"],
+                "arm": spec["arm_name"],
                 "seed": seed,
-                "model": corpus,
+                "model": model,
                 "folder": run_folder(name, seed),
-                "tasks": [f"{folder}/{task}" for task in own],
+                "tasks": task_folders(spec["data"]["corpus"]),
             }
-            for seed in SEEDS
+            for seed in seeds
         ]
     return as_json({"runs": runs})
+
+
+def released_zero_shot_spec():
+    """The released checkpoints on every task; a cloze is made of words, whatever cut the text into tokens."""
+    runs = [
+        {
+            "run": name,
+            "arm": spec["arm"],
+            "seed": 0,
+            "model": spec["size"],
+            "folder": f"{SETTINGS['results']}/released/runs/{name}",
+            "tasks": task_folders(),
+        }
+        for name, spec in RELEASED.items()
+    ]
+    return as_json({"runs": runs})
+
+
+def task_folders(corpus=None):
+    """Folders of the tasks a model trained on `corpus` is scored on; all of them without one."""
+    tasks, folder = SETTINGS["zero_shot"]["tasks"], f"{SETTINGS['results']}/data/tasks"
+    return [
+        f"{folder}/{name}"
+        for name, task in tasks.items()
+        if corpus is None or task["source"].get("corpus", corpus) == corpus
+    ]
+
+
+def task_files():
+    return [
+        f"{folder}/{file}"
+        for folder in task_folders()
+        for file in ("items.jsonl", "task.yaml", "task.json")
+    ]
 
 
 def task_corpus(wildcards):
@@ -175,6 +228,20 @@ def caption(figure):
             f" {len(part['seeds'])} seeds"
             " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
         )
+    if figure == "fig5_zero_shot":
+        part, text = SETTINGS["family"], SETTINGS["text"]
+        sizes = (
+            f" Family ({', '.join(part['sizes'])}, {part['corpus']}, {len(part['seeds'])} seeds): fine-tuned pairs as the"
+            " authors ran them, each arm at its own learning rate."
+            if any(run.startswith("family-") for run, _, _ in zero_shot_pairs())
+            else ""
+        )
+        return (
+            f"Scale {scale}: {text['model']['model_type']}, {text['steps']} steps of {text['batch_size']} x {text['T']}"
+            f" tokens, {n} seeds.{sizes}"
+        )
+    if figure == "fig5_released":
+        return f"Scale {scale}: tasks {', '.join(SETTINGS['zero_shot']['tasks'])}."
     if figure in RELEASED_FIGURES:
         part = SETTINGS["released"]
         return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."
@@ -185,7 +252,6 @@ def caption(figure):
         "table2_text_loss",
         "token_gap",
         "future_probes",
-        "fig5_zero_shot",
     ):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))

@@ -17,7 +17,7 @@ rule train:
     benchmark:
         run_benchmark("train")
     wildcard_constraints:
-        run=one_of(synthetic_names()),
+        run=one_of(unbundled(made_names())),
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -38,7 +38,7 @@ rule train:
 # Language runs take longest: started first, they leave the short ones to fill the other cores.
 use rule train as train_text with:
     wildcard_constraints:
-        run=one_of(plain_text_names()),
+        run=one_of(unbundled(plain_text_names())),
     priority: 10
 
 
@@ -54,7 +54,7 @@ use rule train as train_arm with:
         curve=run_outputs("curve.csv", SEEDS, "arms"),
         metrics=run_outputs("metrics.json", SEEDS, "arms"),
     wildcard_constraints:
-        run=one_of(arm_names()),
+        run=one_of(unbundled(arm_names())),
     priority: 10
 
 
@@ -77,26 +77,29 @@ use rule train as tune with:
         recipe=RECIPE["train"],
 
 
-# The model family. In shared processes a job trains all runs of one size, each after the run it starts from; else a run
-# of one seed is a job, which waits for its initial model.
-if SETTINGS["share_process"]:
+# Bundles: jobs that train several runs. In separate processes a run of one seed is a job, which waits for its initial
+# model.
+if BUNDLES:
 
-    for job, runs, seeds in family_jobs():
+    for job, runs, seeds in BUNDLES:
 
         rule:
             name:
                 job
             input:
-                tokens=f"<results>/data/{SETTINGS['family']['corpus']}/tokens/tokens.manifest.json",
+                bundle_inputs(runs),
             output:
                 weights=run_files(runs, "model.safetensors", seeds),
                 config=run_files(runs, "config.json", seeds),
+                records=run_files(
+                    [r for r in runs if root(spec_of(r)) == "arms"], "myopia.json", seeds
+                ),
                 curve=run_files(runs, "curve.csv", seeds),
                 metrics=run_files(runs, "metrics.json", seeds),
             log:
-                f"<logs>/train_family/{job}.log",
+                f"<logs>/bundles/{job}.log",
             benchmark:
-                f"<benchmarks>/train_family/{job}.tsv"
+                f"<benchmarks>/bundles/{job}.tsv"
             priority: 10
             conda:
                 "../../envs/train.yaml"
@@ -106,7 +109,7 @@ if SETTINGS["share_process"]:
                 runtime=train_runtime,
                 mem_mb=3000,
             params:
-                specs=[family_spec(run, seeds) for run in runs],
+                specs=[bundled_spec(run, seeds) for run in runs],
                 seeds=seeds,
                 place=place_arguments(runs[0]),
                 recipe=RECIPE["train"],
@@ -114,7 +117,8 @@ if SETTINGS["share_process"]:
                 "python scripts/train_models.py --spec {params.specs:q} --seeds {params.seeds}"
                 " {params.place} --threads {threads} --log {log}"
 
-else:
+
+if not SETTINGS["share_process"]:
 
     use rule train as train_family with:
         input:
@@ -123,7 +127,7 @@ else:
         wildcard_constraints:
             run=one_of(FAMILY.specs),
         params:
-            spec=lambda wildcards: family_spec(wildcards.run, [int(wildcards.seed)]),
+            spec=lambda wildcards: bundled_spec(wildcards.run, [int(wildcards.seed)]),
             seeds=lambda wildcards: wildcards.seed,
             place=train_arguments,
             recipe=RECIPE["train"],

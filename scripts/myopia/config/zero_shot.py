@@ -23,7 +23,7 @@ def use_zero_shot(settings: dict[str, Any], data_root: str | None) -> None:
     used: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(names):
         if name == CLOZE:
-            for corpus in settings["text"]["corpora"]:
+            for corpus in _trained_on(settings):
                 used[f"{CLOZE}-{corpus}"] = _cloze(settings, corpus)
         elif name in part["tasks"]:
             used[name] = _task(name, part["tasks"][name], data_root, part["items"])
@@ -31,6 +31,28 @@ def use_zero_shot(settings: dict[str, Any], data_root: str | None) -> None:
             known = ", ".join([CLOZE, *part["tasks"]])
             raise MyopiaError(f"config key zero_shot.run: the task {name!r} is unknown; known are {known}")
     part["tasks"] = used
+
+
+def _trained_on(settings: dict[str, Any]) -> list[str]:
+    """Corpora whose models are scored: those of `text`, and the family's."""
+    family = [settings["family"]["corpus"]] if scored_sizes(settings) else []
+    return list(dict.fromkeys([*settings["text"]["corpora"], *family]))
+
+
+def scored_sizes(settings: dict[str, Any]) -> list[str]:
+    """Sizes of the family whose pairs are scored as the authors ran them (the paper's Fig 5).
+
+    Raises:
+        MyopiaError: a size the scale does not train.
+    """
+    part, family = settings["zero_shot"], settings["family"]
+    wanted = family["sizes"] if part["family_sizes"] is None else part["family_sizes"]
+    for size in wanted:
+        if size not in family["sizes"]:
+            raise MyopiaError(
+                f"config key zero_shot.family_sizes: {size!r} is not among family.sizes ({', '.join(family['sizes'])})"
+            )
+    return wanted if "checkpoint" in family["recipes"].get("as_run", []) else []
 
 
 def _cloze(settings: dict[str, Any], corpus: str) -> dict[str, Any]:

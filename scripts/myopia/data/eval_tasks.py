@@ -13,7 +13,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path, sha256_file, write_json
 from myopia.data.cloze import build_cloze
 from myopia.data.documents import manifest_path, zstd_lines
-from myopia.data.hub import resolve
+from myopia.data.hub_client import resolve
 from myopia.data.task_folder import DEFINITION, ITEMS, MANIFEST
 
 LOG = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from myopia.data.chunks import Chunks
 from myopia.data.disk import DiskUsage, disk_full_is_bad_input, require_space
 from myopia.data.documents import Document, seeded_hash
 from myopia.data.harvest import write_corpus
-from myopia.data.hub import HubDataset, HubUnavailable, Patience, checked_hub, resolve
+from myopia.data.hub import HubDataset, checked_hub
+from myopia.data.hub_client import HubUnavailable, Patience, resolve
 from myopia.data.lock import check_text, locked_commit, read_lock
 from myopia.data.rows import document
 from myopia.data.split import checked_splits

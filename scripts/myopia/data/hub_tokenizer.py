@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from myopia.common.errors import MyopiaError
-from myopia.data.hub import HubUnavailable, Patience, hub_error, prepare_hub, resolve, switched_off
+from myopia.data.hub_client import (
+    HubUnavailable,
+    Patience,
+    hub_error,
+    patiently,
+    prepare_hub,
+    resolve,
+    switched_off,
+)
 from myopia.data.lock import check_files, locked_commit, read_lock
 from myopia.data.tokenizer import TOKENIZER_FILES, checked_pretrained, copy_tokenizer, write_tokenizer
-
-LOG = logging.getLogger(__name__)
 
 
 def fetch_tokenizer(
@@ -34,7 +37,7 @@ def fetch_tokenizer(
     pinned = locked_commit(known, "model", spec["path_or_id"], spec["revision"])
 
     def fill(folder: Path) -> dict[str, Any]:
-        found = _patiently(spec["path_or_id"], spec["revision"], pinned, patience or Patience())
+        found = patiently(lambda: _snapshot(spec["path_or_id"], spec["revision"], pinned), patience or Patience())
         copy_tokenizer(found, spec["path_or_id"], folder)
         return {**spec, "commit": found.name}
 
@@ -42,18 +45,6 @@ def fetch_tokenizer(
         check_files(known, spec["path_or_id"], spec["revision"], {"tokenizer.json": manifest["sha256"]})
 
     return write_tokenizer(out, fill, check)
-
-
-def _patiently(name: str, revision: str | None, pinned: str | None, patience: Patience) -> Path:
-    for failures in range(1, patience.attempts + 1):
-        try:
-            return _snapshot(name, revision, pinned)
-        except HubUnavailable as error:
-            if failures == patience.attempts:
-                raise MyopiaError(f"{error} Gave up after {failures} attempt{'s' * (failures > 1)}.") from error
-            LOG.warning("%s Attempt %d of %d follows.", error, failures + 1, patience.attempts)
-            time.sleep(patience.pause(failures))
-    raise MyopiaError("tokenizer: at least one attempt is needed to fetch anything.")
 
 
 def _snapshot(name: str, revision: str | None, pinned: str | None) -> Path:

@@ -79,13 +79,17 @@ def _scores(context: Context, task: str, model: str, arms: Sequence[str]) -> Sco
 
 
 def models_of(context: Context, task: str, models: Sequence[str] | None = None) -> list[str]:
-    """Models measured on a task, all of `models` if given; `NotRun` names what is missing."""
+    """Models measured on a task, all of `models` if given; `NotRun` names what is missing.
+
+    Where sizes of the paper's were measured they alone stand for its claims, not what else was trained here.
+    """
     table = context.measures.table(FILE)
     found = sorted(table.loc[table["task"] == task, "model"].unique())
     missing = sorted(set(models or ()) - set(found))
     if missing or not found:
         raise NotRun(f"zero-shot {task}{' of ' + ', '.join(missing) if missing else ''} was not measured")
-    return list(models or found)
+    papers = set(paper_cells(context)["model"])
+    return list(models or [model for model in found if model in papers] or found)
 
 
 def gap_of(score: Scores, arms: Sequence[str] = PAIR) -> Estimate:

@@ -20,6 +20,7 @@ from myopia.judge.estimands_text import TextLoss, text_loss
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve
+from myopia.judge.tables_zero_shot import fig5_zero_shot
 
 LOSSES = "text_loss.csv.gz"
 ABSENT = "absent"
@@ -34,13 +35,14 @@ POSITION = "kind,corpus,size,parameters,position,value,ci_low,ci_high,band_low,b
 
 
 def write_released_tables(
-    runs: Sequence[str | Path], measured: Sequence[str | Path], paper: str | Path, out: str | Path
+    runs: Sequence[str | Path], measured: Sequence[str | Path], scored: str | Path, paper: str | Path, out: str | Path
 ) -> pd.DataFrame:
-    """Write `released_audit.csv`, `fig7_released.csv` and `released_position.csv` into `out`; return the audit.
+    """Write `released_audit.csv` and the tables of the three figures into `out`; return the audit.
 
     Args:
         runs: converted checkpoints, folders with `checkpoint.json`.
         measured: folders with the `text_loss.csv.gz` of one run each.
+        scored: folder with the `zero_shot.csv.gz` of all runs.
         paper: paper_values.csv.
         out: folder.
 
@@ -53,6 +55,7 @@ def write_released_tables(
     write_csv(Path(out) / "released_audit.csv", audit)
     write_csv(Path(out) / "fig7_released.csv", fig7_released(context, records, audit))
     write_csv(Path(out) / "released_position.csv", released_position(context, records))
+    write_csv(Path(out) / "fig5_released.csv", fig5_zero_shot(Context(Measures(scored), context.paper)))
     return audit
 
 

@@ -12,6 +12,10 @@ from myopia.common import cli
 from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
+ZERO_SHOT = (
+    "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
+    "truncated,left_out,split,version,harness"
+)
 FIGURES: dict[str, tuple[Draw, str]] = {
     "table1_loss_by_p": (
         synthetic.table1_loss_by_p,
@@ -50,11 +54,7 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,seeds,documents",
     ),
     "future_probes": (tokens.future_probes, "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents"),
-    "fig5_zero_shot": (
-        zero_shot.fig5_zero_shot,
-        "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
-        "truncated,left_out,split,version,harness",
-    ),
+    "fig5_zero_shot": (zero_shot.fig5_zero_shot, ZERO_SHOT),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 
@@ -67,6 +67,7 @@ RELEASED: dict[str, tuple[Draw, str]] = {
         released.released_position,
         "kind,corpus,size,parameters,position,value,ci_low,ci_high,seeds,documents",
     ),
+    "fig5_released": (zero_shot.fig5_zero_shot, ZERO_SHOT),
 }
 """The same for the target `released`, which is never part of `all`."""
 

@@ -19,7 +19,8 @@ def tasks(config, scale, **more):
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "cpu", "gpu"])
 def test_a_fresh_clone_runs_the_cloze_alone(config, scale):
     found = tasks(config, scale)
-    assert list(found) == ["cloze-docstrings"]
+    # One cloze for each corpus whose models are scored; the family has its own at cpu.
+    assert list(found) == ["cloze-docstrings", "cloze-docstrings-1k"][: 2 if scale == "cpu" else 1]
     source = found["cloze-docstrings"]["source"]
     assert (source["kind"], source["split"], source["corpus"]) == ("cloze", "test", "docstrings")
     assert source["max_tokens"] == load_config({**config, "scale": scale})["text"]["T"] > source["min_tokens"]
@@ -30,7 +31,8 @@ def test_data_root_adds_the_local_tasks_and_a_cloze_for_each_corpus(config, scal
     monkeypatch.chdir(tmp_path)
     Path("somewhere/data/msmarco").mkdir(parents=True)
     found = tasks(config, scale, data_root="somewhere/data/")
-    assert list(found) == ["cloze-docstrings", "cloze-msmarco", *LOCAL]
+    family = ["cloze-docstrings-1k"] if scale == "cpu" else []
+    assert list(found) == ["cloze-docstrings", "cloze-msmarco", *family, *LOCAL]
     source = {"kind": "files", "path": "somewhere/data/evals/sciq/validation.parquet", "split": "validation"}
     items = load_config({**config, "scale": scale})["zero_shot"]["items"]
     assert found["sciq"]["source"] == {**source, "items": items} and found["sciq"]["definition"] == "sciq/sciq.yaml"
@@ -38,7 +40,7 @@ def test_data_root_adds_the_local_tasks_and_a_cloze_for_each_corpus(config, scal
 
 def test_the_papers_scale_runs_all_eight_and_prefers_local_files(config):
     hub = tasks(config, "paper")
-    assert list(hub) == ["cloze-msmarco-hub", *EIGHT]
+    assert list(hub) == ["cloze-msmarco-hub", "cloze-pile-hub", *EIGHT]
     assert {hub[name]["source"]["kind"] for name in EIGHT} == {"hub"} and hub["sciq"]["source"]["split"] == "test"
     assert hub["piqa"]["source"]["name"] is None and hub["wsc"]["source"]["name"] == "wsc.fixed"
     here = tasks(config, "paper", data_root="d")
@@ -52,6 +54,11 @@ def test_every_name_fits_the_wildcard_and_every_definition_is_one_of_lm_eval(con
     for name, task in tasks(config, "paper", data_root="d").items():
         assert re.fullmatch(r"[a-z0-9_-]+", name)
         assert task["definition"] is None or (packaged / task["definition"]).is_file()
+
+
+def test_sizes_that_are_not_trained_cannot_be_scored(put):
+    with pytest.raises(MyopiaError, match=r"zero_shot.family_sizes: 'd64' is not among family.sizes \(d16, d24\)"):
+        load_config(put("scales.smoke.zero_shot.family_sizes", ["d64"]))
 
 
 def test_an_unknown_task_is_named_with_the_known_ones(put):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import zero_shot
 from scipy import stats
 
 from myopia.common.errors import MyopiaError
@@ -64,9 +65,11 @@ def world(tmp_path: Path):
                 tmp_path / "measure" / run.name / "text_loss.csv.gz", losses(size, arm, len(size), ("docs", "books"))
             )
 
+    write_csv(tmp_path / "scored" / "zero_shot.csv.gz", zero_shot(np.random.default_rng(0), 1, 1.0, 80))
+
     def tables(only: str = "*") -> dict[str, pd.DataFrame]:
         runs, measured = sorted((tmp_path / "runs").glob(only)), sorted((tmp_path / "measure").glob(only))
-        write_released_tables(runs, measured, PAPER, tmp_path / "tables")
+        write_released_tables(runs, measured, tmp_path / "scored", PAPER, tmp_path / "tables")
         return {
             p.stem: pd.read_csv(p, keep_default_na=False, na_values=[""]) for p in (tmp_path / "tables").glob("*.csv")
         }
@@ -235,3 +238,9 @@ def test_a_recorded_rate_is_drawn_filled_and_a_named_one_hollow(world) -> None:
     faces = {(line.get_markerfacecolor(), tuple(line.get_ydata())) for line in rates.lines}
     assert ("none", (4e-4, 4e-4)) in faces
     assert (style.look("myopic").color, (6e-4, 6e-4)) in faces
+
+
+def test_one_pair_of_a_task_is_compared_item_by_item(world) -> None:
+    table = world()["fig5_released"]
+    pairs = table[(table["kind"] == "ours") & (table["arm"] == "myopic") & (table["task"] != "cloze-docstrings")]
+    assert len(pairs) == 12 and set(pairs["test"]) == {"mcnemar"} and set(pairs["seeds"]) == {1}
