@@ -168,7 +168,7 @@ def test_a_busy_hub_is_asked_again(hub, resolve, fetch):
     hub.faults.append(Fault("GET", "ckpt", "503", count=1))
     done, checkpoint, _ = fetch()
     assert done.returncode == 0, done.stderr
-    assert "again in 1 s" in done.stderr
+    assert "Attempt 2 of 3 follows" in done.stderr
     assert checkpoint.read_bytes() == original(hub).read_bytes()
 
 

@@ -40,19 +40,21 @@ def _trained_on(settings: dict[str, Any]) -> list[str]:
 
 
 def scored_sizes(settings: dict[str, Any]) -> list[str]:
-    """Sizes of the family whose pairs are scored as the authors ran them (the paper's Fig 5).
+    """Sizes of the family whose pairs are scored as the authors ran them (the paper's Fig 5)."""
+    wanted, family = settings["zero_shot"]["family_sizes"], settings["family"]
+    if not family["sizes"] or "checkpoint" not in family["recipes"].get("as_run", []):
+        return []
+    return family["sizes"] if wanted is None else wanted
 
-    Raises:
-        MyopiaError: a size the scale does not train.
-    """
-    part, family = settings["zero_shot"], settings["family"]
-    wanted = family["sizes"] if part["family_sizes"] is None else part["family_sizes"]
-    for size in wanted:
-        if size not in family["sizes"]:
+
+def check_scored_sizes(settings: dict[str, Any]) -> None:
+    """Raise MyopiaError for a size that is to be scored but not trained."""
+    trained = settings["family"]["sizes"]
+    for size in scored_sizes(settings):
+        if size not in trained:
             raise MyopiaError(
-                f"config key zero_shot.family_sizes: {size!r} is not among family.sizes ({', '.join(family['sizes'])})"
+                f"config key zero_shot.family_sizes: {size!r} is not among family.sizes ({', '.join(trained)})"
             )
-    return wanted if "checkpoint" in family["recipes"].get("as_run", []) else []
 
 
 def _cloze(settings: dict[str, Any], corpus: str) -> dict[str, Any]:

@@ -80,7 +80,6 @@ def resolve(kind: str, name: str, revision: str | None, what: str) -> str:
     """
     prepare_hub()
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     api = HfApi()
     try:
@@ -88,14 +87,24 @@ def resolve(kind: str, name: str, revision: str | None, what: str) -> str:
             raise ConnectionError
         ask = api.dataset_info if kind == "dataset" else api.model_info
         return str(ask(name, revision=revision, timeout=float(os.environ["HF_HUB_DOWNLOAD_TIMEOUT"])).sha)
-    except RevisionNotFoundError:
-        raise MyopiaError(f"{what}: the {kind} '{name}' has no revision '{revision}' on the hub.") from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise MyopiaError(
-            f"{what}: there is no {kind} '{name}' on the hub {api.endpoint} (or it needs a login)."
-        ) from None
     except Exception as error:
-        raise hub_error(error, f"{what}: the hub {api.endpoint} cannot be reached for '{name}'") from error
+        known = not_there(error, kind, name, revision, what)
+        unknown = hub_error(error, f"{what}: the hub {api.endpoint} cannot be reached for '{name}'")
+        raise (known or unknown) from error
+
+
+def not_there(error: Exception, kind: str, name: str, revision: str | None, what: str) -> MyopiaError | None:
+    """The sentence for a repository or revision that the hub does not have; None for any other error."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, RevisionNotFoundError):
+        return MyopiaError(f"{what}: the {kind} '{name}' has no revision '{revision}' on the hub.")
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return MyopiaError(
+            f"{what}: there is no {kind} '{name}' on the hub {constants.ENDPOINT} (or it needs a login)."
+        )
+    return None
 
 
 def hub_error(error: BaseException, what: str) -> MyopiaError:

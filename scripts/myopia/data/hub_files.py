@@ -14,7 +14,7 @@ from typing import TypeVar
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.data.disk import disk_full_is_bad_input, require_space
-from myopia.data.hub_client import Patience, hub_error, patiently, prepare_hub, resolve
+from myopia.data.hub_client import Patience, hub_error, not_there, patiently, prepare_hub, resolve
 
 LOG = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -95,11 +95,11 @@ def _ask(call: Callable[[], Result], repo: str, commit: str) -> Result:
     def once() -> Result:
         try:
             return call()
-        except OSError as error:
-            if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-                raise  # a full disk, or a mistake of ours: not the hub's
-            raise hub_error(error, f"hub: '{repo}' at {commit[:12]} cannot be fetched") from error
         except Exception as error:  # the client's errors have no common class
-            raise hub_error(error, f"hub: '{repo}' at {commit[:12]} cannot be fetched") from error
+            ours = isinstance(error, OSError) and error.errno is not None
+            if ours and not isinstance(error, ConnectionError | TimeoutError):
+                raise  # a full disk, or a mistake of ours: not the hub's
+            unknown = hub_error(error, f"hub: '{repo}' at {commit[:12]} cannot be fetched")
+            raise (not_there(error, "model", repo, commit, "hub") or unknown) from error
 
     return patiently(once, PATIENCE)
