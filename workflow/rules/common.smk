@@ -12,6 +12,7 @@ from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
+from myopia.config.toys import toy_seeds
 
 try:
     SETTINGS = load_config(config)
@@ -51,12 +52,22 @@ FIGURES = [
     "token_gap",
     "future_probes",
     "fig5_zero_shot",
+    "toy_capacity",
+    "toy_hidden_bits",
+    "three_myopias",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
     "top_tokens.csv",
     "influence_sent.csv.gz",
     "future_probes.csv.gz",
+]
+TOY_FIGURES = ["toy_capacity", "toy_hidden_bits", "three_myopias"]
+TOY_MEASURES = [
+    "toy_shared.csv",
+    "toy_optimum.csv",
+    "toy_hidden.csv",
+    "toy_consequence.csv.gz",
 ]
 RELEASED_FIGURES = ["fig7_released", "released_position"]
 

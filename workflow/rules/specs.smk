@@ -175,6 +175,8 @@ def caption(figure):
             f" {len(part['seeds'])} seeds"
             " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
         )
+    if figure in TOY_FIGURES:
+        return f"Scale {scale}."
     if figure in RELEASED_FIGURES:
         part = SETTINGS["released"]
         return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."

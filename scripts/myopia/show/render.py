@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
+from myopia.show import family, released, style, synthetic, text, tokens, toys, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -54,6 +54,12 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         zero_shot.fig5_zero_shot,
         "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
         "truncated,left_out,split,version,harness",
+    ),
+    "toy_capacity": (toys.toy_capacity, "panel,overlap,balance,capacity,series,seed,x,value,ci_low,ci_high,seeds"),
+    "toy_hidden_bits": (toys.toy_hidden_bits, "panel,training,series,step,value,ci_low,ci_high,seeds"),
+    "three_myopias": (
+        toys.three_myopias,
+        "panel,training,arm,series,x,value,ci_low,ci_high,sd,sd_expected,seeds",
     ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
