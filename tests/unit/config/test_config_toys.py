@@ -33,7 +33,7 @@ def test_every_scale_can_be_searched_and_judged(config, scale):
         ("shared.alphabet", 4, "16 inputs can be sorted into at most 9 classes in .* ways, and only 200,000"),
         ("consequence.capacity", 9, "toys.consequence.capacity: it must be between 1 and toys.consequence.letters"),
         ("consequence.capacity", 0, "toys.consequence.capacity: it must be between 1"),
-        ("points", 5000, "5000 points do not fit into 2000 steps of toys.hidden"),
+        ("points", 5000, "5000 points do not fit into 1200 steps of toys.hidden"),
         ("shared.overlap", [1.5], "1.5 is greater than the maximum"),
         ("hidden.precision", 0, "hidden.precision"),
     ],

