@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from myopia.common import cli
 from myopia.common.files import write_csv
+from myopia.config.toys import toy_seeds
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train what the JSON `--spec` describes and write four tables."""
     parser = cli.parser(__doc__, "out-shared", "out-optimum", "out-hidden", "out-consequence")
     parser.add_argument("--spec", required=True, help="JSON: the section `toys` of the settings")
-    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seeds of shared computation, hidden bits")
-    parser.add_argument("--chains", type=int, nargs="+", required=True, help="seeds of consequence-blindness")
+    parser.add_argument("--tuning-seeds", type=int, nargs="*", default=[], help="seeds that are left out")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
 
@@ -24,11 +24,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)
-    shared, optimum = toys.measure_shared(spec["shared"], args.seeds)
+    seeds, chains = (toy_seeds(spec[name], args.tuning_seeds) for name in ("seeds", "chains"))
+    shared, optimum = toys.measure_shared(spec["shared"], seeds)
     write_csv(args.out_shared, shared)
     write_csv(args.out_optimum, optimum)
-    write_csv(args.out_hidden, toys.measure_hidden(spec["hidden"], args.seeds, spec["points"]))
-    write_csv(args.out_consequence, toys.measure_consequence(spec["consequence"], args.chains, spec["points"]))
+    write_csv(args.out_hidden, toys.measure_hidden(spec["hidden"], seeds, spec["points"]))
+    write_csv(args.out_consequence, toys.measure_consequence(spec["consequence"], chains, spec["points"]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
-from myopia.config.toys import toy_seeds
 
 try:
     SETTINGS = load_config(config)

@@ -176,7 +176,20 @@ def caption(figure):
             " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
         )
     if figure in TOY_FIGURES:
-        return f"Scale {scale}."
+        part = SETTINGS["toys"]
+        letters, hidden, closed = (
+            part["shared"]["alphabet"],
+            part["hidden"],
+            part["consequence"]["closed"],
+        )
+        told = {
+            "toy_capacity": f"{letters} x {letters} inputs, {part['shared']['steps']} steps",
+            "toy_hidden_bits": f"noise {hidden['noise']}, precision {hidden['precision']}, {hidden['steps']} steps of"
+            f" {hidden['batch_size']}",
+            "three_myopias": f"{letters} x {letters} inputs; closed loops of {closed['steps']} steps of"
+            f" {closed['batch_size']}",
+        }
+        return f"Scale {scale}: {told[figure]}."
     if figure in RELEASED_FIGURES:
         part = SETTINGS["released"]
         return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."

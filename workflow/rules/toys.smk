@@ -13,10 +13,9 @@ rule evaluate_toys:
         "../../envs/evaluate.yaml"
     params:
         spec=as_json(SETTINGS["toys"]),
-        seeds=toy_seeds(SETTINGS["toys"]["seeds"], SETTINGS["tuning_seeds"]),
-        chains=toy_seeds(SETTINGS["toys"]["chains"], SETTINGS["tuning_seeds"]),
+        tuning_seeds=SETTINGS["tuning_seeds"],
         recipe=RECIPE["measure"],
     shell:
-        "python scripts/evaluate_toys.py --spec {params.spec:q} --seeds {params.seeds}"
-        " --chains {params.chains} --out-shared {output.shared} --out-optimum {output.optimum}"
-        " --out-hidden {output.hidden} --out-consequence {output.consequence} 2> {log}"
+        "python scripts/evaluate_toys.py --spec {params.spec:q} --tuning-seeds {params.tuning_seeds}"
+        " --out-shared {output.shared} --out-optimum {output.optimum} --out-hidden {output.hidden}"
+        " --out-consequence {output.consequence} 2> {log}"

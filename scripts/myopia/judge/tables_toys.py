@@ -12,8 +12,8 @@ from myopia.judge.registry import Context
 from myopia.judge.stats import Array, seed_curve, seed_mean
 
 CAPACITY = "panel,overlap,balance,capacity,series,seed,x,value,ci_low,ci_high,seeds".split(",")
-HIDDEN_BITS = "panel,training,series,step,value,ci_low,ci_high,seeds".split(",")
-MYOPIAS = "panel,training,arm,series,x,value,ci_low,ci_high,sd,sd_expected,seeds".split(",")
+HIDDEN_BITS = "panel,training,kind,step,value,ci_low,ci_high,seeds".split(",")
+MYOPIAS = "panel,training,arm,kind,x,value,ci_low,ci_high,sd,sd_expected,seeds".split(",")
 ARMS = ("vanilla", "myopic")
 
 
@@ -73,7 +73,7 @@ def toy_capacity(context: Context) -> pd.DataFrame:
 
 
 def toy_hidden_bits(context: Context) -> pd.DataFrame:
-    """Panels `bits` and `amplitude` along training; series `found`, `permuted` (the probe's control), `expected`."""
+    """Panels `bits` and `amplitude` along training; kinds `found`, `permuted` (the probe's control), `expected`."""
     table = context.measures.table(HIDDEN)
     table = table.assign(amplitude=table["amplitude"].abs())  # which sign means 1 is the network's choice
     columns = {
@@ -85,14 +85,14 @@ def toy_hidden_bits(context: Context) -> pd.DataFrame:
     }
     rows = []
     for training, part in table.groupby("training"):
-        for (panel, series), column in columns.items():
-            if series == "expected" and training != "full":
+        for (panel, kind), column in columns.items():
+            if kind == "expected" and training != "full":
                 continue
             wide = part.pivot(index="seed", columns="step", values=column)
             curve = seed_curve(wide.to_numpy())
-            exact = series == "expected"
+            exact = kind == "expected"
             for k, step in enumerate(wide.columns):
-                rows.append({"panel": panel, "training": training, "series": series, "step": step,
+                rows.append({"panel": panel, "training": training, "kind": kind, "step": step,
                              "value": curve.value[k], "ci_low": np.nan if exact else curve.low[k],
                              "ci_high": np.nan if exact else curve.high[k], "seeds": curve.seeds})  # fmt: skip
     return pd.DataFrame(rows, columns=HIDDEN_BITS)
@@ -112,7 +112,7 @@ def _thinking(context: Context) -> list[dict[str, Any]]:
     table = context.measures.table(SHARED)
     table = table[table["capacity"] == just_enough(context)]
     return [
-        {"panel": "cognitive", "training": "offline", "arm": arm, "series": "found", "x": overlap}
+        {"panel": "cognitive", "training": "offline", "arm": arm, "kind": "found", "x": overlap}
         | _numbers(part.groupby("seed")["bits_future"].mean())
         for (arm, overlap), part in table.groupby(["arm", "overlap"])
     ]
@@ -124,13 +124,18 @@ def _giving(context: Context) -> list[dict[str, Any]]:
     table = table[(table["capacity"] == capacity) & (table["overlap"] == overlap)]
     least = best(context, "myopic").loc[overlap].xs(capacity, level="capacity")["loss1"]
     rows = [
-        {"panel": "value", "training": "offline", "arm": arm, "series": "found", "x": balance}
+        {"panel": "value", "training": "offline", "arm": arm, "kind": "found", "x": balance}
         | _numbers(part["loss1"] - least[balance])
         for (arm, balance), part in table.groupby(["arm", "balance"])
     ]
     exact = best(context, "vanilla", "mean").loc[overlap].xs(capacity, level="capacity")["loss1"]
+    rows += [
+        {"panel": "value", "training": "offline", "arm": run.arm, "kind": "seed", "x": run.balance,
+         "value": run.loss1 - least[run.balance], "seeds": 1}
+        for run in table.itertuples()
+    ]  # fmt: skip
     return rows + [
-        {"panel": "value", "training": "offline", "arm": "vanilla", "series": "optimum", "x": balance,
+        {"panel": "value", "training": "offline", "arm": "vanilla", "kind": "optimum", "x": balance,
          "value": exact[balance] - least[balance], "seeds": 0}
         for balance in least.index
     ]  # fmt: skip
@@ -147,8 +152,8 @@ def _acting(context: Context) -> list[dict[str, Any]]:
         before = steps[-1] if training == "offline" else 0.0
         told = {"panel": "consequence", "training": training, "arm": arm, "seeds": seeds}
         for k, step in enumerate(steps):
-            rows.append(told | {"series": "found", "x": step - before, "value": curve.value[k], "ci_low": curve.low[k],
+            rows.append(told | {"kind": "found", "x": step - before, "value": curve.value[k], "ci_low": curve.low[k],
                                 "ci_high": curve.high[k], "sd_expected": spread[k],
                                 "sd": np.std(p_SK[:, k], ddof=1) if seeds > 1 else np.nan})  # fmt: skip
-            rows.append(told | {"series": "expected", "x": step - before, "value": expected[k]})
+            rows.append(told | {"kind": "expected", "x": step - before, "value": expected[k]})
     return rows

@@ -81,7 +81,7 @@ def optima(joint_XZW: Array, capacities: list[int]) -> pd.DataFrame:
 
 def frontier(loss1: Array, loss2: Array) -> tuple[Array, Array]:
     """Pairs that no other pair beats in both losses, by rising loss1; equal pairs once."""
-    order = np.lexsort((loss2, loss1))
+    order = np.lexsort((loss2, np.round(loss1 / SAME)))  # losses that differ in their last digits are equal
     best_so_far = np.minimum.accumulate(np.concatenate([[np.inf], loss2[order][:-1]]))
     kept = order[loss2[order] < best_so_far - SAME]
     return loss1[kept], loss2[kept]

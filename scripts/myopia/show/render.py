@@ -56,10 +56,10 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         "truncated,left_out,split,version,harness",
     ),
     "toy_capacity": (toys.toy_capacity, "panel,overlap,balance,capacity,series,seed,x,value,ci_low,ci_high,seeds"),
-    "toy_hidden_bits": (toys.toy_hidden_bits, "panel,training,series,step,value,ci_low,ci_high,seeds"),
+    "toy_hidden_bits": (toys.toy_hidden_bits, "panel,training,kind,step,value,ci_low,ci_high,seeds"),
     "three_myopias": (
         toys.three_myopias,
-        "panel,training,arm,series,x,value,ci_low,ci_high,sd,sd_expected,seeds",
+        "panel,training,arm,kind,x,value,ci_low,ci_high,sd,sd_expected,seeds",
     ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""

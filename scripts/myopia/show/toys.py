@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from myopia.show import style
 
+COLORS, LEAD = "RdBu_r", Normalize(-1, 1)
 MAPS = {
     "vanilla optimum": "vanilla, exact optimum",
     "vanilla": "vanilla, trained",
@@ -47,16 +48,17 @@ def toy_capacity(frame: pd.DataFrame, caption: str = "") -> Figure:
         "nothing; 0: both alike), of all f that are optimal alike the mean. Reliability of z2: the rest is z1's. Bottom",
         f"left: losses at reliability {balance:g}, lines: all f with at most K values, numbers: K, points: seeds; right:",
         "loss of z2, myopic - vanilla.",
-        style.sample(frame[frame["panel"] == "cost"]),
+        style.sample(frame[(frame["panel"] == "lead") & (frame["seeds"] > 0)]),
         caption,
     )
     figure = style.new_figure(7.4, 4.3, 2, 4, text)
     maps, below = style.grid(figure, 4)
     lead = frame[(frame["panel"] == "lead") & (frame["overlap"] == frame["overlap"].min())]
     for axis, (series, title) in zip(maps, MAPS.items(), strict=True):
-        image = _map(axis, lead[lead["series"] == series], title)
+        _map(axis, lead[lead["series"] == series], title)
     maps[0].set_ylabel("values of f, K")
-    figure.colorbar(image, ax=maps, shrink=0.9, aspect=14, pad=0.01, ticks=[-1, 0, 1]).set_label("present to future")
+    bar = figure.colorbar(ScalarMappable(LEAD, COLORS), ax=maps, shrink=0.9, aspect=14, pad=0.01, ticks=[-1, 0, 1])
+    bar.ax.set_yticklabels(["present", "both", "future"])
     overlaps = sorted(frame["overlap"].dropna().unique())
     drawn = [overlaps[0], overlaps[len(overlaps) // 2], overlaps[-1]]
     for axis, overlap in zip(below, dict.fromkeys(drawn), strict=False):
@@ -65,16 +67,20 @@ def toy_capacity(frame: pd.DataFrame, caption: str = "") -> Figure:
     for axis in below[len(set(drawn)) : 3]:
         axis.set_axis_off()
     below[0].set_ylabel("loss of z2 (bits)")
+    below[len(set(drawn)) - 1].legend(loc="center")
     _cost(below[3], frame[frame["panel"] == "cost"], overlaps)
     return figure
 
 
-def _map(axis: Axes, frame: pd.DataFrame, title: str) -> Any:
+def _map(axis: Axes, frame: pd.DataFrame, title: str) -> None:
+    if frame.empty:
+        axis.set_axis_off()
+        return
     wide = frame.pivot(index="capacity", columns="balance", values="value").sort_index()
-    image = axis.imshow(wide.to_numpy(), cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="auto")
+    axis.imshow(wide.to_numpy(), cmap=COLORS, norm=LEAD, origin="lower", aspect="auto")
     for row, column in np.ndindex(*wide.shape):
         value = wide.to_numpy()[row, column]
-        shown = f"{value:+.1f}".replace("-0.0", "0").replace("+0.0", "0").replace("0.", ".")
+        shown = f"{value:+.1f}".replace("0.", ".").removesuffix(".0") if abs(value) >= 0.05 else "0"
         axis.text(column, row, shown, ha="center", va="center", fontsize=style.FONT - 2.5,
                   color="white" if abs(value) > 0.6 else "black")  # fmt: skip
     axis.set_xticks(range(wide.shape[1]), [f"{b:g}" for b in wide.columns])
@@ -82,23 +88,27 @@ def _map(axis: Axes, frame: pd.DataFrame, title: str) -> Any:
     axis.set_title(title)
     axis.set_xlabel("reliability of z2")
     axis.tick_params(length=0)
-    return image
 
 
 def _tradeoff(axis: Axes, frame: pd.DataFrame, title: str) -> None:
+    ends: dict[tuple[float, float], list[str]] = {}
     for capacity, line in frame[frame["series"] == "frontier"].groupby("capacity"):
         line = line.sort_values("x")
         axis.plot(line["x"], line["value"], color="#999999", marker=".", markersize=2.5, linewidth=0.8)
         end = line.iloc[0]
-        axis.annotate(f"{capacity:g}", (end["x"], end["value"]), xytext=(-3, 0), textcoords="offset points",
-                      ha="right", va="center", fontsize=style.FONT - 2, color="#666666")  # fmt: skip
+        ends.setdefault((round(end["x"], 6), round(end["value"], 6)), []).append(f"{capacity:g}")
+    for end, names in ends.items():
+        alone = len(names) == 1
+        label, place = (names[0], (-4, 0)) if alone else (f"{names[0]}-{names[-1]}", (3, 4))
+        axis.annotate(label, end, xytext=place, textcoords="offset points", ha="right" if alone else "left",
+                      va="center" if alone else "bottom", fontsize=style.FONT - 2, color="#666666")  # fmt: skip
     for arm in ("vanilla", "myopic"):
         points, look = frame[frame["series"] == arm], style.look(arm)
         axis.plot(points["x"], points["value"], color=look.color, marker=look.marker, linestyle="", label=look.label,
                   markersize=3, alpha=0.6, markeredgewidth=0)  # fmt: skip
     axis.set_title(title)
     axis.set_xlabel("loss of z1 (bits)")
-    axis.margins(x=0.14)
+    axis.margins(x=0.2, y=0.08)
 
 
 def _cost(axis: Axes, frame: pd.DataFrame, overlaps: list[float]) -> None:
@@ -128,23 +138,23 @@ def toy_hidden_bits(frame: pd.DataFrame, caption: str = "") -> Figure:
         "finds in the residual, read at the precision g2 reads it with, on held-out samples; crosses: the same with z2",
         "permuted. Right: half the difference between mean residuals where z2 = 1 and z2 = 0. Dotted: the code that pays",
         "best.",
-        style.sample(frame[frame["series"] == "found"]),
+        style.sample(frame[frame["kind"] == "found"]),
         caption,
     )
     figure = style.new_figure(7.0, 2.6, 1, 2, text)
     for axis, panel in zip(figure.axes, ("bits", "amplitude"), strict=True):
         here = frame[frame["panel"] == panel]
         for training, look in HIDDEN.items():
-            line = here[(here["training"] == training) & (here["series"] == "found")]
+            line = here[(here["training"] == training) & (here["kind"] == "found")]
             axis.plot(line["step"], line["value"], markersize=3, **look)
             axis.fill_between(
                 line["step"], line["ci_low"], line["ci_high"], color=look["color"], alpha=0.2, linewidth=0
             )
-        permuted = here[here["series"] == "permuted"].groupby("step")["value"].mean()
+        permuted = here[here["kind"] == "permuted"].groupby("step")["value"].mean()
         if len(permuted):
             axis.plot(permuted.index, permuted, color="#777777", marker="x", linestyle="", markersize=3,
                       label="z2 permuted")  # fmt: skip
-        expected = here[here["series"] == "expected"].sort_values("step")
+        expected = here[here["kind"] == "expected"].sort_values("step")
         axis.plot(expected["step"], expected["value"], label="best code", **EXPECTED)
         axis.axvline(here["step"].max() / 2, color="#BBBBBB", linewidth=0.6, zorder=0)
         axis.set_xlabel("step")
@@ -158,13 +168,13 @@ def three_myopias(frame: pd.DataFrame, caption: str = "") -> Figure:
     """One panel for each kind of myopia the essay tells apart."""
     if frame.empty:
         return style.nothing(caption)
-    acting = frame[(frame["panel"] == "consequence") & (frame["series"] == "found")]
+    acting = frame[(frame["panel"] == "consequence") & (frame["kind"] == "found")]
     text = style.join(
-        "Cognitive: bits about z2 in y. Value: loss of z1 above the least possible with as many values of f; dotted:",
-        "vanilla's exact optimum. Both: f has just enough values for z1. Consequence: chance of the z1 that is followed",
+        "Cognitive: bits about z2 in y (at overlap 1/2, z2 tells less of either letter). Value: loss of z1 above the least possible with as many values of f; dotted:",
+        "vanilla's exact optimum, dots: seeds, far above: stuck in a local optimum. Both: f has just enough values for z1. Consequence: chance of the z1 that is followed",
         "by an easy z2; offline until step 0, then in closed loops; shaded: mean +- sd over seeds; solid vanilla, dashed",
         "myopic; dotted: expected course, of own samples the expected sd.",
-        style.sample(frame[(frame["series"] == "found") & (frame["panel"] != "consequence")]),
+        style.sample(frame[(frame["kind"] == "found") & (frame["panel"] != "consequence")]),
         f"Consequence: {int(acting['seeds'].max())} seeds." if len(acting) else "",
         caption,
     )
@@ -172,8 +182,11 @@ def three_myopias(frame: pd.DataFrame, caption: str = "") -> Figure:
     for axis, panel in zip(figure.axes, ("cognitive", "value"), strict=False):
         here = frame[frame["panel"] == panel]
         for arm in ("vanilla", "myopic"):
-            style.points(axis, here[(here["arm"] == arm) & (here["series"] == "found")], "x", arm)
-        exact = here[here["series"] == "optimum"].sort_values("x")
+            style.points(axis, here[(here["arm"] == arm) & (here["kind"] == "found")], "x", arm)
+            seeds = here[(here["arm"] == arm) & (here["kind"] == "seed")]
+            axis.plot(seeds["x"], seeds["value"], color=style.look(arm).color, marker=".", linestyle="", markersize=5,
+                      alpha=0.6, markeredgewidth=0)  # fmt: skip
+        exact = here[here["kind"] == "optimum"].sort_values("x")
         axis.plot(exact["x"], exact["value"], **EXPECTED)
         axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     figure.axes[0].set(title="1 cognitive: is the\nfuture thought of?", xlabel="overlap of the computations",
@@ -189,7 +202,7 @@ def _acting(axis: Axes, frame: pd.DataFrame) -> None:
     for training, look in LOOPS.items():
         for arm, line in (("vanilla", "-"), ("myopic", "--")):
             here = frame[(frame["training"] == training) & (frame["arm"] == arm)].sort_values("x")
-            found, expected = here[here["series"] == "found"], here[here["series"] == "expected"]
+            found, expected = here[here["kind"] == "found"], here[here["kind"] == "expected"]
             label = look["label"] if arm == "vanilla" else None
             axis.plot(found["x"], found["value"], color=look["color"], linestyle=line, linewidth=1.2, label=label)
             if arm == "myopic":

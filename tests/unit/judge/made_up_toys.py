@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 SEEDS, CHAINS = 12, 200
 BALANCES, OVERLAPS, CAPACITIES = (0.3, 0.7), (0.0, 0.5, 1.0), (2, 3, 9)
@@ -75,12 +76,14 @@ def consequence(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFr
     rows = []
     for training, tilt in TILT.items():
         for arm in ("vanilla", "myopic"):
+            # Quantiles, not draws: their mean and variance are those of a normal.
+            walk = rng.permutation(stats.norm.ppf((np.arange(CHAINS) + 0.5) / CHAINS))
             for seed in range(CHAINS):
                 start = 0.5 + rng.normal(0, 0.005 * noise)
                 for step in (0, 50, 100):
                     sd = 0.05 * math.sqrt(step / 100) if training == "own" else math.nan
                     moved = tilt * gap * step / 100
-                    walked = rng.normal(0, sd) if training == "own" and step else rng.normal(0, 0.002) * (step > 0)
+                    walked = walk[seed] * (sd if training == "own" else 0.002) if step else 0.0
                     p = start + moved + walked
                     expected = 0.5 if training == "offline" else start + moved
                     rows.append((training, arm, seed, step, p, expected, sd, 1.0, 1.0 - moved))

@@ -38,7 +38,7 @@ def test_rows_in_a_world_as_predicted(verdicts: pd.DataFrame, rows: list[str]) -
     found = verdicts.loc[rows]
     assert (found["verdict"] == NO_PAPER).all()
     met = found["reason"].str.startswith("criterion met")
-    assert met.all(), found.loc[~met, ["ours", "ci_low", "ci_high", "criterion", "reason"]]
+    assert met.all(), found.loc[~met, ["ours", "ci_low", "ci_high", "criterion"]].to_string()
     assert verdicts.loc["toy-hidden-only", "seeds"] == SEEDS
     assert verdicts.loc["theory-blindness", "seeds"] == CHAINS - 3  # tuning seeds are never judged
 
@@ -110,13 +110,13 @@ def test_tables(context: Context) -> None:
     trade = capacity[capacity["panel"] == "tradeoff"]
     assert set(trade["series"]) == {"vanilla", "myopic", "frontier"} and set(trade["balance"]) == {0.7}
     hidden = tables_toys.toy_hidden_bits(context)
-    last = hidden[(hidden["step"] == 100) & (hidden["panel"] == "bits") & (hidden["series"] == "found")]
+    last = hidden[(hidden["step"] == 100) & (hidden["panel"] == "bits") & (hidden["kind"] == "found")]
     assert last.set_index("training")["value"]["full"] == pytest.approx(0.85, abs=0.02)
-    size = hidden[(hidden["panel"] == "amplitude") & (hidden["series"] == "found") & (hidden["training"] == "full")]
+    size = hidden[(hidden["panel"] == "amplitude") & (hidden["kind"] == "found") & (hidden["training"] == "full")]
     assert size["value"].max() == pytest.approx(0.85 / 4)  # signs differ among seeds, sizes do not
     kinds = tables_toys.three_myopias(context)
     assert set(kinds["panel"]) == {"cognitive", "value", "consequence"}
-    acting = kinds[(kinds["panel"] == "consequence") & (kinds["series"] == "found")]
+    acting = kinds[(kinds["panel"] == "consequence") & (kinds["kind"] == "found")]
     assert acting.loc[acting["training"] == "offline", "x"].max() == 0
     assert acting.loc[(acting["training"] == "own") & (acting["x"] == 100), "sd"].to_numpy() == pytest.approx(
         0.05, rel=0.2

@@ -122,3 +122,4 @@ def test_no_capacity_and_too_many_partitions_are_refused():
 def test_the_frontier_keeps_what_nothing_beats():
     loss1, loss2 = frontier(np.array([1.0, 0.0, 0.5, 0.5, 0.0]), np.array([0.0, 1.0, 0.6, 0.5, 2.0]))
     assert loss1.tolist() == [0.0, 0.5, 1.0] and loss2.tolist() == [1.0, 0.5, 0.0]
+    assert len(frontier(np.array([0.1, 0.1 + 1e-16, 0.1 - 1e-16]), np.array([3.0, 1.0, 2.0]))[0]) == 1  # not by a digit
