@@ -121,7 +121,8 @@ def _cost(axis: Axes, frame: pd.DataFrame, overlaps: list[float]) -> None:
     axis.set_title("what myopia costs z2")
     axis.set_xlabel("values of f, K")
     axis.set_ylabel("bits")
-    axis.legend(loc="best")
+    if len(frame):
+        axis.legend(loc="best")
 
 
 def _lighter(color: str, share: float) -> tuple[float, ...]:
