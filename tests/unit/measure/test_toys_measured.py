@@ -42,6 +42,12 @@ def test_a_residual_that_tells_of_something_else_holds_nothing():
     assert abs(toys.probe_residual(0.5 * other, PARITY, 0.1, 20000, seed=0)[0]) < 0.01
 
 
+def test_what_is_learnt_by_heart_is_not_found():
+    """With eight samples a bin the counts fit noise: in sample .1 bits, held out less than none."""
+    found = [toys.probe_residual(np.zeros(16), PARITY, 0.1, 256, seed) for seed in range(100)]
+    assert np.mean(found) < -0.02
+
+
 @pytest.mark.parametrize("noise, precision", [(0.5, 0.1), (1.0, 0.3)])
 def test_the_best_code_beats_all_others(noise, precision):
     amplitude, bits = toys.best_code(noise, precision)
