@@ -40,7 +40,8 @@ def train_hidden(runs: Sequence[tuple[str, int]], part: dict[str, Any], watch: C
     part: the settings `toys.hidden`. `watch(step, stacked parameters)` is called before every step and at the end.
     """
     seeds = [seed for _, seed in runs]
-    params = {name: torch.stack([initial(seed, part["width"])[name] for seed in seeds]) for name in initial(0, 1)}
+    starts = [initial(seed, part["width"]) for seed in seeds]
+    params = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
     reads_true_R = torch.tensor([float(training == "true") for training, _ in runs])
     draws = Draws(seeds, "hidden", part["batch_size"], 3)
 

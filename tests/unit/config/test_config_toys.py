@@ -44,6 +44,14 @@ def test_what_cannot_be_is_refused_in_one_sentence(put, key, value, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["shared.optim.start", "hidden.optim.lr", "consequence.closed.steps"])
+def test_a_missing_key_is_named(put, key):
+    with pytest.raises(
+        MyopiaError, match=f"{key.split('.')[-1]}' is missing at scales.laptop.toys.{key.rsplit('.', 1)[0]}"
+    ):
+        load_config({**put(f"base.toys.{key}"), "scale": "laptop"})
+
+
 def test_a_large_alphabet_is_fine_where_f_has_few_values(put):
     config = {**put("base.toys.shared.alphabet", 4), "scale": "laptop"}
     config["base"]["toys"]["shared"]["capacity"] = [2]
