@@ -157,8 +157,12 @@ def own_samples_spread(params: Tables, joint_XZW: Tensor, lr: float, batch: int)
     """Standard deviation of P(z1 = 0) after one step on own samples, [R]; after t steps it is sqrt(t) times that.
 
     Of a network at 1/2, whatever y, and as long as P stays near it. In a step, z1's logit difference at y moves by
-    2 lr / B sum_b q(y|x_b) (1[z1_b = 0] - 1/2), and P by a quarter of these, weighted by P(y): a martingale with
-    variance lr^2 E_x[c^2] / (16 B), c(x) = sum_y P(y) q(y|x).
+    2 lr / B sum_b q(y|x_b) (1[z1_b = 0] - 1/2), and P by a quarter of these, weighted by P(y): variance
+    lr^2 E_x[c^2] / (16 B), c(x) = sum_y P(y) q(y|x).
+
+    Steps are independent, and P a martingale, where f is deterministic. A soft f draws the values of y together when
+    they have come apart (only the sum of their logits is a martingale then), which narrows P a little if some y are
+    much commoner than others.
     """
     q_RXK = log_codes(params).exp()
     input_X = joint_XZW.sum((1, 2))

@@ -159,6 +159,14 @@ def test_own_samples_are_a_martingale():
     assert told["g1"].abs().max() > 1e-2  # the world's samples do move it
 
 
+def test_a_soft_f_keeps_the_sum_of_logits_alone():
+    """Values of y that share inputs are drawn together on own samples, by steps that cancel in their sum."""
+    params = {name: value.double() for name, value in tables(scale=1.5, seed=4).items()}
+    joint = world().double()
+    step = grad(lambda p: sum(teacher_forced(p, own_joint(params, joint), through(0))))(params)["g1"]
+    assert step.abs().max() > 1e-3 and step.sum(0).abs().max() < 1e-12
+
+
 def test_rollouts_on_own_answers_follow_the_network():
     params = sharp()
     stacked = {name: value.expand(200, *value.shape) for name, value in params.items()}
