@@ -52,6 +52,9 @@ FIGURES = [
     "token_gap",
     "future_probes",
     "fig5_zero_shot",
+    "toy_capacity",
+    "toy_hidden_bits",
+    "three_myopias",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
@@ -60,6 +63,13 @@ TOKEN_MEASURES = [
     "future_probes.csv.gz",
 ]
 RELEASED_FIGURES = ["fig7_released", "released_position", "fig5_released"]
+TOY_FIGURES = ["toy_capacity", "toy_hidden_bits", "three_myopias"]
+TOY_MEASURES = [
+    "toy_shared.csv",
+    "toy_optimum.csv",
+    "toy_hidden.csv",
+    "toy_consequence.csv.gz",
+]
 
 LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
 

@@ -242,6 +242,21 @@ def caption(figure):
         )
     if figure == "fig5_released":
         return f"Scale {scale}: tasks {', '.join(SETTINGS['zero_shot']['tasks'])}."
+    if figure in TOY_FIGURES:
+        part = SETTINGS["toys"]
+        letters, hidden, closed = (
+            part["shared"]["alphabet"],
+            part["hidden"],
+            part["consequence"]["closed"],
+        )
+        told = {
+            "toy_capacity": f"{letters} x {letters} inputs, {part['shared']['steps']} steps",
+            "toy_hidden_bits": f"noise {hidden['noise']}, precision {hidden['precision']}, {hidden['steps']} steps of"
+            f" {hidden['batch_size']}",
+            "three_myopias": f"{letters} x {letters} inputs; closed loops of {closed['steps']} steps of"
+            f" {closed['batch_size']}",
+        }
+        return f"Scale {scale}: {told[figure]}."
     if figure in RELEASED_FIGURES:
         part = SETTINGS["released"]
         return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."

@@ -16,6 +16,7 @@ from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
 from myopia.config.released import released_specs
 from myopia.config.zero_shot import check_scored_sizes, use_zero_shot
+from myopia.config.toys import check_toys
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -211,6 +212,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
     check_family(settings)
     check_scored_sizes(settings)
+    check_toys(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:

@@ -1,6 +1,13 @@
 """Every estimator a claim may name (importing this module registers them)."""
 
-from myopia.judge import estimands_family, estimands_synthetic, estimands_text, estimands_tokens, estimands_zero_shot
+from myopia.judge import (
+    estimands_family,
+    estimands_synthetic,
+    estimands_text,
+    estimands_tokens,
+    estimands_toys,
+    estimands_zero_shot,
+)
 from myopia.judge.registry import ESTIMATORS, Context, run_estimator
 
 __all__ = [
@@ -10,6 +17,7 @@ __all__ = [
     "estimands_synthetic",
     "estimands_text",
     "estimands_tokens",
+    "estimands_toys",
     "estimands_zero_shot",
     "run_estimator",
 ]

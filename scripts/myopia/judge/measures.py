@@ -35,6 +35,10 @@ COLUMNS: dict[str, str] = {
     "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
     "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"
     "ll_answer,ll_rival,truncated,left_out",
+    "toy_shared.csv": "overlap,balance,capacity,arm,seed,loss1,loss2,bits_future",
+    "toy_optimum.csv": "overlap,balance,capacity,aim,ties,loss1,loss2,entropy1,entropy2,floor1,floor2",
+    "toy_hidden.csv": "training,seed,step,bits,bits_permuted,amplitude,rms,bits_expected,amplitude_expected",
+    "toy_consequence.csv.gz": "training,arm,seed,step,p_easy,p_expected,spread_expected,loss1,loss_rollout",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
@@ -42,6 +46,7 @@ _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "cor
 _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
 _TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
+_TEXT |= {"aim", "ties", "training"}  # the toys'
 
 
 class NotRun(Exception):

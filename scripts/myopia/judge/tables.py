@@ -14,6 +14,7 @@ from myopia.judge import tables_family as family
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge import tables_tokens as tokens
+from myopia.judge import tables_toys as toys
 from myopia.judge import tables_zero_shot as zero_shot
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
@@ -33,6 +34,9 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "token_gap": (tokens.token_gap, tokens.TOKEN_GAP),
     "future_probes": (tokens.future_probes, tokens.FUTURE),
     "fig5_zero_shot": (zero_shot.fig5_zero_shot, zero_shot.FIG5),
+    "toy_capacity": (toys.toy_capacity, toys.CAPACITY),
+    "toy_hidden_bits": (toys.toy_hidden_bits, toys.HIDDEN_BITS),
+    "three_myopias": (toys.three_myopias, toys.MYOPIAS),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

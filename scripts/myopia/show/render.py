@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
+from myopia.show import family, released, style, synthetic, text, tokens, toys, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 ZERO_SHOT = (
@@ -55,6 +55,12 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     ),
     "future_probes": (tokens.future_probes, "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents"),
     "fig5_zero_shot": (zero_shot.fig5_zero_shot, ZERO_SHOT),
+    "toy_capacity": (toys.toy_capacity, "panel,overlap,balance,capacity,series,seed,x,value,ci_low,ci_high,seeds"),
+    "toy_hidden_bits": (toys.toy_hidden_bits, "panel,training,kind,step,value,ci_low,ci_high,seeds"),
+    "three_myopias": (
+        toys.three_myopias,
+        "panel,training,arm,kind,x,value,ci_low,ci_high,sd,sd_expected,seeds",
+    ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 

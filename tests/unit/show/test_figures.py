@@ -178,6 +178,12 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
                 "n = 1-5 seeds, 120-240 held-out units",
             ],
         ),
+        (
+            "toy_capacity",
+            ["vanilla, exact optimum", "myopic, trained", "overlap 0.5", "what myopia costs z2", "values of f, K"],
+        ),
+        ("toy_hidden_bits", ["gradient stopped", "full until half-way", "z2 permuted", "best code", "n = 12 seeds"]),
+        ("three_myopias", ["1 cognitive", "2 value", "3 consequence", "197 seeds", "overlap of the computations"]),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:
