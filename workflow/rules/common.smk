@@ -10,6 +10,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
+from myopia.config.multiplication import roles_of
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
 
@@ -51,6 +52,9 @@ FIGURES = [
     "token_gap",
     "future_probes",
     "fig5_zero_shot",
+    "fig9_multiplication",
+    "fig10_filler",
+    "multiplication_digits",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
@@ -137,7 +141,7 @@ def spec_of(run):
 def token_manifest(wildcards):
     """What a run reads besides its spec: nothing, or its encoded corpus."""
     data = spec_of(wildcards.run)["data"]
-    if data["kind"] == "dp":
+    if data["kind"] != "tokens":
         return []
     return f"{SETTINGS['results']}/data/{data['corpus']}/tokens/tokens.manifest.json"
 

@@ -9,6 +9,8 @@ MEASURED = [
     "text_curve.csv",
     *TOKEN_MEASURES,
     "zero_shot.csv.gz",
+    "multiplication_cells.csv.gz",
+    "multiplication_digits.csv",
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

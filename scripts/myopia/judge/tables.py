@@ -11,6 +11,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge import tables_component as component
 from myopia.judge import tables_family as family
+from myopia.judge import tables_multiplication as multiplication
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge import tables_tokens as tokens
@@ -33,6 +34,9 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "token_gap": (tokens.token_gap, tokens.TOKEN_GAP),
     "future_probes": (tokens.future_probes, tokens.FUTURE),
     "fig5_zero_shot": (zero_shot.fig5_zero_shot, zero_shot.FIG5),
+    "fig9_multiplication": (multiplication.fig9_multiplication, multiplication.FIG9),
+    "fig10_filler": (multiplication.fig10_filler, multiplication.FIG10),
+    "multiplication_digits": (multiplication.multiplication_digits, multiplication.BY_DIGIT),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
+from myopia.show import family, multiplication, released, style, synthetic, text, tokens, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -54,6 +54,18 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         zero_shot.fig5_zero_shot,
         "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
         "truncated,left_out,split,version,harness",
+    ),
+    "fig9_multiplication": (
+        multiplication.fig9_multiplication,
+        "kind,series,digits,pad,x_digits,y_digits,value,ci_low,ci_high,seeds,documents,judged,share_new",
+    ),
+    "fig10_filler": (
+        multiplication.fig10_filler,
+        "kind,measure,role,arm,digits,pad,T,x_digits,y_digits,value,ci_low,ci_high,seeds,documents",
+    ),
+    "multiplication_digits": (
+        multiplication.multiplication_digits,
+        "role,arm,digits,pad,T,position,metric,value,ci_low,ci_high,seeds",
     ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
