@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from made_up_family import family
+from made_up_multiplication import multiplication
 from made_up_tokens import tokens
 
 from myopia.common.files import write_csv
@@ -301,6 +302,7 @@ def measure_folder(
         **family(rng, text_seeds, gap, noise),
         **tokens(rng, text_seeds, gap, noise),
         "zero_shot.csv.gz": zero_shot(rng, text_seeds, gap),
+        **multiplication(rng, text_seeds, gap, noise),
     }
     for name, frame in tables.items():
         write_csv(folder / name, frame)

@@ -178,6 +178,9 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
                 "n = 1-5 seeds, 120-240 held-out units",
             ],
         ),
+        ("fig9_multiplication", ["vanilla - myopic", "digits of the second", "Framed", "training never showed"]),
+        ("fig10_filler", ["A: padded to 3", "B: padded to 6", "6 symbols after =", "D, myopic", "change against A"]),
+        ("multiplication_digits", ["6 symbols in front", "answer digit", "share right", "loss (nats)"]),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:
