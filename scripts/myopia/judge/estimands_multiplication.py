@@ -67,20 +67,21 @@ def together(context: Context, wanted: Sequence[tuple[str, str]]) -> tuple[list[
     return found, seeds
 
 
-def between_cells(context: Context, between: Sequence[float]) -> list[Cell]:
-    """Cells of the grid where vanilla's mean exact match lies within the bounds."""
-    (vanilla,), seeds = together(context, [("grid", "vanilla")])
+def between_cells(context: Context, role: str, between: Sequence[float]) -> list[Cell]:
+    """Cells of a format where vanilla's exact match, its mean over seeds, lies within the bounds; `NotRun` if none."""
+    (vanilla,), seeds = together(context, [(role, "vanilla")])
     level = [ratio_contrast([vanilla.of(cell, seeds)]).value for cell in vanilla.cells]
-    return [cell for cell, value in zip(vanilla.cells, level, strict=True) if between[0] <= value <= between[1]]
+    cells = [cell for cell, value in zip(vanilla.cells, level, strict=True) if between[0] <= value <= between[1]]
+    if not cells:
+        raise NotRun(f"no cell has a vanilla exact match within {between[0]:g}-{between[1]:g}")
+    return cells
 
 
 @estimator
 def multiplication_gap(context: Context, *, arms: Sequence[str], between: Sequence[float]) -> Estimate:
     """Fig 9: exact match of the first arm minus the second's, summed over the cells that are off ceiling and floor."""
     (first, second), seeds = together(context, [("grid", arm) for arm in arms])
-    cells = between_cells(context, between)
-    if not cells:
-        raise NotRun(f"no cell has a vanilla exact match within {between[0]:g}-{between[1]:g}")
+    cells = between_cells(context, "grid", between)
     return ratio_contrast([one.of(cell, seeds, sign) for cell in cells for one, sign in ((first, 1.0), (second, -1.0))])
 
 
@@ -104,7 +105,7 @@ def multiplication_distance(context: Context, *, between: Sequence[float]) -> Es
     if not terms:
         raise NotRun("Fig 9 of the paper is off ceiling only for more digits than were run")
     goal = np.array(goals)
-    return ratio_statistic(terms, lambda ours: np.abs(ours - goal[:, None]).mean(0))
+    return ratio_statistic(terms, lambda ours: np.abs(ours - goal.reshape(-1, *[1] * (ours.ndim - 1))).mean(0))
 
 
 def paper_cell(context: Context, key: str) -> float:
@@ -114,23 +115,25 @@ def paper_cell(context: Context, key: str) -> float:
     return float(found.iloc[0]) if len(found) else float("nan")
 
 
-def hardest(context: Context) -> Cell:
-    """The cell of Fig 10 that is judged: both operands as long as they get."""
-    return exact(context, "short", PAIR[0]).cells[-1]
-
-
 def effect_terms(
-    context: Context, role: str, against: str, arms: Sequence[str], cell: Cell
+    context: Context, role: str, against: str, arms: Sequence[str], cells: Sequence[Cell]
 ) -> tuple[list[Ratio], list[int]]:
-    """(role - against) of the first arm, minus the same of the second if there is one, in a cell."""
-    wanted = [(name, arm) for arm in arms for name in (role, against)]
-    found, seeds = together(context, wanted)
-    signs = (1.0, -1.0, -1.0, 1.0)[: len(found)]
-    return [one.of(cell, seeds, sign) for one, sign in zip(found, signs, strict=True)], seeds
+    """(role - against) of the first arm, minus the same of the second if there is one, averaged over cells."""
+    found, seeds = together(context, [(name, arm) for arm in arms for name in (role, against)])
+    signs = (1.0, -1.0, -1.0, 1.0)
+    return [
+        one.of(cell, seeds, sign / len(cells)) for cell in cells for one, sign in zip(found, signs, strict=False)
+    ], seeds
 
 
 @estimator
-def filler_effect(context: Context, *, role: str, against: str, arms: Sequence[str]) -> Estimate:
-    """Fig 10: change of exact match from format `against` to `role` in the hardest cell: of one arm, or first - second."""
-    terms, _ = effect_terms(context, role, against, arms, hardest(context))
+def filler_effect(
+    context: Context, *, role: str, against: str, arms: Sequence[str], between: Sequence[float]
+) -> Estimate:
+    """Fig 10: change of exact match from format `against` to `role`, of one arm, or the first's minus the second's.
+
+    The mean over the cells where vanilla with short padding is off ceiling and floor: in the paper, 5 x 5 alone.
+    """
+    cells = between_cells(context, "short", between)
+    terms, _ = effect_terms(context, role, against, arms, cells)
     return ratio_contrast(terms)

@@ -13,7 +13,6 @@ from myopia.judge.estimands_multiplication import (
     between_cells,
     effect_terms,
     exact,
-    hardest,
     paper_cell,
     together,
 )
@@ -27,8 +26,22 @@ _INTERVAL = ["value", "ci_low", "ci_high", "seeds", "documents"]
 FIG9 = ["kind", "series", "digits", "pad", "x_digits", "y_digits", *_INTERVAL, "judged", "share_new", "value_new"]
 """series: an arm, or `difference` (vanilla - myopic). `judged`: 1 if the cell counts in the verdict; `share_new`: share
 of the test problems that training never showed; `value_new`: exact match on those alone."""
-FIG10 = ["kind", "measure", "role", "arm", "digits", "pad", "T", "x_digits", "y_digits", *_INTERVAL, "share_new"]
-"""measure: `exact` in every cell, `effect` (exact - that of `short`) in the hardest one."""
+FIG10 = [
+    "kind",
+    "measure",
+    "role",
+    "arm",
+    "digits",
+    "pad",
+    "T",
+    "x_digits",
+    "y_digits",
+    *_INTERVAL,
+    "judged",
+    "share_new",
+]
+"""measure: `exact` in every cell; `level` its mean over the judged cells, `effect` that mean minus `short`'s (neither has
+digits). `judged`: 1 if vanilla with short padding is off ceiling and floor in the cell."""
 BY_DIGIT = ["role", "arm", "digits", "pad", "T", "x_digits", "y_digits", "position", "metric", *_INTERVAL[:4]]
 
 
@@ -44,6 +57,13 @@ def _form(context: Context, role: str) -> dict[str, int]:
     return {name: int(rows[name].iloc[0]) for name in ("digits", "pad", "T")}
 
 
+def _judged(context: Context, role: str) -> list[Cell]:
+    try:
+        return between_cells(context, role, OFF_CEILING)
+    except NotRun:
+        return []
+
+
 def _arms(context: Context, role: str) -> list[str]:
     rows = context.measures.table("multiplication_cells.csv.gz")
     return [arm for arm in PAIR if ((rows["role"] == role) & (rows["arm"] == arm)).any()]
@@ -56,7 +76,7 @@ def fig9_multiplication(context: Context) -> pd.DataFrame:
         raise NotRun("the grid of digit counts was not measured")
     found, seeds = together(context, [("grid", arm) for arm in arms])
     form = {name: value for name, value in _form(context, "grid").items() if name != "T"}
-    judged = between_cells(context, OFF_CEILING) if PAIR[0] in arms else []
+    judged = _judged(context, "grid")
     rows: list[dict[str, Any]] = []
     for cell in found[0].cells:
         common = {**form, "x_digits": cell[0], "y_digits": cell[1], "judged": int(cell in judged)}
@@ -95,10 +115,11 @@ def _paper_fig9(context: Context, form: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def fig10_filler(context: Context) -> pd.DataFrame:
-    """Exact match by format, arm and cell, and in the hardest cell what each format changes against short padding."""
+    """Exact match by format, arm and cell; over the judged cells its mean, and what a format changes against `short`."""
     present = [(role, arm) for role in ROLES for arm in _arms(context, role)]
     if not present:
         raise NotRun("no format with filler was measured")
+    judged = _judged(context, "short")
     rows: list[dict[str, Any]] = []
     for role, arm in present:
         one = exact(context, role, arm)
@@ -106,26 +127,38 @@ def fig10_filler(context: Context) -> pd.DataFrame:
         for cell in one.cells:
             level = _interval(ratio_contrast([one.of(cell, one.seeds)]))
             place = {"x_digits": cell[0], "y_digits": cell[1], "share_new": _new(one, cell, one.seeds)["share_new"]}
-            rows.append({**common, "measure": "exact", **place, **level})
-        if role != "short" and ("short", arm) in present:
-            cell = hardest(context) if ("short", PAIR[0]) in present else one.cells[-1]
-            terms, _ = effect_terms(context, role, "short", [arm], cell)
-            rows.append({**common, "measure": "effect", "x_digits": cell[0], "y_digits": cell[1],
-                         **_interval(ratio_contrast(terms))})  # fmt: skip
+            rows.append({**common, "measure": "exact", **place, **level, "judged": int(cell in judged)})
+        if judged:
+            terms = [one.of(cell, one.seeds, 1 / len(judged)) for cell in judged]
+            rows.append({**common, "measure": "level", **_interval(ratio_contrast(terms)), "judged": 1})
+        if judged and role != "short" and ("short", arm) in present:
+            terms, _ = effect_terms(context, role, "short", [arm], judged)
+            rows.append({**common, "measure": "effect", **_interval(ratio_contrast(terms)), "judged": 1})
     return _frame(rows + _paper_fig10(context, rows), FIG10)
 
 
 def _paper_fig10(context: Context, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The paper's cells where formats are the paper's; their mean and change over the cells that are off ceiling there."""
     rows = []
     for role, pad in (("short", 5), ("long", 10)):
-        mine = [
-            row for row in ours if (row["role"], row["digits"], row["pad"], row["measure"]) == (role, 5, pad, "exact")
-        ]
+        mine = [r for r in ours if (r["role"], r["digits"], r["pad"], r["measure"]) == (role, 5, pad, "exact")]
         for row in mine:
             key = f"fig10-{row['arm']}-pad{pad}-{row['x_digits']}x{row['y_digits']}"
+            judged = OFF_CEILING[0] <= paper_cell(context, f"fig10-vanilla-pad5-{key[-3:]}") <= OFF_CEILING[1]
             place = {name: row[name] for name in ("role", "arm", "digits", "pad", "T", "x_digits", "y_digits")}
             rows.append({"kind": "paper", "measure": "exact", **place, "value": paper_cell(context, key), "seeds": 1,
-                         "documents": 0})  # fmt: skip
+                         "documents": 0, "judged": int(judged)})  # fmt: skip
+    if not rows:
+        return []
+    cells = pd.DataFrame(rows)
+    mean = cells[cells["judged"] == 1].groupby(["role", "arm"])["value"].mean()
+    for role, arm in mean.index:
+        form = cells[cells["role"] == role].iloc[0]
+        place = {"kind": "paper", "role": role, "arm": arm, "digits": 5, "pad": form["pad"], "T": form["T"], "seeds": 1,
+                 "documents": 0, "judged": 1}  # fmt: skip
+        rows.append({**place, "measure": "level", "value": mean[role, arm]})
+        if role == "long" and ("short", arm) in mean.index:
+            rows.append({**place, "measure": "effect", "value": mean[role, arm] - mean["short", arm]})
     return rows
 
 

@@ -119,7 +119,9 @@ def fig10_filler(frame: pd.DataFrame, caption: str = "") -> Figure:
         f"Exact match by digits of both operands, up to {top}. {named}.",
         "Padding adds zeros after each operand. Symbols after = mean nothing, but a model can compute there; in front",
         "they see nothing of the problem and only lengthen the distance.",
-        f"Right: the cell {top} x {top}; above its exact match, below the change against A.",
+        "Framed: cells of the verdict, vanilla within .05-.95 in A. Right: their mean, and its change against A."
+        if (cells["judged"] > 0).any()
+        else "No cell has vanilla within .05-.95 in A: nothing is judged.",
         "Hollow: the paper's Fig 10 (one run)." if (frame["kind"] == "paper").any() else "",
         style.sample(cells, "blocks of problems"),
         caption,
@@ -138,9 +140,8 @@ def fig10_filler(frame: pd.DataFrame, caption: str = "") -> Figure:
                 axis.set_xlabel("digits of the second")
         line[0].set_ylabel("digits of the first")
     above, below = figure.axes[columns - 1], figure.axes[2 * columns - 1]
-    hard = frame[(frame["x_digits"] == top) & (frame["y_digits"] == top)]
-    _formats(above, hard[hard["measure"] == "exact"], roles, arms, f"exact match, {top} x {top}")
-    _formats(below, hard[hard["measure"] == "effect"], roles, arms, "change against A")
+    _formats(above, frame[frame["measure"] == "level"], roles, arms, "exact match, framed")
+    _formats(below, frame[frame["measure"] == "effect"], roles, arms, "change against A")
     below.axhline(0, color="#000000", linewidth=0.6)
     below.set_xlabel("format")
     style.shared_legend(figure, 4)

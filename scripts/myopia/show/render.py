@@ -61,7 +61,7 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     ),
     "fig10_filler": (
         multiplication.fig10_filler,
-        "kind,measure,role,arm,digits,pad,T,x_digits,y_digits,value,ci_low,ci_high,seeds,documents",
+        "kind,measure,role,arm,digits,pad,T,x_digits,y_digits,value,ci_low,ci_high,seeds,documents,judged",
     ),
     "multiplication_digits": (
         multiplication.multiplication_digits,

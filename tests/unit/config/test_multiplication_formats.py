@@ -79,7 +79,7 @@ def test_digits_and_padding_out_of_range_are_one_sentence(values, sentence):
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("grid.digits", 12, r"config key scales\.smoke\.multiplication\.grid\.digits: 12 is greater"),
+        ("grid.digits", 12, r"multiplication\.grid\.digits: 12 is greater than the maximum of 9"),
         ("grid.pad", 1, "pad 1 is too short for operands of 2 digits"),
         ("filler.pads", [3, 2], "filler.pads: 2 is not longer than 3"),
         ("filler.pads", [1, 4], "pad 1 is too short"),

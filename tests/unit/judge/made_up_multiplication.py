@@ -13,12 +13,20 @@ HARDEST = {
 }
 
 
-def multiplication(rng: np.random.Generator, seeds: int, gap: float, noise: float, digits: int = 3, pads=(3, 6)):
+def multiplication(
+    rng: np.random.Generator,
+    seeds: int,
+    gap: float,
+    noise: float,
+    digits: int = 3,
+    pads=(3, 6),
+    roles=("short", "long", "after", "lead"),
+):
     """multiplication_cells.csv.gz and multiplication_digits.csv; the short format is the grid's, too."""
     cells, by_digit = [], []
     easy = rng.random((digits + 1, digits + 1, BLOCKS * BLOCK))  # how hard each problem is, for all models
     for arm in ("vanilla", "myopic"):
-        for role in ("short", "long", "after", "lead"):
+        for role in roles:
             pad = pads[1] if role == "long" else pads[0]
             extra = 0 if role in ("short", "long") else 2 * (pads[1] - pads[0])
             T = 2 * pad + 2 + 2 * digits + extra
