@@ -36,10 +36,11 @@ def fig9_multiplication(frame: pd.DataFrame, caption: str = "") -> Figure:
         caption,
     )  # fmt: skip
     side = 0.62 + 0.3 * max(digits, 4)
+    most = max(0.2, float(frame.loc[frame["series"] == "difference", "value"].abs().max(skipna=True) or 0))
     figure = style.new_figure(max(side * len(shown), 4.6), (side - 0.1) * len(rows), len(rows), len(shown), text)
     for line, (whose, table) in zip(style.grid(figure, len(shown)), rows, strict=True):
         for axis, name in zip(line, shown, strict=True):
-            _heat(axis, table[table["series"] == name], signed=name == "difference")
+            _heat(axis, table[table["series"] == name], signed=most if name == "difference" else 0.0)
             axis.set_title(f"{whose}{SERIES[name]}")
         line[0].set_ylabel("digits of the first")
     for axis in style.grid(figure, len(shown))[-1]:
@@ -61,10 +62,11 @@ def _new_problems(ours: pd.DataFrame) -> str:
     return f"Of the test problems training never showed {new.iloc[0]:.0%} with {a} x {b}{last}."
 
 
-def _heat(axis: Axes, rows: pd.DataFrame, *, signed: bool = False) -> None:
-    """A cell for each pair of digit counts, its value printed in it."""
+def _heat(axis: Axes, rows: pd.DataFrame, *, signed: float = 0.0, intervals: bool = True) -> None:
+    """A cell for each pair of digit counts, its value printed in it. `signed`: colours from minus to plus this."""
+    rows = rows.astype({"x_digits": int, "y_digits": int})
     values = rows.pivot(index="x_digits", columns="y_digits", values="value")
-    low, high = (-1.0, 1.0) if signed else (0.0, 1.0)
+    low, high = (-signed, signed) if signed else (0.0, 1.0)
     colors = matplotlib.colormaps["PuOr" if signed else "Blues"]
     axis.imshow(values, cmap=colors, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
     axis.set_xticks(range(values.shape[1]), [f"{c}" for c in values.columns])
@@ -76,8 +78,8 @@ def _heat(axis: Axes, rows: pd.DataFrame, *, signed: bool = False) -> None:
         if not style.finite(row.value):
             continue
         dark = np.dot(colors((row.value - low) / (high - low))[:3], (0.3, 0.59, 0.11)) < 0.5
-        text = _number(row.value, signed)
-        if style.finite(row.ci_low) and not small:
+        text = _number(row.value, bool(signed))
+        if intervals and style.finite(row.ci_low) and not small:
             text += f"\n±{_number((row.ci_high - row.ci_low) / 2)}"
         axis.text(*place, text, ha="center", va="center", fontsize=5.5 if small else 6.5,
                   color="white" if dark else "black")  # fmt: skip
@@ -127,20 +129,21 @@ def fig10_filler(frame: pd.DataFrame, caption: str = "") -> Figure:
         caption,
     )
     columns = len(roles) + 1
-    side = 0.55 + 0.27 * max(top, 3)
-    figure = style.new_figure(side * columns + 0.8, side * max(len(arms), 2), max(len(arms), 2), columns, text)
+    side = 0.5 + 0.25 * max(top, 3)
+    lines = max(len(arms), 2)
+    figure = style.new_figure(side * columns + 1.2, (side + 0.4) * lines, lines, columns, text)
     for k, line in enumerate(style.grid(figure, columns)):
         for letter, axis, role in zip(LETTERS, line, roles, strict=False):
             if k >= len(arms):
                 axis.set_axis_off()
                 continue
-            _heat(axis, cells[(cells["role"] == role) & (cells["arm"] == arms[k])])
+            _heat(axis, cells[(cells["role"] == role) & (cells["arm"] == arms[k])], intervals=False)
             axis.set_title(f"{letter}, {arms[k]}")
             if k == len(arms) - 1:
-                axis.set_xlabel("digits of the second")
-        line[0].set_ylabel("digits of the first")
+                axis.set_xlabel("second, digits")
+        line[0].set_ylabel("first, digits")
     above, below = figure.axes[columns - 1], figure.axes[2 * columns - 1]
-    _formats(above, frame[frame["measure"] == "level"], roles, arms, "exact match, framed")
+    _formats(above, frame[frame["measure"] == "level"], roles, arms, "mean of framed")
     _formats(below, frame[frame["measure"] == "effect"], roles, arms, "change against A")
     below.axhline(0, color="#000000", linewidth=0.6)
     below.set_xlabel("format")
@@ -194,7 +197,7 @@ def multiplication_digits(frame: pd.DataFrame, caption: str = "") -> Figure:
             axis.grid(axis="y", linewidth=0.4, alpha=0.5)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         below[k].set(xlabel="answer digit", ylim=(-0.03, 1.03))
-        above[k].set_ylim(bottom=0)
+    above[0].set_ylim(bottom=0)  # after all columns, which share the axis
     above[0].set_ylabel("loss (nats)")
     below[0].set_ylabel("share right")
     style.shared_legend(figure)

@@ -21,8 +21,9 @@ FORM = Format(digits=2, pad=3, after=1)
 
 
 def spec(arm="vanilla", dropout=0.0, form=FORM):
-    made = text_spec(arm, dropout, name=f"{form.name}-{arm}", data=form.data(None))
-    made["model"]["config"]["n_positions"] = form.T
+    made = text_spec(arm, dropout, optim={"lr": 1e-4}, name=f"{form.name}-{arm}", data=form.data(None))
+    # Large initial weights that hardly move: 20 usual steps end in one answer to everything, cache or not.
+    made["model"]["config"].update(n_positions=form.T, initializer_range=0.5, tie_word_embeddings=False)
     return made
 
 
@@ -104,7 +105,7 @@ def test_a_broken_cache_is_noticed(trained):
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_cache_is_noticed_where_every_answer_is_wrong(trained, monkeypatch):
+def test_a_broken_cache_is_noticed_where_every_answer_is_wrong(trained):
     """After a wrong digit only the pass that really generates without a cache can tell."""
     ids = some_ids()
     model = model_of(trained["vanilla"])
@@ -113,8 +114,6 @@ def test_a_broken_cache_is_noticed_where_every_answer_is_wrong(trained, monkeypa
     answer(model, ids, FORM.prompt, "run 0")
     with pytest.raises(MyopiaError, match="key/value cache"):
         answer(Forgetful(model), ids, FORM.prompt, "run 0")
-    monkeypatch.setattr(measured, "CHECKED", 0)
-    answer(Forgetful(model), ids, FORM.prompt, "run 0")
 
 
 # --- what is counted ---
