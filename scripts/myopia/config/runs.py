@@ -124,7 +124,8 @@ def multiplication_spec(settings: dict[str, Any], planned: Planned, arm: str, pu
         "micro_batch": min(part["micro_batch"], batch),
         "steps": math.ceil(part["examples"] / batch),
     }
-    config = {"attn_pdrop": 0.0, "n_positions": form.T, **part["model"]}
+    # The type's defaults name special tokens of its own tokenizer, which ours need not have.
+    config = {"attn_pdrop": 0.0, "n_positions": form.T, "bos_token_id": None, "eos_token_id": None, **part["model"]}
     if tokenizer is None:
         config.setdefault("vocab_size", len(SYMBOLS))
     return {

@@ -11,7 +11,8 @@ from typing import Any
 from myopia.common.errors import MyopiaError
 from myopia.data.hub import HubUnavailable, Patience, hub_error, prepare_hub, resolve, switched_off
 from myopia.data.lock import check_files, locked_commit, read_lock
-from myopia.data.tokenizer import TOKENIZER_FILES, checked_pretrained, copy_tokenizer, write_tokenizer
+from myopia.data.tokenizer import checked_pretrained, write_tokenizer
+from myopia.data.tokenizer_folder import TOKENIZER_FILES, copy_tokenizer
 
 LOG = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import write_json
 from myopia.config.multiplication import SYMBOLS, Format
 from myopia.data.synthetic import uniforms
-from myopia.data.tokenizer import copy_tokenizer, load_tokenizer, vocabulary_size
+from myopia.data.tokenizer_folder import copy_tokenizer, load_tokenizer, vocabulary_size
 
 STAR, EQUALS, FILLER = (SYMBOLS.index(symbol) for symbol in "*=.")
 

@@ -32,6 +32,11 @@ class Exact:
     correct_new: Array  # of problems that training never showed
     n_new: Array
 
+    @property
+    def level(self) -> Array:
+        """Exact match of every cell, averaged over seeds."""
+        return (self.correct.sum(1) / self.n.sum(1)).mean(0)
+
     def of(self, cell: Cell, seeds: Sequence[int], coefficient: float = 1.0, *, new: bool = False) -> Ratio:
         """Exact match in a cell."""
         if cell not in self.cells:
@@ -69,9 +74,10 @@ def together(context: Context, wanted: Sequence[tuple[str, str]]) -> tuple[list[
 
 def between_cells(context: Context, role: str, between: Sequence[float]) -> list[Cell]:
     """Cells of a format where vanilla's exact match, its mean over seeds, lies within the bounds; `NotRun` if none."""
-    (vanilla,), seeds = together(context, [(role, "vanilla")])
-    level = [ratio_contrast([vanilla.of(cell, seeds)]).value for cell in vanilla.cells]
-    cells = [cell for cell, value in zip(vanilla.cells, level, strict=True) if between[0] <= value <= between[1]]
+    vanilla = exact(context, role, "vanilla")
+    cells = [
+        cell for cell, value in zip(vanilla.cells, vanilla.level, strict=True) if between[0] <= value <= between[1]
+    ]
     if not cells:
         raise NotRun(f"no cell has a vanilla exact match within {between[0]:g}-{between[1]:g}")
     return cells
@@ -115,15 +121,11 @@ def paper_cell(context: Context, key: str) -> float:
     return float(found.iloc[0]) if len(found) else float("nan")
 
 
-def effect_terms(
-    context: Context, role: str, against: str, arms: Sequence[str], cells: Sequence[Cell]
-) -> tuple[list[Ratio], list[int]]:
+def effect_terms(context: Context, role: str, against: str, arms: Sequence[str], cells: Sequence[Cell]) -> list[Ratio]:
     """(role - against) of the first arm, minus the same of the second if there is one, averaged over cells."""
     found, seeds = together(context, [(name, arm) for arm in arms for name in (role, against)])
     signs = (1.0, -1.0, -1.0, 1.0)
-    return [
-        one.of(cell, seeds, sign / len(cells)) for cell in cells for one, sign in zip(found, signs, strict=False)
-    ], seeds
+    return [one.of(cell, seeds, sign / len(cells)) for cell in cells for one, sign in zip(found, signs, strict=False)]
 
 
 @estimator
@@ -135,5 +137,4 @@ def filler_effect(
     The mean over the cells where vanilla with short padding is off ceiling and floor: in the paper, 5 x 5 alone.
     """
     cells = between_cells(context, "short", between)
-    terms, _ = effect_terms(context, role, against, arms, cells)
-    return ratio_contrast(terms)
+    return ratio_contrast(effect_terms(context, role, against, arms, cells))

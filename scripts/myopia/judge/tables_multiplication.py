@@ -132,7 +132,7 @@ def fig10_filler(context: Context) -> pd.DataFrame:
             terms = [one.of(cell, one.seeds, 1 / len(judged)) for cell in judged]
             rows.append({**common, "measure": "level", **_interval(ratio_contrast(terms)), "judged": 1})
         if judged and role != "short" and ("short", arm) in present:
-            terms, _ = effect_terms(context, role, "short", [arm], judged)
+            terms = effect_terms(context, role, "short", [arm], judged)
             rows.append({**common, "measure": "effect", **_interval(ratio_contrast(terms)), "judged": 1})
     return _frame(rows + _paper_fig10(context, rows), FIG10)
 

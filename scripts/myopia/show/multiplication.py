@@ -36,7 +36,7 @@ def fig9_multiplication(frame: pd.DataFrame, caption: str = "") -> Figure:
         caption,
     )  # fmt: skip
     side = 0.62 + 0.3 * max(digits, 4)
-    most = max(0.2, float(frame.loc[frame["series"] == "difference", "value"].abs().max(skipna=True) or 0))
+    most = max([0.2, *frame.loc[frame["series"] == "difference", "value"].abs()])
     figure = style.new_figure(max(side * len(shown), 4.6), (side - 0.1) * len(rows), len(rows), len(shown), text)
     for line, (whose, table) in zip(style.grid(figure, len(shown)), rows, strict=True):
         for axis, name in zip(line, shown, strict=True):
