@@ -104,7 +104,13 @@ class Planned:
 
     @property
     def control(self) -> bool:
+        """Whether it is not in the paper."""
         return not {"grid", "short", "long"} & set(self.roles)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether learning rates are chosen on it; the other formats run at the same ones."""
+        return bool({"grid", "short"} & set(self.roles))
 
 
 def formats(part: Mapping[str, Any]) -> list[Planned]:

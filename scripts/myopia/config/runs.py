@@ -60,7 +60,7 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         grids += [(settings["text"], lambda a, c=c: text_spec(settings, c, a, "tuning"))
                   for c in settings["text"]["corpora"]]  # fmt: skip
         grids += [(settings["multiplication"], lambda a, f=f: multiplication_spec(settings, f, a, "tuning"))
-                  for f in formats(settings["multiplication"]) if not f.control]  # fmt: skip
+                  for f in formats(settings["multiplication"]) if f.tuned]  # fmt: skip
         for part, make in grids:
             for rate in part["lr_grid"]:
                 spec = make(arm)
