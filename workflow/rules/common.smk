@@ -10,6 +10,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
+from myopia.config.multiplication import roles_of
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
 from myopia.config.zero_shot import scored_sizes
@@ -55,6 +56,9 @@ FIGURES = [
     "toy_capacity",
     "toy_hidden_bits",
     "three_myopias",
+    "fig9_multiplication",
+    "fig10_filler",
+    "multiplication_digits",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",

@@ -10,6 +10,8 @@ MEASURED = [
     *TOKEN_MEASURES,
     "zero_shot.csv.gz",
     *TOY_MEASURES,
+    "multiplication_cells.csv.gz",
+    "multiplication_digits.csv",
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

@@ -14,9 +14,10 @@ import yaml
 from myopia.common.errors import MyopiaError
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
+from myopia.config.multiplication import check_multiplication
 from myopia.config.released import released_specs
-from myopia.config.zero_shot import check_scored_sizes, use_zero_shot
 from myopia.config.toys import check_toys
+from myopia.config.zero_shot import check_scored_sizes, use_zero_shot
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -213,6 +214,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     check_family(settings)
     check_scored_sizes(settings)
     check_toys(settings)
+    check_multiplication(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:

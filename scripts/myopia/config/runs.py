@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from myopia.common.errors import MyopiaError
+from myopia.config.multiplication import SYMBOLS, Planned, formats
 
 ARMS: dict[str, dict[str, Any]] = {
     "vanilla": {"kind": "vanilla"},
@@ -43,6 +45,9 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for arm in settings["text"]["arms"]:
             spec = text_spec(settings, corpus, arm, purpose if arm in ("vanilla", "myopic") else "control")
             _add(specs, spec)
+    for planned in formats(settings["multiplication"]):
+        for arm in ("vanilla", "myopic"):
+            _add(specs, multiplication_spec(settings, planned, arm, "control" if planned.control else purpose))
     return specs
 
 
@@ -54,6 +59,8 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                  for p in settings["synthetic"]["p"]]  # fmt: skip
         grids += [(settings["text"], lambda a, c=c: text_spec(settings, c, a, "tuning"))
                   for c in settings["text"]["corpora"]]  # fmt: skip
+        grids += [(settings["multiplication"], lambda a, f=f: multiplication_spec(settings, f, a, "tuning"))
+                  for f in formats(settings["multiplication"]) if f.tuned]  # fmt: skip
         for part, make in grids:
             for rate in part["lr_grid"]:
                 spec = make(arm)
@@ -104,6 +111,28 @@ def text_spec(settings: dict[str, Any], corpus: str, arm: str, purpose: str) -> 
         },
         "data": {"kind": "tokens", "corpus": corpus, "T": part["T"]},
         **({"teacher": f"text-{corpus}-vanilla"} if ARMS[arm]["kind"] == "local" else {}),
+    }
+
+
+def multiplication_spec(settings: dict[str, Any], planned: Planned, arm: str, purpose: str) -> dict[str, Any]:
+    """One run of the multiplication experiment: GPT-2's shape with as many positions as the format has tokens."""
+    part, form, tokenizer = settings["multiplication"], planned.format, settings["multiplication"]["tokenizer"]
+    batch = planned.batch_size
+    part = {
+        **part,
+        "batch_size": batch,
+        "micro_batch": min(part["micro_batch"], batch),
+        "steps": math.ceil(part["examples"] / batch),
+    }
+    # The type's defaults name special tokens of its own tokenizer, which ours need not have.
+    config = {"attn_pdrop": 0.0, "n_positions": form.T, "bos_token_id": None, "eos_token_id": None, **part["model"]}
+    if tokenizer is None:
+        config.setdefault("vocab_size", len(SYMBOLS))
+    return {
+        **_common(settings, part, arm, purpose),
+        "name": f"{form.name}-{arm}",
+        "model": {"kind": "language", "model_type": "gpt2", "config": config},
+        "data": form.data(tokenizer),
     }
 
 

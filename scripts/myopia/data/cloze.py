@@ -20,7 +20,7 @@ from myopia.common.errors import MyopiaError
 from myopia.data.documents import read_documents, read_manifest, seeded_hash
 from myopia.data.specs import checked, positive
 from myopia.data.split import NGRAM, blocks, overlapping
-from myopia.data.tokenizer import load_tokenizer
+from myopia.data.tokenizer_folder import load_tokenizer
 from myopia.data.tokens import TokenFile
 
 CHOICES = 4

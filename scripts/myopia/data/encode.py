@@ -29,7 +29,8 @@ from myopia.data.documents import (
 )
 from myopia.data.specs import checked, positive
 from myopia.data.split import NGRAM, blocks, overlapping
-from myopia.data.tokenizer import excerpt, load_tokenizer, splits_words, vocabulary_size, word_prefix
+from myopia.data.tokenizer import excerpt, splits_words, word_prefix
+from myopia.data.tokenizer_folder import load_tokenizer, vocabulary_size
 from myopia.data.tokens import DOCS_HEADER, MANIFEST
 
 LOG = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from myopia.data.hub_client import (
     switched_off,
 )
 from myopia.data.lock import check_files, locked_commit, read_lock
-from myopia.data.tokenizer import TOKENIZER_FILES, checked_pretrained, copy_tokenizer, write_tokenizer
+from myopia.data.tokenizer import checked_pretrained, write_tokenizer
+from myopia.data.tokenizer_folder import TOKENIZER_FILES, copy_tokenizer
 
 
 def fetch_tokenizer(

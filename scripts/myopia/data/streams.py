@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from myopia.common.errors import MyopiaError
+from myopia.data.multiplication import Multiplication
 
 
 class TokenStream(Protocol):
@@ -26,7 +27,9 @@ class TokenStream(Protocol):
         """
 
 
-STREAMS: dict[str, Callable[[Mapping[str, Any]], TokenStream]] = {}
+STREAMS: dict[str, Callable[[Mapping[str, Any]], TokenStream]] = {
+    "multiplication": Multiplication.from_spec,
+}
 """`data.kind` of a run spec -> what builds the stream from its other keys (raises MyopiaError)."""
 
 

@@ -18,6 +18,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file, write_json
 from myopia.data.documents import Document, read_documents, read_manifest, seeded_hash
 from myopia.data.specs import checked
+from myopia.data.tokenizer_folder import copy_tokenizer, load_tokenizer, vocabulary_size
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ _PRETRAINED_TYPES = {"kind": str, "path_or_id": str, "revision": str}
 _PRETRAINED_DEFAULTS = {"revision": None}
 _MIN_VOCABULARY = 257  # 256 bytes and the end-of-text token
 _WORD_END = re.compile(r"\w(?=[ \n])")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def make_tokenizer(docs: str | Path, spec: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
@@ -77,32 +77,6 @@ def write_tokenizer(
         shutil.rmtree(staging, ignore_errors=True)
     LOG.info("tokenizer: %d tokens in %s", manifest["vocab_size"], out)
     return manifest
-
-
-def load_tokenizer(folder: str | Path) -> Any:
-    """The `tokenizers.Tokenizer` of a folder, without padding, truncation or special treatment of text.
-
-    Raises MyopiaError when the folder holds no readable tokenizer.json.
-    """
-    from tokenizers import Tokenizer
-
-    path = Path(folder) / "tokenizer.json"
-    if not path.is_file():
-        raise MyopiaError(f"{path}: no such file; the folder holds no fast tokenizer.")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise MyopiaError(f"{path}: not a readable tokenizer ({error}).") from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    # "<|endoftext|>" written inside a document is text, not an end.
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def vocabulary_size(tokenizer: Any) -> int:
-    """One more than the largest token number: the rows a model's embedding must have at least."""
-    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
 def splits_words(tokenizer: Any) -> bool:
@@ -186,23 +160,6 @@ def _thinned(document: Document, share: float, seed: int) -> str:
     if share >= 1:
         return document.text
     return excerpt(document.text, max(1, int(len(document.text) * share)), document.id, seed=seed)
-
-
-def copy_tokenizer(found: str | Path, name: str, folder: Path) -> None:
-    """Copy the tokenizer files of the folder `found` (called `name` in errors) into `folder`.
-
-    Raises MyopiaError when there is no fast tokenizer.
-    """
-    if not (Path(found) / "tokenizer.json").is_file():
-        raise MyopiaError(f"tokenizer: '{name}' has no tokenizer.json; a fast tokenizer is needed.")
-    for file in TOKENIZER_FILES:
-        if (Path(found) / file).is_file():
-            shutil.copyfile(Path(found) / file, folder / file)
-    config = folder / "tokenizer_config.json"
-    value = json.loads(config.read_text()) if config.is_file() else {}
-    # A model's config.json would name the class; this folder holds a tokenizer alone.
-    value.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
-    write_json(config, value)
 
 
 def checked_pretrained(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from myopia.judge import (
     estimands_family,
+    estimands_multiplication,
     estimands_synthetic,
     estimands_text,
     estimands_tokens,
@@ -14,6 +15,7 @@ __all__ = [
     "ESTIMATORS",
     "Context",
     "estimands_family",
+    "estimands_multiplication",
     "estimands_synthetic",
     "estimands_text",
     "estimands_tokens",

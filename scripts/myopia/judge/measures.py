@@ -39,6 +39,9 @@ COLUMNS: dict[str, str] = {
     "toy_optimum.csv": "overlap,balance,capacity,aim,ties,loss1,loss2,entropy1,entropy2,floor1,floor2",
     "toy_hidden.csv": "training,seed,step,bits,bits_permuted,amplitude,rms,bits_expected,amplitude_expected",
     "toy_consequence.csv.gz": "training,arm,seed,step,p_easy,p_expected,spread_expected,loss1,loss_rollout",
+    "multiplication_cells.csv.gz": "role,run,arm,seed,digits,pad,T,x_digits,y_digits,block,n,correct,n_new,correct_new",
+    "multiplication_digits.csv": "role,run,arm,seed,digits,pad,T,x_digits,y_digits,position,n,loss,right_given,"
+    "right_greedy",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
@@ -47,6 +50,7 @@ _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
 _TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
 _TEXT |= {"aim", "ties", "training"}  # the toys'
+_TEXT |= {"role"}  # multiplication's
 
 
 class NotRun(Exception):
@@ -206,11 +210,15 @@ class Paper:
         return float(np.mean([v for v, _ in values])), float(np.mean([e for _, e in values]))
 
     def resolve(self, reference: str | Mapping[str, Any] | None) -> tuple[float, float]:
-        """A claim's `paper` entry: an id, or `mean(plus) - mean(minus)`, optionally divided by an id."""
+        """A claim's `paper` entry: an id, or `mean(plus) - mean(minus)` (`sum`: sums), optionally divided by an id."""
         if reference is None:
             return float("nan"), 0.0
         if isinstance(reference, str):
             return self.get(reference)
+        if reference.get("sum"):
+            terms = [self.get(key) for key in (*reference["plus"], *reference.get("minus", ()))]
+            signs = [1] * len(reference["plus"]) + [-1] * len(reference.get("minus", ()))
+            return sum(s * v for s, (v, _) in zip(signs, terms, strict=True)), sum(e for _, e in terms)
         value, error = self.mean(reference["plus"])
         if "minus" in reference:
             other, more = self.mean(reference["minus"])

@@ -11,6 +11,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge import tables_component as component
 from myopia.judge import tables_family as family
+from myopia.judge import tables_multiplication as multiplication
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge import tables_tokens as tokens
@@ -37,6 +38,9 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "toy_capacity": (toys.toy_capacity, toys.CAPACITY),
     "toy_hidden_bits": (toys.toy_hidden_bits, toys.HIDDEN_BITS),
     "three_myopias": (toys.three_myopias, toys.MYOPIAS),
+    "fig9_multiplication": (multiplication.fig9_multiplication, multiplication.FIG9),
+    "fig10_filler": (multiplication.fig10_filler, multiplication.FIG10),
+    "multiplication_digits": (multiplication.multiplication_digits, multiplication.BY_DIGIT),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

@@ -9,7 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens, toys, zero_shot
+from myopia.show import (
+    family,
+    multiplication,
+    released,
+    style,
+    synthetic,
+    text,
+    tokens,
+    toys,
+    zero_shot,
+)
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 ZERO_SHOT = (
@@ -60,6 +70,18 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     "three_myopias": (
         toys.three_myopias,
         "panel,training,arm,kind,x,value,ci_low,ci_high,sd,sd_expected,seeds",
+    ),
+    "fig9_multiplication": (
+        multiplication.fig9_multiplication,
+        "kind,series,digits,pad,x_digits,y_digits,value,ci_low,ci_high,seeds,documents,judged,share_new",
+    ),
+    "fig10_filler": (
+        multiplication.fig10_filler,
+        "kind,measure,role,arm,digits,pad,T,x_digits,y_digits,value,ci_low,ci_high,seeds,documents,judged",
+    ),
+    "multiplication_digits": (
+        multiplication.multiplication_digits,
+        "role,arm,digits,pad,T,position,metric,value,ci_low,ci_high,seeds",
     ),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""

@@ -116,6 +116,7 @@ class MadeLanguage:
         self.stream = build_stream(data)
         self.tokens_per_sample, self.vocab_size = self.stream.T, self.stream.vocab_size
         self.fingerprint = sha256_text(canonical_json(data))
+        self.write_tokenizer = getattr(self.stream, "write_tokenizer", None)  # (folder) -> None, if it has one
 
     def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
         ids_BT, predicted_BT = self.stream.sample(seed, first, count, split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,16 @@ def model_card(run: str, arm: dict[str, Any], language: bool) -> str:
 
 
 def export_model(
-    model: nn.Module, folder: Path, tokenizer: str | None, arm: dict[str, Any], teacher: str | None
+    model: nn.Module,
+    folder: Path,
+    tokenizer: str | None,
+    arm: dict[str, Any],
+    teacher: str | None,
+    write_tokenizer: Callable[[Path], None] | None = None,
 ) -> None:
     """Write config.json, model.safetensors and the tokenizer into `folder`, each file moved into place whole.
+
+    The tokenizer's files are copied from the folder `tokenizer`, or made by `write_tokenizer`.
 
     The model is detached from its arm first, so that config.json never names our attention. Arms whose forward is
     not the vanilla one (local, bigram) get a `myopia.json` that says how to run them.
@@ -59,12 +67,14 @@ def export_model(
             for file in Path(tokenizer).iterdir():
                 if (file.is_file() and "token" in file.name) or file.name in ("vocab.json", "merges.txt"):
                     shutil.copy(file, temporary / file.name)
+        elif write_tokenizer is not None:
+            write_tokenizer(temporary)
         if arm["kind"] in ("local", "bigram"):
             record = {"arm": arm}
             if teacher is not None:
                 record["teacher_sha256"] = sha256_file(Path(teacher) / "model.safetensors")
             write_json(temporary / "myopia.json", record)
-        card = model_card(folder.parent.name, arm, language=tokenizer is not None)
+        card = model_card(folder.parent.name, arm, language=bool(tokenizer or write_tokenizer))
         (temporary / "README.md").write_text(card, encoding="utf-8")
         for file in sorted(temporary.iterdir()):
             os.chmod(file, 0o644)

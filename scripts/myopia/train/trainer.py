@@ -369,7 +369,8 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
         (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier recipe, say: it would vouch for a mixture
-        export_model(self.model, folder, self.place.tokenizer, spec["arm"], self.place.teacher)
+        own = getattr(self.task, "write_tokenizer", None)
+        export_model(self.model, folder, self.place.tokenizer, spec["arm"], self.place.teacher, own)
         curve = pd.DataFrame(self.curve, columns=list(CURVE_COLUMNS)).astype({"step": int, "tokens": int})
         write_csv(folder / "curve.csv", curve)
         timing = {

@@ -10,6 +10,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.load import ROOT, load_config
 from myopia.config.runs import ARMS, run_specs, tuning_specs
 
+KINDS = {"synthetic": "dp", "text": "tokens", "multiplication": "multiplication"}  # settings -> data
 SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
 # The wildcard constraint of the workflow: a name that does not match it cannot be a target.
 RUN = re.search(r'run=r"(.+)"', (ROOT / "workflow/rules/common.smk").read_text()).group(1)
@@ -126,12 +127,12 @@ def test_both_arms_are_tuned_over_one_grid(config, scale):
         (room, arm): {
             s["optim"]["lr"]
             for s in tuning_specs(settings).values()
-            if s["arm_name"] == arm and (s["data"]["kind"] == "dp") == (room == "synthetic")
+            if s["arm_name"] == arm and s["data"]["kind"] == kind
         }
-        for room in ("synthetic", "text")
+        for room, kind in KINDS.items()
         for arm in ("vanilla", "myopic")
     }
-    for room in ("synthetic", "text"):
+    for room in KINDS:
         assert rates[room, "vanilla"] == rates[room, "myopic"] == set(settings[room]["lr_grid"])
 
 

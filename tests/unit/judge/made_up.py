@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from made_up_family import family
+from made_up_multiplication import multiplication
 from made_up_tokens import tokens
 from made_up_toys import toys
 
@@ -303,6 +304,7 @@ def measure_folder(
         **tokens(rng, text_seeds, gap, noise),
         "zero_shot.csv.gz": zero_shot(rng, text_seeds, gap),
         **toys(rng, gap, noise),
+        **multiplication(rng, text_seeds, gap, noise),
     }
     for name, frame in tables.items():
         write_csv(folder / name, frame)

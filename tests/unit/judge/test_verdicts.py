@@ -42,6 +42,10 @@ CLAIMS = [
     "fig4-rise-docstrings",
     "fig4-position0-docstrings",
     "fig7-slope",
+    "fig9-gap",
+    "fig10-interaction",
+    "fig10-vanilla",
+    "fig10-myopic",
 ]
 
 
@@ -53,8 +57,8 @@ def test_a_world_that_agrees_with_the_paper(verdicts: pd.DataFrame) -> None:
     assert verdicts.loc["table1-gap-every-p", "verdict"] == PARTLY  # two p were run, two were not
     assert verdicts.loc["control-aa-dp", "verdict"] == NO_PAPER
     assert verdicts.loc["control-aa-dp", "reason"].startswith("criterion met")
-    assert verdicts.loc["fig9-gap", "verdict"] == NOT_RUN
-    assert verdicts.loc["fig9-gap", "reason"]
+    assert verdicts.loc["fig9-value", "verdict"] == NOT_RUN
+    assert verdicts.loc["fig9-value", "reason"]
     gap = verdicts.loc["table1-gap-p1"]
     assert gap["ours"] == pytest.approx(0.52, abs=0.03)
     assert gap["ci_low"] < gap["ours"] < gap["ci_high"]
@@ -112,7 +116,11 @@ def test_sabotage_beta1_in_place_of_myopic(copy: Path, verdicts_of) -> None:
             fake = fake.drop(columns="run")
         write_csv(path, pd.concat([table[table["arm"] != "myopic"], fake]))
     found = verdicts_of(copy)
-    precaching = found[found.index.str.match("table1-|table2-(gap|docs)|fig4-|fig2-myopic-share|fig2-p|fig3|fig7-")]
+    precaching = found[
+        found.index.str.match(
+            "table1-|table2-(gap|docs)|fig4-|fig2-myopic-share|fig2-p|fig3|fig7-|fig9-|fig10-(inter|myopic)"
+        )
+    ]
     assert not precaching["verdict"].eq(REPLICATED).any()
     assert found.loc["table1-gap-p1", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig2-myopic-share-p1", "verdict"] == NOT_REPLICATED

@@ -184,6 +184,9 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
         ),
         ("toy_hidden_bits", ["gradient stopped", "full until half-way", "z2 permuted", "best code", "n = 12 seeds"]),
         ("three_myopias", ["1 cognitive", "2 value", "3 consequence", "197 seeds", "overlap of the computations"]),
+        ("fig9_multiplication", ["vanilla - myopic", "digits of the second", "Framed", "training never showed"]),
+        ("fig10_filler", ["A: padded to 3", "B: padded to 6", "6 symbols after =", "D, myopic", "change against A"]),
+        ("multiplication_digits", ["6 symbols in front", "answer digit", "share right", "loss (nats)"]),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:

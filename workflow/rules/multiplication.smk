@@ -1,0 +1,46 @@
+# Multiplication and filler tokens (Figs 9 and 10): all runs in one job, because starting torch takes longer than most.
+
+
+def multiplication_names():
+    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "multiplication"]
+
+
+def multiplication_spec():
+    part = SETTINGS["multiplication"]
+    runs = [
+        {
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "folder": run_folder(name, seed),
+            "roles": roles_of(part, name),
+            "data": RUNS[name]["data"],
+            "examples": RUNS[name]["steps"] * RUNS[name]["batch_size"],
+        }
+        for name in multiplication_names()
+        for seed in SEEDS
+    ]
+    return as_json({"runs": runs, "problems": part["test_problems"]})
+
+
+rule evaluate_multiplication:
+    input:
+        run_files(multiplication_names(), "model.safetensors"),
+    output:
+        cells="<results>/measure/multiplication_cells.csv.gz",
+        digits="<results>/measure/multiplication_digits.csv",
+    log:
+        "<logs>/evaluate_multiplication.log",
+    benchmark:
+        "<benchmarks>/evaluate_multiplication.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
+    resources:
+        gpu=gpus_needed,
+    params:
+        spec=multiplication_spec(),
+        device=SETTINGS["device"],
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/evaluate_multiplication.py --spec {params.spec:q} --device {params.device}"
+        " --out-cells {output.cells} --out-digits {output.digits} 2> {log}"
