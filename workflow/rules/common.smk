@@ -51,12 +51,21 @@ FIGURES = [
     "token_gap",
     "future_probes",
     "fig5_zero_shot",
+    "fig11_gradient_anatomy",
+    "forward_bias",
+    "theory",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
     "top_tokens.csv",
     "influence_sent.csv.gz",
     "future_probes.csv.gz",
+]
+ANATOMY_MEASURES = [
+    "gradient_anatomy.csv.gz",
+    "forward_bias.csv.gz",
+    "forward_bias_points.csv",
+    "theory.csv.gz",
 ]
 RELEASED_FIGURES = ["fig7_released", "released_position"]
 
@@ -76,7 +85,11 @@ def as_json(value):
 
 
 def synthetic_names():
-    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "dp"]
+    return [
+        name
+        for name, spec in RUNS.items()
+        if spec["data"]["kind"] == "dp" and name.startswith("dp-")
+    ]
 
 
 def text_names():

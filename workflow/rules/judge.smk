@@ -9,6 +9,7 @@ MEASURED = [
     "text_curve.csv",
     *TOKEN_MEASURES,
     "zero_shot.csv.gz",
+    *ANATOMY_MEASURES,
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.anatomy import check_anatomy
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
 from myopia.config.released import released_specs
@@ -210,6 +211,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
     check_family(settings)
+    check_anatomy(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:

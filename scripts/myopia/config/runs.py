@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from myopia.common.errors import MyopiaError
+from myopia.config.anatomy import bias_spec, keeps_snapshots, snapshot_steps
 
 ARMS: dict[str, dict[str, Any]] = {
     "vanilla": {"kind": "vanilla"},
@@ -42,7 +43,11 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for corpus in settings["text"]["corpora"]:
         for arm in settings["text"]["arms"]:
             spec = text_spec(settings, corpus, arm, purpose if arm in ("vanilla", "myopic") else "control")
+            if keeps_snapshots(settings, arm):
+                spec["snapshots"] = snapshot_steps(spec["steps"], settings["anatomy"]["snapshot_ratio"])
             _add(specs, spec)
+    for arm in ("vanilla", "myopic"):
+        _add(specs, bias_spec(settings, arm, _common(settings, settings["anatomy"]["bias"], arm, purpose)))
     return specs
 
 

@@ -35,6 +35,11 @@ COLUMNS: dict[str, str] = {
     "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
     "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"
     "ll_answer,ll_rival,truncated,left_out",
+    "gradient_anatomy.csv.gz": "corpus,run,arm,seed,step,of,group,block,windows,m_m,f_f,m_f,m_M,f_F,m_F,f_M,loss",
+    "forward_bias.csv.gz": "task,run,arm,seed,matrix,position,index,real,imaginary,method",
+    "forward_bias_points.csv": "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,"
+    "gradient_future",
+    "theory.csv.gz": "toy,seed,quantity,x,value",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
@@ -42,6 +47,7 @@ _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "cor
 _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
 _TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
+_TEXT |= {"of", "matrix", "method", "toy", "quantity"}  # the anatomy's
 
 
 class NotRun(Exception):

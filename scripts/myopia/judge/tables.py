@@ -9,6 +9,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.judge import tables_anatomy as anatomy
 from myopia.judge import tables_component as component
 from myopia.judge import tables_family as family
 from myopia.judge import tables_synthetic as synthetic
@@ -33,6 +34,9 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "token_gap": (tokens.token_gap, tokens.TOKEN_GAP),
     "future_probes": (tokens.future_probes, tokens.FUTURE),
     "fig5_zero_shot": (zero_shot.fig5_zero_shot, zero_shot.FIG5),
+    "fig11_gradient_anatomy": (anatomy.fig11_gradient_anatomy, anatomy.FIG11),
+    "forward_bias": (anatomy.forward_bias, anatomy.BIAS),
+    "theory": (anatomy.theory, anatomy.TOYS),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
+from myopia.show import anatomy, family, released, style, synthetic, text, tokens, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -55,6 +55,12 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
         "truncated,left_out,split,version,harness",
     ),
+    "fig11_gradient_anatomy": (
+        anatomy.fig11_gradient_anatomy,
+        "corpus,run,arm,kind,of,group,step,quantity,form,value,ci_low,ci_high,seeds,documents",
+    ),
+    "forward_bias": (anatomy.forward_bias, "task,arm,kind,matrix,x,value,imaginary,ci_low,ci_high,method,seeds"),
+    "theory": (anatomy.theory, "toy,quantity,x,value,low,high,seeds"),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 
