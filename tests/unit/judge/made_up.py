@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_up_anatomy import anatomy
 from made_up_family import family
 from made_up_tokens import tokens
 
@@ -301,6 +302,7 @@ def measure_folder(
         **family(rng, text_seeds, gap, noise),
         **tokens(rng, text_seeds, gap, noise),
         "zero_shot.csv.gz": zero_shot(rng, text_seeds, gap),
+        **anatomy(rng, text_seeds, gap, noise),
     }
     for name, frame in tables.items():
         write_csv(folder / name, frame)

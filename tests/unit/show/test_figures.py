@@ -178,6 +178,12 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
                 "n = 1-5 seeds, 120-240 held-out units",
             ],
         ),
+        (
+            "fig11_gradient_anatomy",
+            ["own position (myopic part)", "future part", "trained myopically", "AdamW step", "training step", "blocks of text"],
+        ),
+        ("forward_bias", ["symmetric part", "untied", "no fixed point", "Lanczos", "share of eigenvalues below"]),
+        ("theory", ["Theorem 13", "myopic descent, not forward-biased", "bonus", "malus", "n = 12 seeds"]),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:
