@@ -15,9 +15,7 @@ def anatomy_series(name, seed):
     """A run's checkpoints: snapshots on the way (undeclared, like a run's state), and the finished run."""
     spec, folder = RUNS[name], run_folder(name, seed)
     on_the_way = {
-        step: f"{folder}/snapshots/step{step}"
-        for step in spec["snapshots"]
-        if step < spec["steps"]
+        step: f"{folder}/snapshots/step{step}" for step in spec["snapshots"] if step < spec["steps"]
     }
     return {
         "run": name,

@@ -218,4 +218,6 @@ def anatomy_caption(figure):
             f" p = {small['task']['p']}, {small['model']['n_layers']} layers, d_model {small['model']['d_model']},"
             f" {small['steps']} steps of {small['batch_size']} sequences."
         )
-    return f"Scale {scale}: {part['problems']} random problems of each kind, drawn from their seeds."
+    return (
+        f"Scale {scale}: {part['problems']} random problems of each kind, drawn from their seeds."
+    )

@@ -53,7 +53,9 @@ def check_anatomy(settings: Mapping[str, Any]) -> None:
     part = settings["anatomy"]
     for arm in part["arms"]:
         if arm not in settings["text"]["arms"]:
-            raise MyopiaError(f"config key anatomy.arms: {arm} is not among text.arms, so it is not trained; add it there")
+            raise MyopiaError(
+                f"config key anatomy.arms: {arm} is not among text.arms, so it is not trained; add it there"
+            )
     small = part["bias"]
     if small["batch_size"] % small["micro_batch"]:
         raise MyopiaError(

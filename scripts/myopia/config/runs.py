@@ -59,6 +59,8 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                  for p in settings["synthetic"]["p"]]  # fmt: skip
         grids += [(settings["text"], lambda a, c=c: text_spec(settings, c, a, "tuning"))
                   for c in settings["text"]["corpora"]]  # fmt: skip
+        small = settings["anatomy"]["bias"]
+        grids.append((small, lambda a, s=small: bias_spec(settings, a, _common(settings, s, a, "tuning"))))
         for part, make in grids:
             for rate in part["lr_grid"]:
                 spec = make(arm)

@@ -76,7 +76,9 @@ class Series:
 
 
 def _quantity(name: str, mm: Array, ff: Array, mf: Array) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore"):  # an unbiased square may fall below 0, its root is then unknown
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # an unbiased square may fall below 0, its root is then unknown
         if name == "cosine":
             return np.clip(mf / np.sqrt(np.where((mm > 0) & (ff > 0), mm * ff, np.nan)), -1, 1)
         if name == "difference":

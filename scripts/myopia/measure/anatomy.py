@@ -77,7 +77,9 @@ class Text:
     @classmethod
     def draw(cls, tokens: Path, blocks: int, windows: int, moment_blocks: int, moment_windows: int) -> Text:
         """Test windows for the blocks, validation windows for the moments, spread over documents."""
-        return cls(_blocks(tokens, "test", blocks, windows), _blocks(tokens, "validation", moment_blocks, moment_windows))
+        return cls(
+            _blocks(tokens, "test", blocks, windows), _blocks(tokens, "validation", moment_blocks, moment_windows)
+        )
 
 
 def _blocks(tokens: Path, split: str, count: int, windows: int) -> list[Tensor]:

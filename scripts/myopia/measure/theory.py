@@ -276,7 +276,10 @@ def _descent(toy: str, seed: int, name: str, path: Array, goal: Array, rate: flo
 
 def _coupled(toy: str, seed: int, problem: Coupled) -> list[tuple[Any, ...]]:
     mu, bound = problem.constants()
-    rows: list[tuple[Any, ...]] = [(toy, seed, "lowest eigenvalue", 0, mu), (toy, seed, "condition", 0, bound / abs(mu))]
+    rows: list[tuple[Any, ...]] = [
+        (toy, seed, "lowest eigenvalue", 0, mu),
+        (toy, seed, "condition", 0, bound / abs(mu)),
+    ]
     start = np.full(problem.d, 3.0)
     if mu > 0:
         eta = mu / bound**2

@@ -28,9 +28,7 @@ class TwoSets:
     Attributes: `point` (the model's own parameters as one vector [p]), `names` (of its parameters, in order).
     """
 
-    def __init__(
-        self, model: nn.Module, inputs: Mapping[str, Any], position_losses: Callable[[Any], Tensor]
-    ) -> None:
+    def __init__(self, model: nn.Module, inputs: Mapping[str, Any], position_losses: Callable[[Any], Tensor]) -> None:
         """Attach `model` (in place).
 
         Args:

@@ -64,7 +64,8 @@ def _norms(axis: Axes, frame: pd.DataFrame) -> None:
         if len(paper):
             axis.plot(paper["step"], paper["value"], linestyle="none", marker=look.marker or "d", markersize=4,
                       markerfacecolor="none", markeredgecolor=style.PAPER, label=f"paper, {part}")  # fmt: skip
-    axis.set_yscale("log")
+    known = frame.loc[frame["quantity"].isin(PARTS) & (frame["value"] > 0), "value"]
+    axis.set(yscale="log", ylim=(known.min() / 1.6, known.max() * 1.6))  # intervals may reach 0
 
 
 def _cosines(axis: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
@@ -79,6 +80,7 @@ def _cosines(axis: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
     if len(paper):
         axis.plot(paper["step"], paper["value"], linestyle="none", marker="o", markersize=4, markerfacecolor="none",
                   markeredgecolor=style.PAPER, label="paper, cosine")  # fmt: skip
+    axis.set_ylim(-1.05, 1.05)
 
 
 def _step_axis(axis: Axes, frame: pd.DataFrame) -> None:
@@ -109,8 +111,7 @@ def forward_bias(frame: pd.DataFrame, caption: str = "") -> Figure:
         "H_yy + H_xy, the Jacobian of what myopic descent follows, at trained networks; eigenvalues in units of the largest",
         "modulus of their matrix. Tied: the real network. Untied: a copy of the parameters for each position. Shaded: below",
         "0, where the condition of Theorem 13 fails (symmetric part) or a fixed point is unstable (real part).",
-        "A trained network is no fixed point:",
-        *(_point(frame, arm) for arm in arms),
+        _points(frame, arms),
         style.sample(drawn[drawn["kind"] != "plane"]),
         *_ends(frame),
         caption,
@@ -124,16 +125,18 @@ def forward_bias(frame: pd.DataFrame, caption: str = "") -> Figure:
         plane = here[here["kind"] == "plane"]
         row[1].plot(plane["value"], plane["imaginary"], linestyle="none", marker=".", markersize=3, color="#882255")
         style.points(row[2], here[here["kind"] == "untied"], "x", "gap", label="untied, lowest of a position's block")
-        for axis, scale in ((row[0], row[0].set_yscale), (row[1], row[1].set_xscale)):
-            scale("symlog", linthresh=1e-4, linscale=0.5)
+        row[0].set_yscale("symlog", linthresh=1e-4, linscale=0.5)
+        row[1].set_xscale("symlog", linthresh=1e-4, linscale=0.5)
         row[1].set_yscale("symlog", linthresh=1e-5, linscale=0.5)
         row[0].axhspan(-1, 0, color="#000000", alpha=0.06, linewidth=0)
         row[1].axvspan(-1, 0, color="#000000", alpha=0.06, linewidth=0)
         row[0].set(ylim=(-1, 1.5), ylabel=f"{TRAINED.get(arm, arm)}\neigenvalue")
         row[1].set(xlim=(-1, 1.5), ylabel="imaginary part")
         row[2].set_ylabel("lowest eigenvalue")
-        low = min(0.0, float(here.loc[here["kind"] == "untied", "ci_low"].min(skipna=True) or 0), -0.001)
-        row[2].axhspan(low * 1.3 if np.isfinite(low) else -0.01, 0, color="#000000", alpha=0.06, linewidth=0)
+        lowest = here.loc[here["kind"] == "untied", "value"]
+        bottom, top = min(1.5 * lowest.min(), -0.02), max(1.5 * lowest.max(), 0.02)
+        row[2].axhspan(bottom, 0, color="#000000", alpha=0.06, linewidth=0)
+        row[2].set_ylim(bottom, top)
         for axis in row[:2]:
             ticks = axis.yaxis if axis is row[0] else axis.xaxis
             ticks.set_ticks([-1, -1e-2, 0, 1e-2, 1], ["-1", "-.01", "0", ".01", "1"])
@@ -148,16 +151,18 @@ def forward_bias(frame: pd.DataFrame, caption: str = "") -> Figure:
     return figure
 
 
-def _point(frame: pd.DataFrame, arm: str) -> str:
-    points = frame[(frame["kind"] == "point") & (frame["arm"] == arm) & (frame["task"] == "bias-dp")]
-    values = points.set_index("matrix")["value"]
-    if "gradient_myopic" not in values:
-        return ""
-    return (
-        f"{TRAINED.get(arm, arm)}, {values['parameters']:.0f} parameters, the myopic gradient's norm is"
-        f" {values['gradient_myopic']:.2g} and the total one's {values['gradient_total']:.2g}, of weights"
-        f" {values['weights']:.2g};"
-    )
+def _points(frame: pd.DataFrame, arms: list[str]) -> str:
+    """How far from a fixed point the networks are, in words."""
+    said = []
+    for arm in arms:
+        points = frame[(frame["kind"] == "point") & (frame["arm"] == arm) & (frame["task"] == "bias-dp")]
+        values = points.set_index("matrix")["value"]
+        if "gradient_myopic" in values:
+            said.append(
+                f"{TRAINED.get(arm, arm)} ({values['parameters']:.0f} parameters of norm {values['weights']:.2g})"
+                f" {values['gradient_myopic']:.2g} myopic and {values['gradient_total']:.2g} in all"
+            )
+    return f"Trained networks are no fixed points; gradient norms: {', '.join(said)}." if said else ""
 
 
 def _ends(frame: pd.DataFrame) -> list[str]:
@@ -208,7 +213,7 @@ def theory(frame: pd.DataFrame, caption: str = "") -> Figure:
     right.axhline(0, color="#000000", linewidth=0.5)
     right.set(xlabel="position", ylabel="share of the gap", title="bonus and malus")
     right.xaxis.get_major_locator().set_params(integer=True)
-    style.shared_legend(figure, 4)
+    style.shared_legend(figure, 3)
     return figure
 
 

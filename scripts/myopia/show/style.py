@@ -52,8 +52,8 @@ LOOKS = {
     "trivial": Look("trivial predictor", "#444444", "_", "--"),
     "zero": Look("zero predictor", "#999999", "_", ":"),
     "present only": Look("present-only predictor", "#777777", "_", "-."),
-    "part-myopic": Look("own position (myopic part)", "#D55E00", "s", "--"),
-    "part-future": Look("future part", "#0072B2", "o", "-"),
+    "part-myopic": Look("own position (myopic part)", "#882255", "s", "--"),
+    "part-future": Look("future part", "#117733", "o", "-"),
     "part-total": Look("total", "#444444", "", ":"),
 }
 PAPER = "#000000"

@@ -42,8 +42,12 @@ def test_small_networks_fit_and_are_trained_in_both_arms(config):
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("base.anatomy.bias.model.d_model", 64, r"it has [\d,]+ parameters, and Hessians are written out for at most 2,000"),
-        ("base.anatomy.bias.model.n_heads", 3, "d_model: 4 is not divisible by n_heads 3"),
+        (
+            "scales.smoke.anatomy.bias.model.d_model",
+            64,
+            r"it has [\d,]+ parameters, and Hessians are written out for at most 2,000",
+        ),
+        ("base.anatomy.bias.model.n_heads", 3, "d_model: 2 is not divisible by n_heads 3"),
         ("base.anatomy.bias.model.activation", "relu", "anatomy.bias.model.activation"),
         ("base.anatomy.bias.task.T", 2, "T: 2 positions are too few for a window of 2"),
         ("scales.smoke.anatomy.bias.micro_batch", 3, "not a multiple of micro_batch 3"),

@@ -21,7 +21,14 @@ def anatomy(rng: np.random.Generator, seeds: int, gap: float, noise: float) -> d
     }
 
 
-def gradients(rng: np.random.Generator, seeds: int, gap: float = 1.0, noise: float = 1.0, blocks: int = 6, arms=("vanilla", "myopic")):
+def gradients(
+    rng: np.random.Generator,
+    seeds: int,
+    gap: float = 1.0,
+    noise: float = 1.0,
+    blocks: int = 6,
+    arms=("vanilla", "myopic"),
+):
     """Block gradients in 30 dimensions around two known vectors, and their products."""
     rows, p = [], 30
     for arm in arms:
@@ -40,7 +47,15 @@ def gradients(rng: np.random.Generator, seeds: int, gap: float = 1.0, noise: flo
                             "m_m": (m * m).sum(1), "f_f": (f * f).sum(1), "m_f": (m * f).sum(1), "m_M": m @ m.sum(0),
                             "f_F": f @ f.sum(0), "m_F": m @ f.sum(0), "f_M": f @ m.sum(0),
                         }  # fmt: skip
-                        told = {"corpus": corpus, "run": run, "arm": arm, "seed": seed, "step": step, "of": of, "group": group}
+                        told = {
+                            "corpus": corpus,
+                            "run": run,
+                            "arm": arm,
+                            "seed": seed,
+                            "step": step,
+                            "of": of,
+                            "group": group,
+                        }
                         rows += [
                             told | {"block": k, "windows": 8, "loss": 5.0} | {n: share * v[k] for n, v in products.items()}
                             for k in range(blocks)

@@ -60,7 +60,9 @@ def test_verdicts_on_own_runs(verdicts: pd.DataFrame) -> None:
     assert row["verdict"] == "replicated" and row["ours"] == pytest.approx(-0.45, abs=0.03) and row["documents"] == 6
     own = verdicts.loc[["fig11-norms-adamw", "fig11-norms-all", "fig11-cosine-adamw", "fig11-norms-myopic"]]
     assert (own["verdict"] == NO_PAPER).all() and own["reason"].str.startswith("criterion met").all()
-    assert (verdicts.loc[["fig11-value-norms", "fig11-value-cosine", "fig11-value-step256"], "verdict"] == NOT_RUN).all()
+    assert (
+        verdicts.loc[["fig11-value-norms", "fig11-value-cosine", "fig11-value-step256"], "verdict"] == NOT_RUN
+    ).all()
     assert verdicts.loc["bias-forward-vanilla", "reason"].startswith("criterion violated")
     assert verdicts.loc["bias-stable-myopic", "reason"].startswith("criterion met")
     assert verdicts.loc["bias-forward-vanilla", "ours"] == pytest.approx(-0.02, rel=0.2)
@@ -92,11 +94,21 @@ def test_the_distance_from_the_paper_is_nothing_for_its_own_numbers(tmp_path: Pa
         m, f, c = (paper_value(paper, name, step) for name in ("myopic", "future", "cosine"))
         own = {"m_m": m * m, "f_f": f * f, "m_f": m * f * c}
         sums = {"m_M": 3 * m * m, "f_F": 3 * f * f, "m_F": 3 * m * f * c, "f_M": 3 * m * f * c}
-        told = {"corpus": "pile-hub", "run": "pythia", "arm": "public", "seed": 0, "step": step, "windows": 64, "loss": 5.0}
+        told = {
+            "corpus": "pile-hub",
+            "run": "pythia",
+            "arm": "public",
+            "seed": 0,
+            "step": step,
+            "windows": 64,
+            "loss": 5.0,
+        }
         rows += [told | {"of": "gradient", "group": "no-embeddings", "block": k} | own | sums for k in range(3)]
     write_csv(tmp_path / "gradient_anatomy.csv.gz", pd.DataFrame(rows))
     context = Context(Measures(tmp_path), paper)
-    assert run_estimator("anatomy_distance", context, {"what": "norms"}).value < 0.005  # the digitised total norms agree
+    assert (
+        run_estimator("anatomy_distance", context, {"what": "norms"}).value < 0.005
+    )  # the digitised total norms agree
     assert run_estimator("anatomy_distance", context, {"what": "cosine"}).value < 1e-9
     assert PAPER_BATCHES == 15
 

@@ -92,7 +92,9 @@ def test_the_unbiased_norm_has_the_right_mean_and_the_raw_one_has_not():
     assert inner.raw.mean() == pytest.approx(norm2 + 3 / blocks, rel=0.05) and inner.raw.mean() > norm2 + 20 * error
     # It is the mean inner product of half means over all ways to halve the blocks.
     halves = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))]
-    by_hand = np.mean([(g[:, :, a].mean(2) * g[:, :, b].mean(2)).sum(-1) for a, b in map(lambda h: map(list, h), halves)], 0)
+    by_hand = np.mean(
+        [(g[:, :, a].mean(2) * g[:, :, b].mean(2)).sum(-1) for a, b in map(lambda h: map(list, h), halves)], 0
+    )
     assert np.allclose(inner.unbiased, by_hand)
     fewer = g[:, :, 1:]
     without = (fewer.sum(2) ** 2).sum(-1) - (fewer**2).sum((-1, -2))

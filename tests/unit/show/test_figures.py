@@ -180,7 +180,14 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
         ),
         (
             "fig11_gradient_anatomy",
-            ["own position (myopic part)", "future part", "trained myopically", "AdamW step", "training step", "blocks of text"],
+            [
+                "own position (myopic part)",
+                "future part",
+                "trained myopically",
+                "AdamW step",
+                "training step",
+                "blocks of text",
+            ],
         ),
         ("forward_bias", ["symmetric part", "untied", "no fixed point", "Lanczos", "share of eigenvalues below"]),
         ("theory", ["Theorem 13", "myopic descent, not forward-biased", "bonus", "malus", "n = 12 seeds"]),
