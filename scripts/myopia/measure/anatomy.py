@@ -154,8 +154,13 @@ class Anatomy:
 
     def load(self, folder: Path) -> None:
         """Take over the weights of another checkpoint."""
+        state = read_weights(folder)
         for model in (self.plain, self.cut):
-            load_weights(model, folder)
+            try:
+                model.load_state_dict(state)
+            except RuntimeError as error:
+                detail = str(error).strip().splitlines()[-1].strip()
+                raise MyopiaError(f"{folder} does not fit the network ({detail}); train or fetch it again") from error
 
     def parts(self, ids_NT: Tensor) -> tuple[Tensor, Tensor, float]:
         """(myopic part, future part, loss) of the gradient on some windows; the parts add up to the total gradient."""
@@ -219,23 +224,17 @@ def open_model(folder: Path) -> nn.Module:
     return model.eval()
 
 
-def load_weights(model: nn.Module, folder: Path) -> None:
-    """Give `model` the weights in `folder`: a snapshot (weights alone) or a model folder of the same architecture."""
-    weights = folder / "model.safetensors"
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in `folder`: a snapshot of a run (weights alone) or a model folder."""
     if (folder / "config.json").is_file():
-        state = open_model(folder).state_dict()
-    elif weights.is_file():
-        state = load_file(weights)
-    else:
+        return open_model(folder).state_dict()
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
         raise MyopiaError(
             f"{weights} is missing: the run was trained without keeping its weights at this step; delete its folder and "
             "its state under .state and train it again"
         )
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        detail = str(error).strip().splitlines()[-1].strip()
-        raise MyopiaError(f"{weights} does not fit the network ({detail}); train or fetch it again") from error
+    return load_file(weights)
 
 
 def gradient_anatomy(
