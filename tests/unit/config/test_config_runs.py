@@ -120,17 +120,11 @@ def test_judged_runs_say_so(config, scale):
 @pytest.mark.parametrize("scale", SCALES)
 def test_both_arms_are_tuned_over_one_grid(config, scale):
     settings = load(config, scale)
-    rates = {
-        (room, arm): {
-            s["optim"]["lr"]
-            for s in tuning_specs(settings).values()
-            if s["arm_name"] == arm and (s["data"]["kind"] == "dp") == (room == "synthetic")
-        }
-        for room in ("synthetic", "text")
-        for arm in ("vanilla", "myopic")
-    }
-    for room in ("synthetic", "text"):
-        assert rates[room, "vanilla"] == rates[room, "myopic"] == set(settings[room]["lr_grid"])
+    rooms = {"dp": settings["synthetic"], "text": settings["text"], "bias": settings["anatomy"]["bias"]}
+    for prefix, room in rooms.items():
+        for arm in ("vanilla", "myopic"):
+            specs = [s for s in tuning_specs(settings).values() if s["name"].startswith(f"{prefix}-")]
+            assert {s["optim"]["lr"] for s in specs if s["arm_name"] == arm} == set(room["lr_grid"])
 
 
 def test_specs_share_nothing(config):
