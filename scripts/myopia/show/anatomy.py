@@ -208,8 +208,9 @@ def theory(frame: pd.DataFrame, caption: str = "") -> Figure:
         axis.set_ylim(bottom=max(axis.get_ylim()[0], 1e-12))
     for quantity, shift, color, marker in (("bonus", -0.1, "#56B4E9", "v"), ("malus", 0.1, "#CC79A7", "^")):
         rows = planning[planning["quantity"] == quantity]
-        right.errorbar(rows["x"] + shift, rows["value"], yerr=[rows["value"] - rows["low"], rows["high"] - rows["value"]],
-                       color=color, marker=marker, linestyle="none", capsize=2.5, elinewidth=1, label=quantity)  # fmt: skip
+        spread = [(rows["value"] - rows["low"]).clip(lower=0), (rows["high"] - rows["value"]).clip(lower=0)]
+        right.errorbar(rows["x"] + shift, rows["value"], yerr=spread, color=color, marker=marker, linestyle="none",
+                       capsize=2.5, elinewidth=1, label=quantity)  # fmt: skip
     right.axhline(0, color="#000000", linewidth=0.5)
     right.set(xlabel="position", ylabel="share of the gap", title="bonus and malus")
     right.xaxis.get_major_locator().set_params(integer=True)
