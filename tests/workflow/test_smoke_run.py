@@ -10,7 +10,7 @@ from harness import ROOT, planned, snakemake
 
 # Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan. Those of released.smk
 # have a target and a test of their own.
-NOT_IN_SMOKE = {"tune", "tabulate_tuning", "fetch_text", "fetch_tokenizer", "lock_hub", "plan"}
+NOT_IN_SMOKE = {"tune", "tabulate_tuning", "fetch_text", "fetch_tokenizer", "fetch_revision", "lock_hub", "plan"}
 # Smoke trains in bundles what these train one by one.
 BUNDLED = {"train", "train_text", "train_arm"}
 BUNDLES = {"train_made_runs", "train_docstrings_runs", "train_docstrings_arms", "train_family_d16_d24"}
@@ -47,7 +47,8 @@ def test_nothing_is_judged_at_smoke(smoke):
 def test_a_run_folder_is_complete(smoke):
     results = smoke.folder / "results/smoke"
     plain, arms = sorted(results.glob("runs/*/seed*")), sorted(results.glob("arms/*/seed*"))
-    assert len(plain) == 10 + 10 + 16 and len(arms) == 4  # the family: 5 runs of 2 sizes, one seed; multiplication
+    # synthetic and text; the family's 5 runs of 2 sizes, one seed; multiplication; small networks
+    assert len(plain) == 10 + 10 + 16 + 4 and len(arms) == 4
     assert all((folder / "myopia.json").exists() for folder in arms)
     assert not any((folder / "myopia.json").exists() for folder in plain)
     for folder in plain + arms:

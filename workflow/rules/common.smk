@@ -59,6 +59,9 @@ FIGURES = [
     "fig9_multiplication",
     "fig10_filler",
     "multiplication_digits",
+    "fig11_gradient_anatomy",
+    "forward_bias",
+    "theory",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
@@ -73,6 +76,12 @@ TOY_MEASURES = [
     "toy_optimum.csv",
     "toy_hidden.csv",
     "toy_consequence.csv.gz",
+]
+ANATOMY_MEASURES = [
+    "gradient_anatomy.csv.gz",
+    "forward_bias.csv.gz",
+    "forward_bias_points.csv",
+    "theory.csv.gz",
 ]
 
 LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
@@ -91,7 +100,11 @@ def as_json(value):
 
 
 def synthetic_names():
-    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "dp"]
+    return [
+        name
+        for name, spec in RUNS.items()
+        if spec["data"]["kind"] == "dp" and name.startswith("dp-")
+    ]
 
 
 def made_names():

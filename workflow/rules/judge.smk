@@ -12,6 +12,7 @@ MEASURED = [
     *TOY_MEASURES,
     "multiplication_cells.csv.gz",
     "multiplication_digits.csv",
+    *ANATOMY_MEASURES,
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

@@ -257,6 +257,8 @@ def caption(figure):
             f" {closed['batch_size']}",
         }
         return f"Scale {scale}: {told[figure]}."
+    if figure in ("fig11_gradient_anatomy", "forward_bias", "theory"):
+        return anatomy_caption(figure)
     if figure in RELEASED_FIGURES:
         part = SETTINGS["released"]
         return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."
@@ -276,7 +278,9 @@ def caption(figure):
         )
     if figure in ("fig9_multiplication", "fig10_filler", "multiplication_digits"):
         part = SETTINGS["multiplication"]
-        model = ", ".join(f"{k} {v}" for k, v in sorted(part["model"].items()) if k.startswith("n_"))
+        model = ", ".join(
+            f"{k} {v}" for k, v in sorted(part["model"].items()) if k.startswith("n_")
+        )
         return (
             f"Scale {scale}: GPT-2's shape ({model}), {part['examples']:,} training problems, {n} seeds"
             " (paper: GPT-2 small, 10,000,000 problems, one run)."
@@ -287,4 +291,23 @@ def caption(figure):
         f"Scale {scale}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
         f" d_model {model['d_model']}, {part['steps']} steps of {part['batch_size']} sequences, {n} seeds"
         " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
+    )
+
+
+def anatomy_caption(figure):
+    part, text, scale = SETTINGS["anatomy"], SETTINGS["text"], SETTINGS["scale"]
+    small = part["bias"]
+    if figure == "fig11_gradient_anatomy":
+        return (
+            f"Scale {scale}: {part['blocks']} blocks of {part['block_windows']} windows of {text['T']} tokens"
+            " (paper: Pythia-410m-deduped, 15 batches of 64 sequences)."
+        )
+    if figure == "forward_bias":
+        return (
+            f"Scale {scale}: a = {small['task']['a']}, b = {small['task']['b']}, T = {small['task']['T']},"
+            f" p = {small['task']['p']}, {small['model']['n_layers']} layers, d_model {small['model']['d_model']},"
+            f" {small['steps']} steps of {small['batch_size']} sequences."
+        )
+    return (
+        f"Scale {scale}: {part['problems']} random problems of each kind, drawn from their seeds."
     )

@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.anatomy import check_anatomy
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
 from myopia.config.multiplication import check_multiplication
@@ -215,6 +216,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     check_scored_sizes(settings)
     check_toys(settings)
     check_multiplication(settings)
+    check_anatomy(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from myopia.common.errors import MyopiaError
+from myopia.config.anatomy import bias_spec, keeps_snapshots, snapshot_steps
 from myopia.config.multiplication import SYMBOLS, Planned, formats
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -44,10 +45,14 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for corpus in settings["text"]["corpora"]:
         for arm in settings["text"]["arms"]:
             spec = text_spec(settings, corpus, arm, purpose if arm in ("vanilla", "myopic") else "control")
+            if keeps_snapshots(settings, arm):
+                spec["snapshots"] = snapshot_steps(spec["steps"], settings["anatomy"]["snapshot_ratio"])
             _add(specs, spec)
     for planned in formats(settings["multiplication"]):
         for arm in ("vanilla", "myopic"):
             _add(specs, multiplication_spec(settings, planned, arm, "control" if planned.control else purpose))
+    for arm in ("vanilla", "myopic"):
+        _add(specs, bias_spec(settings, arm, _common(settings, settings["anatomy"]["bias"], arm, purpose)))
     return specs
 
 
@@ -61,6 +66,8 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                   for c in settings["text"]["corpora"]]  # fmt: skip
         grids += [(settings["multiplication"], lambda a, f=f: multiplication_spec(settings, f, a, "tuning"))
                   for f in formats(settings["multiplication"]) if f.tuned]  # fmt: skip
+        small = settings["anatomy"]["bias"]
+        grids.append((small, lambda a, s=small: bias_spec(settings, a, _common(settings, s, a, "tuning"))))
         for part, make in grids:
             for rate in part["lr_grid"]:
                 spec = make(arm)

@@ -1,6 +1,7 @@
 """Every estimator a claim may name (importing this module registers them)."""
 
 from myopia.judge import (
+    estimands_anatomy,
     estimands_family,
     estimands_multiplication,
     estimands_synthetic,
@@ -14,6 +15,7 @@ from myopia.judge.registry import ESTIMATORS, Context, run_estimator
 __all__ = [
     "ESTIMATORS",
     "Context",
+    "estimands_anatomy",
     "estimands_family",
     "estimands_multiplication",
     "estimands_synthetic",

@@ -42,6 +42,11 @@ COLUMNS: dict[str, str] = {
     "multiplication_cells.csv.gz": "role,run,arm,seed,digits,pad,T,x_digits,y_digits,block,n,correct,n_new,correct_new",
     "multiplication_digits.csv": "role,run,arm,seed,digits,pad,T,x_digits,y_digits,position,n,loss,right_given,"
     "right_greedy",
+    "gradient_anatomy.csv.gz": "corpus,run,arm,seed,step,of,group,block,windows,m_m,f_f,m_f,m_M,f_F,m_F,f_M,loss",
+    "forward_bias.csv.gz": "task,run,arm,seed,matrix,position,index,real,imaginary,method",
+    "forward_bias_points.csv": "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,"
+    "gradient_future",
+    "theory.csv.gz": "toy,seed,quantity,x,value",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
@@ -51,6 +56,7 @@ _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
 _TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
 _TEXT |= {"aim", "ties", "training"}  # the toys'
 _TEXT |= {"role"}  # multiplication's
+_TEXT |= {"of", "matrix", "method", "toy", "quantity"}  # the anatomy's
 
 
 class NotRun(Exception):

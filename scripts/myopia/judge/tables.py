@@ -9,6 +9,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.judge import tables_anatomy as anatomy
 from myopia.judge import tables_component as component
 from myopia.judge import tables_family as family
 from myopia.judge import tables_multiplication as multiplication
@@ -41,6 +42,9 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "fig9_multiplication": (multiplication.fig9_multiplication, multiplication.FIG9),
     "fig10_filler": (multiplication.fig10_filler, multiplication.FIG10),
     "multiplication_digits": (multiplication.multiplication_digits, multiplication.BY_DIGIT),
+    "fig11_gradient_anatomy": (anatomy.fig11_gradient_anatomy, anatomy.FIG11),
+    "forward_bias": (anatomy.forward_bias, anatomy.BIAS),
+    "theory": (anatomy.theory, anatomy.TOYS),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

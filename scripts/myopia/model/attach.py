@@ -87,6 +87,15 @@ def to_bigram(model: nn.Module, *, form: Literal["zeroed", "true"] = "zeroed", i
     return _attach(model, Arm(kind="bigram", form=form, impl=impl))
 
 
+def to_pair(model: nn.Module) -> nn.Module:
+    """Prepare `model` for `two_sets.TwoSets`: two passes, the second of which reads the first one's hidden states.
+
+    Dense operator, nothing detached; the model is first checked as `to_myopic` checks it.
+    """
+    to_myopic(model)
+    return _attach(model, Arm(kind="pair", form="past", impl="dense"))
+
+
 def to_vanilla(model: nn.Module) -> nn.Module:
     """Undo `to_myopic`, `to_local` or `to_bigram` in place. A model that is not attached is returned as it is."""
     attachment: Attachment | None = getattr(model, "_myopia", None)
@@ -132,7 +141,7 @@ def _attach(model: nn.Module, arm: Arm) -> nn.Module:
             attachment.handles.append(decoder.register_forward_pre_hook(interface.run_teacher, with_kwargs=True))
             decoder.__dict__["_myopia_site"] = attachment.sites[0]
         attachment.handles.append(decoder.register_forward_pre_hook(interface.without_cache, with_kwargs=True))
-        if arm.kind != "record":
+        if arm.kind not in ("record", "pair"):
             _check_gradients(decoder, attachment)
     except BaseException:
         to_vanilla(model)

@@ -33,7 +33,7 @@ STRICT_NAME = "myopia_strict"
 class Arm:
     """Which attention a model runs."""
 
-    kind: str  # cut | local | bigram | record (a teacher)
+    kind: str  # cut | local | bigram | record (a teacher) | pair (two_sets.py)
     cut: str = "hidden"
     form: str = ""
     beta: float = 0.0
@@ -105,6 +105,11 @@ def prepare_past(module: nn.Module, args: tuple, kwargs: dict) -> None:
     elif arm.kind == "local":
         h_teacher, k, v = arm.teacher.sites[site.index].recorded
         site.past = _capture(module, h_teacher, args, kwargs) if arm.form == "hidden" else (k, v)
+    elif arm.kind == "pair":  # two passes, nothing detached: the second reads the past that the first left here
+        if arm.form == "past":
+            site.recorded = (h, h, h)
+        else:
+            site.past = _capture(module, site.recorded[0], args, kwargs)
     elif arm.kind == "cut" and arm.cut == "hidden" and h.requires_grad and torch.is_grad_enabled():
         if site.bridged and site.impl == "fused" and _can_bridge():
             site.link = Link(through_query=site.fused_projection)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from myopia.common import cli
 from myopia.show import (
+    anatomy,
     family,
     multiplication,
     released,
@@ -83,6 +84,12 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         multiplication.multiplication_digits,
         "role,arm,digits,pad,T,position,metric,value,ci_low,ci_high,seeds",
     ),
+    "fig11_gradient_anatomy": (
+        anatomy.fig11_gradient_anatomy,
+        "corpus,run,arm,kind,of,group,step,quantity,form,value,ci_low,ci_high,seeds,documents",
+    ),
+    "forward_bias": (anatomy.forward_bias, "task,arm,kind,matrix,x,value,imaginary,ci_low,ci_high,method,seeds"),
+    "theory": (anatomy.theory, "toy,quantity,x,value,low,high,seeds"),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 

@@ -52,6 +52,9 @@ LOOKS = {
     "trivial": Look("trivial predictor", "#444444", "_", "--"),
     "zero": Look("zero predictor", "#999999", "_", ":"),
     "present only": Look("present-only predictor", "#777777", "_", "-."),
+    "part-myopic": Look("own position (myopic part)", "#882255", "s", "--"),
+    "part-future": Look("future part", "#117733", "o", "-"),
+    "part-total": Look("total", "#444444", "", ":"),
 }
 PAPER = "#000000"
 FONT = 8.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_up_anatomy import anatomy
 from made_up_family import family
 from made_up_multiplication import multiplication
 from made_up_tokens import tokens
@@ -305,6 +306,7 @@ def measure_folder(
         "zero_shot.csv.gz": zero_shot(rng, text_seeds, gap),
         **toys(rng, gap, noise),
         **multiplication(rng, text_seeds, gap, noise),
+        **anatomy(rng, text_seeds, gap, noise),
     }
     for name, frame in tables.items():
         write_csv(folder / name, frame)

@@ -187,6 +187,19 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
         ("fig9_multiplication", ["vanilla - myopic", "digits of the second", "Framed", "training never showed"]),
         ("fig10_filler", ["A: padded to 3", "B: padded to 6", "6 symbols after =", "D, myopic", "change against A"]),
         ("multiplication_digits", ["6 symbols in front", "answer digit", "share right", "loss (nats)"]),
+        (
+            "fig11_gradient_anatomy",
+            [
+                "own position (myopic part)",
+                "future part",
+                "trained myopically",
+                "AdamW step",
+                "training step",
+                "blocks of text",
+            ],
+        ),
+        ("forward_bias", ["symmetric part", "untied", "no fixed point", "Lanczos", "share of eigenvalues below"]),
+        ("theory", ["Theorem 13", "myopic descent, not forward-biased", "bonus", "malus", "n = 12 seeds"]),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:

@@ -1,0 +1,162 @@
+# Gradient anatomy, forward bias and the theory's toys: one job, because starting torch takes longer than most of it.
+
+
+def bias_names():
+    """Networks small enough to write their Hessians out."""
+    return [name for name in RUNS if name.startswith("bias-")]
+
+
+def followed_names():
+    """Language runs that keep their weights along training."""
+    return [name for name, spec in RUNS.items() if "snapshots" in spec]
+
+
+def anatomy_series(name, seed):
+    """A run's checkpoints: snapshots on the way (undeclared, like a run's state), and the finished run."""
+    spec, folder = RUNS[name], run_folder(name, seed)
+    on_the_way = {
+        step: f"{folder}/snapshots/step{step}" for step in spec["snapshots"] if step < spec["steps"]
+    }
+    return {
+        "run": name,
+        "arm": spec["arm_name"],
+        "seed": seed,
+        "corpus": spec["data"]["corpus"],
+        "folder": folder,
+        "tokens": f"{SETTINGS['results']}/data/{spec['data']['corpus']}/tokens",
+        "checkpoints": on_the_way | {spec["steps"]: folder},
+        "eps": spec["optim"]["eps"],
+        "batch_size": spec["batch_size"],
+    }
+
+
+def revision_name():
+    return SETTINGS["anatomy"]["revisions"]["repo"].rsplit("/", 1)[-1]
+
+
+def revision_folders():
+    place = f"{SETTINGS['results']}/revisions/{revision_name()}"
+    return {step: f"{place}/step{step}" for step in SETTINGS["anatomy"]["revisions"]["steps"]}
+
+
+def revision_series():
+    """Public checkpoints; AdamW's eps is that of the Pythia suite, second moments are of our batches."""
+    part, folders = SETTINGS["anatomy"]["revisions"], revision_folders()
+    if not folders:
+        return []
+    return [
+        {
+            "run": revision_name(),
+            "arm": "public",
+            "seed": 0,
+            "corpus": part["corpus"],
+            "folder": folders[max(folders)],
+            "tokens": f"{SETTINGS['results']}/data/{part['corpus']}/tokens",
+            "checkpoints": folders,
+            "eps": 1.0e-8,
+            "batch_size": SETTINGS["anatomy"]["block_windows"],
+        }
+    ]
+
+
+def bias_runs():
+    small = [
+        {
+            "task": "bias-dp",
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "folder": run_folder(name, seed),
+            "data": {k: v for k, v in RUNS[name]["data"].items() if k != "kind"},
+        }
+        for name in bias_names()
+        for seed in SEEDS
+    ]
+    large = [
+        {
+            "task": RUNS[name]["data"]["corpus"],
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "folder": run_folder(name, seed),
+            "tokens": f"{SETTINGS['results']}/data/{RUNS[name]['data']['corpus']}/tokens",
+        }
+        for name in followed_names()
+        for seed in SEEDS[: SETTINGS["anatomy"]["lanczos"]["seeds"]]
+    ]
+    return small + large
+
+
+def anatomy_spec():
+    series = [anatomy_series(name, seed) for name in followed_names() for seed in SEEDS]
+    return as_json(
+        {
+            "series": series + revision_series(),
+            "bias": bias_runs(),
+            "anatomy": SETTINGS["anatomy"],
+        }
+    )
+
+
+def revision_inputs():
+    """Fetched checkpoints, and the corpus that public checkpoints are measured on."""
+    folders = revision_folders().values()
+    tokens = [f"{run['tokens']}/tokens.manifest.json" for run in revision_series()]
+    return [f"{folder}/revision.json" for folder in folders] + tokens
+
+
+use rule train as train_bias with:
+    wildcard_constraints:
+        run=one_of(bias_names()),
+
+
+rule fetch_revision:
+    output:
+        record="<results>/revisions/{model}/step{step}/revision.json",
+    log:
+        "<logs>/fetch_revision/{model}-step{step}.log",
+    benchmark:
+        "<benchmarks>/fetch_revision/{model}-step{step}.tsv"
+    wildcard_constraints:
+        model=re.escape(revision_name()),
+        step=r"\d+",
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        repo=SETTINGS["anatomy"]["revisions"]["repo"],
+        folder=subpath(output.record, parent=True),
+        # Undeclared, so that Snakemake never wipes it: a download that was killed continues.
+        state=lambda wildcards: f"{SETTINGS['results']}/.state/revisions/{wildcards.model}-{wildcards.step}",
+        lock=HUB_LOCK,
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/fetch_revision.py --repo {params.repo:q} --revision step{wildcards.step}"
+        " --state {params.state} --out {params.folder} --lock {params.lock} 2> {log}"
+
+
+rule measure_anatomy:
+    input:
+        run_files([*followed_names(), *bias_names()], "model.safetensors"),
+        revision_inputs(),
+    output:
+        gradients="<results>/measure/gradient_anatomy.csv.gz",
+        spectra="<results>/measure/forward_bias.csv.gz",
+        points="<results>/measure/forward_bias_points.csv",
+        theory="<results>/measure/theory.csv.gz",
+    log:
+        "<logs>/measure_anatomy.log",
+    benchmark:
+        "<benchmarks>/measure_anatomy.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
+    resources:
+        gpu=gpus_needed,
+    params:
+        spec=anatomy_spec(),
+        device=SETTINGS["device"],
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/measure_anatomy.py --spec {params.spec:q} --device {params.device}"
+        " --out-gradients {output.gradients} --out-spectra {output.spectra} --out-points {output.points}"
+        " --out-theory {output.theory} 2> {log}"
