@@ -9,17 +9,18 @@ from snakemake.exceptions import WorkflowError
 from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
+from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.released import released_specs
-from myopia.config.runs import root, run_specs, tuning_specs
+from myopia.config.runs import ARMS, DOSES, root, run_specs, tuning_specs
 
 try:
     SETTINGS = load_config(config)
 except MyopiaError as error:
     raise WorkflowError(str(error)) from None
 
-RUNS = run_specs(SETTINGS)
-TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS)
+RUNS = run_specs(SETTINGS) | induction_specs(SETTINGS)
+TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS) | induction_tuning_specs(SETTINGS)
 FAMILY = family(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
@@ -51,6 +52,8 @@ FIGURES = [
     "token_gap",
     "future_probes",
     "fig5_zero_shot",
+    "dose_response",
+    "induction",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
@@ -79,8 +82,17 @@ def synthetic_names():
     return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "dp"]
 
 
+def probed_names():
+    """Doses of the gradient have losses, no probes of their own."""
+    return [name for name in synthetic_names() if RUNS[name]["arm_name"] not in DOSES]
+
+
 def text_names():
     return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "tokens"]
+
+
+def induction_names():
+    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "induction"]
 
 
 def arm_names():
@@ -137,7 +149,7 @@ def spec_of(run):
 def token_manifest(wildcards):
     """What a run reads besides its spec: nothing, or its encoded corpus."""
     data = spec_of(wildcards.run)["data"]
-    if data["kind"] == "dp":
+    if data["kind"] != "tokens":
         return []
     return f"{SETTINGS['results']}/data/{data['corpus']}/tokens/tokens.manifest.json"
 

@@ -9,6 +9,9 @@ MEASURED = [
     "text_curve.csv",
     *TOKEN_MEASURES,
     "zero_shot.csv.gz",
+    "induction_loss.csv.gz",
+    "induction_heads.csv",
+    "induction_curve.csv",
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

@@ -14,7 +14,9 @@ import yaml
 from myopia.common.errors import MyopiaError
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
+from myopia.config.induction import check_induction
 from myopia.config.released import released_specs
+from myopia.config.runs import check_rates
 from myopia.config.zero_shot import use_zero_shot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -210,6 +212,8 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
     check_family(settings)
+    check_rates(settings)
+    check_induction(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:

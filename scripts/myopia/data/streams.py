@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from myopia.common.errors import MyopiaError
+from myopia.data.induction import Induction
 
 
 class TokenStream(Protocol):
@@ -26,7 +27,9 @@ class TokenStream(Protocol):
         """
 
 
-STREAMS: dict[str, Callable[[Mapping[str, Any]], TokenStream]] = {}
+STREAMS: dict[str, Callable[[Mapping[str, Any]], TokenStream]] = {
+    "induction": Induction.from_spec,
+}
 """`data.kind` of a run spec -> what builds the stream from its other keys (raises MyopiaError)."""
 
 

@@ -1,12 +1,22 @@
 """Every estimator a claim may name (importing this module registers them)."""
 
-from myopia.judge import estimands_family, estimands_synthetic, estimands_text, estimands_tokens, estimands_zero_shot
+from myopia.judge import (
+    estimands_dose,
+    estimands_family,
+    estimands_induction,
+    estimands_synthetic,
+    estimands_text,
+    estimands_tokens,
+    estimands_zero_shot,
+)
 from myopia.judge.registry import ESTIMATORS, Context, run_estimator
 
 __all__ = [
     "ESTIMATORS",
     "Context",
+    "estimands_dose",
     "estimands_family",
+    "estimands_induction",
     "estimands_synthetic",
     "estimands_text",
     "estimands_tokens",

@@ -35,12 +35,16 @@ COLUMNS: dict[str, str] = {
     "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
     "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"
     "ll_answer,ll_rival,truncated,left_out",
+    "induction_loss.csv.gz": "run,arm,seed,block,period,since,n,loss,loss_bag",
+    "induction_heads.csv": "run,arm,seed,step,layer,head,previous,match,duplicate,damage",
+    "induction_curve.csv": "run,arm,seed,step,tokens,validation_loss",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
 _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group", "component"}
 _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
+_TEXT |= {"since"}  # induction's
 _TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
 
 

@@ -10,7 +10,9 @@ import pandas as pd
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge import tables_component as component
+from myopia.judge import tables_dose as dose
 from myopia.judge import tables_family as family
+from myopia.judge import tables_induction as induction
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
 from myopia.judge import tables_tokens as tokens
@@ -33,6 +35,8 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "token_gap": (tokens.token_gap, tokens.TOKEN_GAP),
     "future_probes": (tokens.future_probes, tokens.FUTURE),
     "fig5_zero_shot": (zero_shot.fig5_zero_shot, zero_shot.FIG5),
+    "dose_response": (dose.dose_response, dose.DOSE),
+    "induction": (induction.induction, induction.INDUCTION),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

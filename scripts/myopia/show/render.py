@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import family, released, style, synthetic, text, tokens, zero_shot
+from myopia.show import dose, family, induction, released, style, synthetic, text, tokens, zero_shot
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 FIGURES: dict[str, tuple[Draw, str]] = {
@@ -55,6 +55,8 @@ FIGURES: dict[str, tuple[Draw, str]] = {
         "task,kind,model,arm,parameters,value,ci_low,ci_high,chance,above_chance,gap,gap_low,gap_high,seeds,documents,"
         "truncated,left_out,split,version,harness",
     ),
+    "dose_response": (dose.dose_response, "task,unit,arm,beta,metric,value,ci_low,ci_high,seeds,documents"),
+    "induction": (induction.induction, "panel,arm,label,x,value,ci_low,ci_high,seeds,documents"),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 

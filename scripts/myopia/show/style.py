@@ -52,6 +52,8 @@ LOOKS = {
     "trivial": Look("trivial predictor", "#444444", "_", "--"),
     "zero": Look("zero predictor", "#999999", "_", ":"),
     "present only": Look("present-only predictor", "#777777", "_", "-."),
+    "bag": Look("knows the tokens, not their order", "#777777", "", "--"),
+    "dose": Look("beta of the past's gradient", "#332288", "o", "-"),
 }
 PAPER = "#000000"
 FONT = 8.0

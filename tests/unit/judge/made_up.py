@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_up_dose import add_doses
 from made_up_family import family
+from made_up_induction import induction
 from made_up_tokens import tokens
 
 from myopia.common.files import write_csv
@@ -301,7 +303,9 @@ def measure_folder(
         **family(rng, text_seeds, gap, noise),
         **tokens(rng, text_seeds, gap, noise),
         "zero_shot.csv.gz": zero_shot(rng, text_seeds, gap),
+        **induction(rng, seeds, gap, noise),
     }
+    add_doses(tables, rng)
     for name, frame in tables.items():
         write_csv(folder / name, frame)
     return folder
