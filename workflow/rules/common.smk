@@ -149,7 +149,7 @@ def spec_of(run):
 def token_manifest(wildcards):
     """What a run reads besides its spec: nothing, or its encoded corpus."""
     data = spec_of(wildcards.run)["data"]
-    if data["kind"] != "tokens":
+    if "corpus" not in data:
         return []
     return f"{SETTINGS['results']}/data/{data['corpus']}/tokens/tokens.manifest.json"
 
