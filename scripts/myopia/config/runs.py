@@ -79,10 +79,11 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 spec["optim"]["lr"] = rate
                 spec["name"] += f"-lr{rate:g}"
                 _add(specs, spec)
-    # Doses of D_p have rates of their own, from the same grid; those of text run where both ends are best (check_rates).
+    # Doses of D_p choose between the rates frozen for their two ends; those of text run at the one both ends share.
     part = settings["synthetic"]
-    for arm in (control for control in part["controls"] if control in DOSES):
-        for rate in part["lr_grid"]:
+    ends = {_rates_at(part, part["control_p"])[arm] for arm in ("vanilla", "myopic")}
+    for arm in (control for control in part["controls"] if control in DOSES and len(ends) > 1):
+        for rate in sorted(ends):
             spec = synthetic_spec(settings, arm, part["control_p"], purpose="tuning")
             spec["optim"]["lr"] = rate
             spec["name"] += f"-lr{rate:g}"

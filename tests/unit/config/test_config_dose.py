@@ -50,10 +50,13 @@ def test_between_two_rates_a_dose_needs_its_own(put, path, value, sentence):
         load_config({**put(path, value), "scale": "laptop"})
 
 
-def test_doses_of_d_p_are_tuned_over_the_ends_grid(config):
-    settings = load_config({**config, "scale": "laptop"})
-    specs = tuning_specs(settings)
-    for arm in ("vanilla", "myopic", *DOSES):
+def test_doses_of_d_p_choose_between_the_rates_of_their_ends(config, put):
+    ends = {"vanilla": 3e-3, "myopic": 1e-3}
+    put("scales.laptop.synthetic.lr_at_p", {"1": {**ends, **dict.fromkeys(DOSES, 3e-3)}})
+    specs = tuning_specs(load_config({**config, "scale": "laptop"}))
+    for arm in DOSES:
         rates = {spec["optim"]["lr"] for name, spec in specs.items() if name.startswith(f"dp-p1-{arm}-lr")}
-        assert rates == set(settings["synthetic"]["lr_grid"])
+        assert rates == set(ends.values())
     assert all(spec["purpose"] == "tuning" for spec in specs.values())
+    put("scales.laptop.synthetic.lr_at_p", {})  # one rate for both ends: nothing to choose
+    assert not [name for name in tuning_specs(load_config({**config, "scale": "laptop"})) if "beta" in name]
