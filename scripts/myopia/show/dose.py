@@ -28,7 +28,7 @@ def dose_response(frame: pd.DataFrame, caption: str = "") -> Figure:
         here = frame[frame["task"] == task]
         unit = here["unit"].iloc[0]
         _gaps(left, here[here["metric"] == "gap"])
-        left.set(title=f"{task}: gap", xlabel="beta", ylabel=f"loss above vanilla's ({unit})")
+        left.set(title=f"{task}: gap", xlabel="beta", ylabel=f"gap to vanilla\n({unit})")
         _shares(right, here)
         right.set(title=f"{task}: gap closed", xlabel="beta", ylabel="share of the gap closed")
         for axis in (left, right):
