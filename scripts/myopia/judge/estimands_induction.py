@@ -1,6 +1,6 @@
 """Estimators of the induction experiment: loss on the repeat, and scores of heads, paired by seed.
 
-Losses are nats per predictable token of the repeat, on blocks of test sequences (the held-out unit). A score of a head
+Losses are nats per predictable token, on blocks of test sequences (the held-out unit). A score of a head
 has no held-out units: its test sequences are thousands, and the seed is what varies. Layers are counted from 1.
 """
 
@@ -18,7 +18,7 @@ from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
 
 LOSS, HEADS = "induction_loss.csv.gz", "induction_heads.csv"
 UNKNOWABLE = ("first", "0")
-"""Groups of places whose token nobody can know: before the repeat, and its first token."""
+"""Groups of places whose token nobody can know: before the first repeat, and the first token of each."""
 
 
 def repeats(

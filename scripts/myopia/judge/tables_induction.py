@@ -23,14 +23,14 @@ ARMS = ("vanilla", "myopic")
 SCORES = {"previous": ("previous", "first"), "duplicate": ("duplicate", "first"), "match": ("match", "later")}
 """Panel of head scores -> (score, the layers whose best head is drawn)."""
 
-PLACES = ["first", "0", "1", "2-3", "4-7", "8-15", "16 on"]
+PLACES = ["first", "0", "1", "2-3", "4-7", "8 on"]
 
 
 def induction(context: Context) -> pd.DataFrame:
     """One row per point of a panel.
 
-    panel: `curve` (x: step), `previous`, `duplicate`, `match` (best head's score; x: step), `since` (label: place since
-    the repeat began), `period` (x: period), `damage` (label: which head is taken away). Arm `bag`: a reader who knows
+    panel: `curve` (x: step), `previous`, `duplicate`, `match` (best head's score; x: step), `since` (label: place in
+    the reading), `period` (x: period), `damage` (label: which head is taken away). Arm `bag`: a reader who knows
     which tokens are repeated, but not their order.
     """
     rows: list[dict[str, Any]] = []

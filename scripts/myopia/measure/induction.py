@@ -31,9 +31,8 @@ TEST_SEED, TEST_STREAM = 0, "test"  # all runs are measured on the same sequence
 BLOCK = 64
 """Sequences to a block, the held-out unit that is resampled."""
 
-SINCE = {"first": (-(10**6), -1), "0": (0, 0), "1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8-15": (8, 15),
-         "16 on": (16, 10**6)}  # fmt: skip
-"""Groups of predicted tokens by their place since the repeat began; `first`: before it."""
+SINCE = {"first": (-1, -1), "0": (0, 0), "1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8 on": (8, 10**6)}
+"""Groups of predicted tokens by their place in the present reading; `first`: before the first repeat."""
 
 LOSS_COLUMNS = "run,arm,seed,block,period,since,n,loss,loss_bag".split(",")
 HEAD_COLUMNS = "run,arm,seed,step,layer,head,previous,match,duplicate,damage".split(",")
@@ -64,9 +63,9 @@ def repeat_losses(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
     """
     frames = []
     for run in runs:
-        ids_NT, period_N = run.stream.draw(TEST_SEED, 0, sequences, TEST_STREAM)
+        ids_NT, period_N, since_NT = run.stream.draw(TEST_SEED, 0, sequences, TEST_STREAM)
         loss_NP = position_losses(load_language_model(run.folder), ids_NT)  # place p predicts token p + 1
-        since_NP = run.stream.since(period_N)[:, 1:]
+        since_NP = since_NT[:, 1:]
         for name, (low, high) in SINCE.items():
             inside = (since_NP >= low) & (since_NP <= high)
             rows = pd.DataFrame({"block": np.arange(sequences) // BLOCK, "period": period_N, "n": inside.sum(1),
@@ -82,13 +81,13 @@ def repeat_losses(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
 def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
     """One row per run, step and head: its three scores and, at the last step, the damage done by taking it away.
 
-    damage: nats per predictable token of the repeat that are lost when the head's output is replaced, at every position,
+    damage: nats per predictable token that are lost when the head's output is replaced, at every position,
     by its mean over the sequences.
     """
     rows = []
     for run in runs:
-        ids_NT, period_N = run.stream.draw(TEST_SEED, 0, sequences, TEST_STREAM)
-        damage_LH = _damage(load_language_model(run.folder), ids_NT, run.stream.since(period_N)[:, 1:] >= 1)
+        ids_NT, predicted_NT = run.stream.sample(TEST_SEED, 0, sequences, TEST_STREAM)
+        damage_LH = _damage(load_language_model(run.folder), ids_NT, predicted_NT[:, 1:])
         for step in sorted({*run.snapshots, run.steps}):
             scores = attention_scores(_model_at(run, step), ids_NT)
             for layer, head in np.ndindex(damage_LH.shape):
@@ -107,7 +106,7 @@ def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
 
 
 def curves(runs: Sequence[InductionRun]) -> pd.DataFrame:
-    """Validation loss (of the repeat's predictable tokens) against training step, from each run's own curve."""
+    """Validation loss (of the tokens a reader can know) against training step, from each run's own curve."""
     frames = [
         pd.read_csv(run.folder / "curve.csv").assign(run=run.run, arm=run.arm, seed=run.seed)[CURVE_COLUMNS]
         for run in runs

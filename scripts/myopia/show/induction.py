@@ -18,8 +18,8 @@ def induction(frame: pd.DataFrame, caption: str = "") -> Figure:
     if frame.empty:
         return style.nothing(caption)
     text = style.join(
-        "Repeated random sequences; loss on the tokens a reader can know, from the second of the repeat on. Heads: mean",
-        "attention weight of each seed's best head; layer 1 on the token just before (filled: of use to later positions",
+        "Random sequences read again from random places; loss on the tokens a reader can know (not a reading's first). Heads:",
+        "mean attention weight of each seed's best head; layer 1 on the token just before (filled: of use to later positions",
         "only) and on earlier copies of the present token (hollow, dotted: of use to itself); above it on tokens that",
         "follow such copies (prefix matching). Damage: nats lost when that head's output is replaced by its mean.",
         "Dashed grey: a reader who knows which tokens are repeated, but not their order.",
@@ -44,7 +44,10 @@ def induction(frame: pd.DataFrame, caption: str = "") -> Figure:
     above.set(title="above: prefix matching", xlabel="training step", ylabel="attention weight", ylim=(0, 1.02))
     _kinds(since, panels.get("since", empty), joined=True)
     since.set(
-        title="loss by place in the repeat", xlabel="tokens since the repeat began", ylabel="nats/token", ylim=(0, None)
+        title="loss by place in the reading",
+        xlabel="tokens since the reading began",
+        ylabel="nats/token",
+        ylim=(0, None),
     )
     _lines(period, panels.get("period", empty), x="x")
     _reference(period, panels.get("period", empty))

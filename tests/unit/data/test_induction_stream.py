@@ -24,35 +24,44 @@ def test_slices_are_the_stream(stream):
         assert not np.array_equal(ids, other[0])
 
 
-def test_sequences_repeat_different_tokens(stream):
-    ids, period = stream.draw(0, 0, 4000, "train")
-    for row, length in zip(ids[:200], period[:200]):
-        assert len(set(row[:length])) == length
-        assert np.array_equal(row[length:], row[:-length])
+def test_a_sequence_is_read_again_from_random_places_to_its_end(stream):
+    ids, period, since = stream.draw(0, 0, 4000, "train")
+    starts = []
+    for row, length, place in zip(ids[:300], period[:300], since[:300]):
+        once = list(row[:length])
+        assert len(set(once)) == length and (place[:length] == -1).all() and place[length] == 0
+        for t in range(length, stream.T):
+            here, before = once.index(row[t]), once.index(row[t - 1])
+            if before == length - 1:  # the end: a new reading
+                assert place[t] == 0 and here < length - 1
+                starts.append(here / (length - 1))
+            else:
+                assert place[t] == place[t - 1] + 1 and here == before + 1
+    assert np.mean(starts) == pytest.approx(0.5 * (1 - 1 / 5), abs=0.05)
     assert (np.bincount(period)[4:9] / len(period)) == pytest.approx([0.2] * 5, abs=0.03)
     assert (np.bincount(ids[:, 0], minlength=10) / len(ids)) == pytest.approx([0.1] * 10, abs=0.02)
 
 
 def test_predicted_are_the_tokens_a_reader_can_know(stream):
     ids, predicted = stream.sample(1, 0, 300, "test")
-    _, period = stream.draw(1, 0, 300, "test")
-    for row, asked, length in zip(ids, predicted, period):
-        assert np.array_equal(np.flatnonzero(asked), np.arange(length + 1, stream.T))
-        for t in np.flatnonzero(asked):  # what followed the present token last time
-            last = max(s for s in range(t - 1) if row[s] == row[t - 1])
-            assert row[last + 1] == row[t]
+    _, period, since = stream.draw(1, 0, 300, "test")
+    assert np.array_equal(predicted, since >= 1) and predicted.any(1).all() and not predicted[:, 0].any()
+    for n, t in np.argwhere(predicted):
+        first = list(ids[n]).index(ids[n, t - 1])  # the next token is the one that stood after the present one
+        assert ids[n, first + 1] == ids[n, t]
 
 
-def test_the_bag_knows_the_tokens_but_not_their_order(stream):
+def test_the_token_not_seen_for_longest_is_no_shortcut(stream):
+    ids, predicted = stream.sample(2, 0, 500, "test")
+    right = []
+    for n, t in np.argwhere(predicted):
+        last = {token: s for s, token in enumerate(ids[n, :t])}
+        right.append(min(last, key=last.get) == ids[n, t])
+    assert np.mean(right) < 0.5  # in whole readings it would always come next
+
+
+def test_the_bag_knows_the_tokens_but_not_their_order():
     assert bag_nats(np.array([4, 8])) == pytest.approx([np.log(3), np.log(7)])
-    ids, period = stream.draw(0, 0, 20000, "test")
-    rows = ids[period == 4]
-    # Given the present token, each other token of the sequence follows equally often, whatever their values' order.
-    rank = (rows[:, :4] < rows[:, [5]]).sum(1)  # of the next token among the four
-    present = (rows[:, :4] < rows[:, [4]]).sum(1)
-    for k in range(4):
-        share = np.bincount(rank[present == k], minlength=4) / (present == k).sum()
-        assert share == pytest.approx([0 if j == k else 1 / 3 for j in range(4)], abs=0.04)
 
 
 @pytest.mark.parametrize(

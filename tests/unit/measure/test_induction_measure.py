@@ -44,16 +44,12 @@ def trained(tmp_path_factory):
 def test_losses_against_a_loop(trained):
     frame = induction.repeat_losses(trained, SEQUENCES)
     run = trained[0]
-    ids, period = run.stream.draw(0, 0, SEQUENCES, "test")
+    ids, period, place = run.stream.draw(0, 0, SEQUENCES, "test")
     logp = load_language_model(run.folder)(input_ids=torch.from_numpy(ids)).logits.detach().log_softmax(-1).numpy()
+    groups = {-1: "first", 0: "0", 1: "1", 2: "2-3", 3: "2-3", 4: "4-7"}
     sums, counts = {}, {}
     for n, t in np.ndindex(SEQUENCES, 11):
-        since = t + 1 - period[n]
-        name = (
-            "first"
-            if since < 0
-            else next(g for g in ("0", "1", "2-3", "4-7", "8-15") if since <= int(g[-1]) or g == "8-15")
-        )
+        name = groups[place[n, t + 1]]
         key = (n // 64, period[n], name)
         sums[key] = sums.get(key, 0) - logp[n, t, ids[n, t + 1]]
         counts[key] = counts.get(key, 0) + 1
@@ -78,7 +74,7 @@ def test_the_curve_is_the_loss_on_the_repeat(trained):
 
 def test_scores_against_a_loop(trained):
     run = trained[0]
-    ids, _ = run.stream.draw(0, 0, 8, "test")
+    ids, _ = run.stream.sample(0, 0, 8, "test")
     model = load_language_model(run.folder)
     model.set_attn_implementation("eager")
     scores = induction.attention_scores(model, ids)
@@ -113,8 +109,8 @@ def test_scores_along_training(trained):
 
 def test_only_what_a_head_says_is_lost_without_it(trained):
     run = trained[0]
-    ids, period = run.stream.draw(0, 0, 64, "test")
-    predicted = run.stream.since(period)[:, 1:] >= 1
+    ids, predicted = run.stream.sample(0, 0, 64, "test")
+    predicted = predicted[:, 1:]
     model = load_language_model(run.folder)
     with torch.no_grad():
         model.transformer.h[0].attn.c_proj.weight[8:] = 0  # head 1 of layer 1 is not listened to
