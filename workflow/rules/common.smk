@@ -9,19 +9,20 @@ from snakemake.exceptions import WorkflowError
 from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
+from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.multiplication import roles_of
 from myopia.config.released import released_specs
-from myopia.config.runs import root, run_specs, tuning_specs
 from myopia.config.zero_shot import scored_sizes
+from myopia.config.runs import ARMS, DOSES, root, run_specs, tuning_specs
 
 try:
     SETTINGS = load_config(config)
 except MyopiaError as error:
     raise WorkflowError(str(error)) from None
 
-RUNS = run_specs(SETTINGS)
-TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS)
+RUNS = run_specs(SETTINGS) | induction_specs(SETTINGS)
+TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS) | induction_tuning_specs(SETTINGS)
 FAMILY = family(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
@@ -62,6 +63,8 @@ FIGURES = [
     "fig11_gradient_anatomy",
     "forward_bias",
     "theory",
+    "dose_response",
+    "induction",
 ]
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
@@ -112,8 +115,17 @@ def made_names():
     return [name for name, spec in RUNS.items() if "corpus" not in spec["data"]]
 
 
+def probed_names():
+    """Doses of the gradient have losses, no probes of their own."""
+    return [name for name in synthetic_names() if RUNS[name]["arm_name"] not in DOSES]
+
+
 def text_names():
     return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "tokens"]
+
+
+def induction_names():
+    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "induction"]
 
 
 def arm_names():

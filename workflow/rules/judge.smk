@@ -13,6 +13,9 @@ MEASURED = [
     "multiplication_cells.csv.gz",
     "multiplication_digits.csv",
     *ANATOMY_MEASURES,
+    "induction_loss.csv.gz",
+    "induction_heads.csv",
+    "induction_curve.csv",
 ]
 if FAMILY.specs:
     MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]

@@ -10,7 +10,9 @@ rule evaluate_synthetic:
     conda:
         "../../envs/evaluate.yaml"
     params:
-        spec=synthetic_measure_spec({"n_sequences": SETTINGS["synthetic"]["test_sequences"]}),
+        spec=synthetic_measure_spec(
+            synthetic_names(), {"n_sequences": SETTINGS["synthetic"]["test_sequences"]}
+        ),
         recipe=RECIPE["measure"],
     shell:
         "python scripts/evaluate_synthetic.py --spec {params.spec:q} --out {output.loss} 2> {log}"
@@ -18,7 +20,7 @@ rule evaluate_synthetic:
 
 rule probe_synthetic:
     input:
-        run_files(synthetic_names(), "model.safetensors"),
+        run_files(probed_names(), "model.safetensors"),
     output:
         r2="<results>/measure/probe_r2.csv",
         correlation="<results>/measure/neuron_correlation.csv",
@@ -32,11 +34,12 @@ rule probe_synthetic:
         "../../envs/probe.yaml"
     params:
         spec=synthetic_measure_spec(
+            probed_names(),
             {
                 "n_fit": SETTINGS["synthetic"]["probe_sequences"],
                 "n_heldout": SETTINGS["synthetic"]["probe_sequences"],
                 "max_lookback": SETTINGS["synthetic"]["lookback"],
-            }
+            },
         ),
         recipe=RECIPE["measure"],
     shell:

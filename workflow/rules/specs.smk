@@ -1,7 +1,7 @@
 # What the measuring rules are told, and what captions say about a scale.
 
 
-def synthetic_measure_spec(options):
+def synthetic_measure_spec(names, options):
     runs = [
         {
             "run": name,
@@ -11,7 +11,7 @@ def synthetic_measure_spec(options):
             "data": {k: v for k, v in RUNS[name]["data"].items() if k != "kind"},
             "model": RUNS[name]["model"],
         }
-        for name in synthetic_names()
+        for name in names
         for seed in SEEDS
     ]
     return as_json({"runs": runs, **options})
@@ -210,6 +210,31 @@ def task_arguments(wildcards):
     return "" if corpus is None else f"--corpus {SETTINGS['results']}/data/{corpus}"
 
 
+def induction_measure_spec():
+    """Runs in their folders, and how many test sequences their losses and their heads are measured on."""
+    runs = [
+        {
+            "run": name,
+            "arm": RUNS[name]["arm_name"],
+            "seed": seed,
+            "folder": run_folder(name, seed),
+            "data": RUNS[name]["data"],
+            "steps": RUNS[name]["steps"],
+            "snapshots": RUNS[name]["snapshots"],
+        }
+        for name in induction_names()
+        for seed in SEEDS
+    ]
+    part = SETTINGS["induction"]
+    return as_json(
+        {
+            "runs": runs,
+            "test_sequences": part["test_sequences"],
+            "head_sequences": part["head_sequences"],
+        }
+    )
+
+
 def _pretraining(part):
     if any("pretrained" in part["networks"][size] for size in part["sizes"]):
         return "released weights"
@@ -285,6 +310,18 @@ def caption(figure):
             f"Scale {scale}: GPT-2's shape ({model}), {part['examples']:,} training problems, {n} seeds"
             " (paper: GPT-2 small, 10,000,000 problems, one run)."
         )
+    if figure == "induction":
+        part = SETTINGS["induction"]
+        task, model, rate = part["task"], part["model"], part["optim"]["lr"]
+        return (
+            f"Scale {scale}: GPT-2 shape, {model['n_layers']} layers of {model['n_heads']} heads, d_model"
+            f" {model['d_model']}; {task['vocab_size']} tokens, periods {task['period'][0]} to"
+            f" {task['period'][1]}, T = {task['T']}; {part['steps']} steps of {part['batch_size']}"
+            f" sequences, learning rate {rate['vanilla']:g} (vanilla) and {rate['myopic']:g} (myopic),"
+            f" {n} seeds."
+        )
+    if figure == "dose_response":
+        return _dose_caption(scale, n)
     part = SETTINGS["synthetic"]
     task, model = part["task"], part["model"]
     return (
@@ -311,3 +348,36 @@ def anatomy_caption(figure):
     return (
         f"Scale {scale}: {part['problems']} random problems of each kind, drawn from their seeds."
     )
+
+
+def _dose_caption(scale, n):
+    part, text = SETTINGS["synthetic"], SETTINGS["text"]
+    runs = [spec for spec in RUNS.values() if spec["arm_name"] in ("vanilla", "myopic", *DOSES)]
+    at = {"dp": part["control_p"]}
+    rates = {
+        kind: sorted(
+            {
+                (ARMS[spec["arm_name"]].get("beta", 1.0), spec["optim"]["lr"])
+                for spec in runs
+                if spec["data"]["kind"] == kind and spec["data"].get("p") == at.get(kind)
+            }
+        )
+        for kind in ("dp", "tokens")
+    }
+    told = [
+        f"D_p with a = {part['task']['a']}, b = {part['task']['b']}, T = {part['task']['T']},"
+        f" {part['steps']} steps of {part['batch_size']} sequences, learning rates {_rates(rates['dp'])}"
+    ]
+    if set(text["arms"]) & set(DOSES):
+        told.append(
+            f"text {text['steps']} steps of {text['batch_size']} x {text['T']} tokens, learning rates"
+            f" {_rates(rates['tokens'])}"
+        )
+    return f"Scale {scale}: {'; '.join(told)}; {n} seeds."
+
+
+def _rates(pairs):
+    """One rate, or each dose's own."""
+    if len({rate for _, rate in pairs}) == 1:
+        return f"{pairs[0][1]:g} throughout"
+    return ", ".join(f"{rate:g} at beta = {beta:g}" for beta, rate in pairs)

@@ -15,8 +15,10 @@ from myopia.common.errors import MyopiaError
 from myopia.config.anatomy import check_anatomy
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family
+from myopia.config.induction import check_induction
 from myopia.config.multiplication import check_multiplication
 from myopia.config.released import released_specs
+from myopia.config.runs import check_rates
 from myopia.config.toys import check_toys
 from myopia.config.zero_shot import check_scored_sizes, use_zero_shot
 
@@ -217,6 +219,8 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     check_toys(settings)
     check_multiplication(settings)
     check_anatomy(settings)
+    check_rates(settings)
+    check_induction(settings)
 
 
 def _whole(network: dict[str, Any], *names: str) -> int | None:

@@ -14,6 +14,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "myopic": {"kind": "myopic", "cut": "hidden", "beta": 0.0},
     "myopic-kv": {"kind": "myopic", "cut": "kv", "beta": 0.0},
     "beta1": {"kind": "myopic", "cut": "hidden", "beta": 1.0},
+    "beta0.25": {"kind": "myopic", "cut": "hidden", "beta": 0.25},
+    "beta0.5": {"kind": "myopic", "cut": "hidden", "beta": 0.5},
+    "beta0.75": {"kind": "myopic", "cut": "hidden", "beta": 0.75},
     "local-hidden": {"kind": "local", "form": "hidden"},
     "local-kv": {"kind": "local", "form": "kv"},
     "bigram-zeroed": {"kind": "bigram", "form": "zeroed"},
@@ -21,6 +24,22 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 """Arms by the name tables and figures use. `beta1` is the A/A control: our operator, nothing cut. The past of a
 `local` arm is that of the vanilla model of the same seed; a `bigram` arm has none (protocol section 2)."""
+
+DOSES: dict[str, float] = {
+    name: arm["beta"] for name, arm in ARMS.items() if arm["kind"] == "myopic" and 0 < arm["beta"] < 1
+}
+"""Arms between myopic (beta 0) and vanilla (beta 1), and their beta."""
+
+FOLLOWS = {
+    "myopic-kv": "myopic",
+    "beta1": "vanilla",
+    "local-hidden": "vanilla",
+    "local-kv": "vanilla",
+    "bigram-zeroed": "vanilla",
+    "bigram-true": "vanilla",
+}
+"""Arm -> the arm it varies or controls, at whose learning rate it runs if it has none of its own. A dose stands between
+two arms: where their rates differ it must have its own (`check_rates`)."""
 
 
 def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -74,7 +93,38 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 spec["optim"]["lr"] = rate
                 spec["name"] += f"-lr{rate:g}"
                 _add(specs, spec)
+    # Doses of D_p choose between the rates frozen for their two ends; those of text run at the one both ends share.
+    part = settings["synthetic"]
+    ends = {_rates_at(part, part["control_p"])[arm] for arm in ("vanilla", "myopic")}
+    for arm in (control for control in part["controls"] if control in DOSES and len(ends) > 1):
+        for rate in sorted(ends):
+            spec = synthetic_spec(settings, arm, part["control_p"], purpose="tuning")
+            spec["optim"]["lr"] = rate
+            spec["name"] += f"-lr{rate:g}"
+            _add(specs, spec)
     return specs
+
+
+def check_rates(settings: dict[str, Any]) -> None:
+    """Refuse a dose that would run at one end's learning rate where the two ends have different ones."""
+    part = settings["synthetic"]
+    p = f"{part['control_p']:g}"
+    places = [
+        (f'synthetic.lr_at_p."{p}"', _rates_at(part, part["control_p"]), part["controls"]),
+        ("text.optim.lr", settings["text"]["optim"]["lr"], settings["text"]["arms"]),
+    ]
+    for key, rates, arms in places:
+        for arm in (arm for arm in arms if arm in DOSES and arm not in rates):
+            if rates["vanilla"] != rates["myopic"]:
+                raise MyopiaError(
+                    f"config key {key}: {arm} stands between vanilla and myopic, whose learning rates differ "
+                    f"({rates['vanilla']:g} and {rates['myopic']:g}); give it one of its own"
+                )
+
+
+def _rates_at(part: dict[str, Any], p: float) -> dict[str, float]:
+    """Learning rates of D_p's arms at one p."""
+    return {**part["optim"]["lr"], **part["lr_at_p"].get(f"{p:g}", {})}
 
 
 def _add(specs: dict[str, dict[str, Any]], spec: dict[str, Any]) -> None:
@@ -91,8 +141,7 @@ def synthetic_spec(settings: dict[str, Any], arm: str, p: float, *, shift: int =
     """One D_p run."""
     part = settings["synthetic"]
     middle = "" if shift == 1 else "-shift0"
-    rates = {**part["optim"]["lr"], **part["lr_at_p"].get(f"{p:g}", {})}
-    part = {**part, "optim": {**part["optim"], "lr": rates}}
+    part = {**part, "optim": {**part["optim"], "lr": _rates_at(part, p)}}
     return {
         **_common(settings, part, arm, purpose),
         "name": f"dp-p{p:g}{middle}-{arm}",
@@ -149,14 +198,13 @@ def root(spec: dict[str, Any]) -> str:
 
 
 def _common(settings: dict[str, Any], part: dict[str, Any], arm: str, purpose: str) -> dict[str, Any]:
-    # An arm without a learning rate of its own runs at that of the arm it varies or controls.
     rates = part["optim"]["lr"]
-    base = "myopic" if arm.startswith("myopic") else "vanilla"
+    leader = FOLLOWS.get(arm, "vanilla")  # a dose without a rate: the one both ends have
     return {
         "arm": ARMS[arm],
         "arm_name": arm,
         "purpose": purpose,
-        "optim": {**part["optim"], "lr": rates.get(arm, rates[base])},
+        "optim": {**part["optim"], "lr": rates.get(arm, rates[leader])},
         "steps": part["steps"],
         "batch_size": part["batch_size"],
         "micro_batch": part["micro_batch"],

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from myopia.common.errors import MyopiaError
+from myopia.data.induction import Induction
 from myopia.data.multiplication import Multiplication
 
 
@@ -29,6 +30,7 @@ class TokenStream(Protocol):
 
 STREAMS: dict[str, Callable[[Mapping[str, Any]], TokenStream]] = {
     "multiplication": Multiplication.from_spec,
+    "induction": Induction.from_spec,
 }
 """`data.kind` of a run spec -> what builds the stream from its other keys (raises MyopiaError)."""
 

@@ -2,7 +2,9 @@
 
 from myopia.judge import (
     estimands_anatomy,
+    estimands_dose,
     estimands_family,
+    estimands_induction,
     estimands_multiplication,
     estimands_synthetic,
     estimands_text,
@@ -16,7 +18,9 @@ __all__ = [
     "ESTIMATORS",
     "Context",
     "estimands_anatomy",
+    "estimands_dose",
     "estimands_family",
+    "estimands_induction",
     "estimands_multiplication",
     "estimands_synthetic",
     "estimands_text",

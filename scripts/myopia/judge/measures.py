@@ -47,12 +47,16 @@ COLUMNS: dict[str, str] = {
     "forward_bias_points.csv": "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,"
     "gradient_future",
     "theory.csv.gz": "toy,seed,quantity,x,value",
+    "induction_loss.csv.gz": "run,arm,seed,block,period,since,n,loss,loss_bag",
+    "induction_heads.csv": "run,arm,seed,step,layer,head,previous,match,duplicate,damage",
+    "induction_curve.csv": "run,arm,seed,step,tokens,validation_loss",
 }
 """Columns each file must have (docs/design.md section 2)."""
 
 _TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group", "component"}
 _TEXT |= {"recipe", "start", "size"}  # the family's
 _TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
+_TEXT |= {"since"}  # induction's
 _TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
 _TEXT |= {"aim", "ties", "training"}  # the toys'
 _TEXT |= {"role"}  # multiplication's

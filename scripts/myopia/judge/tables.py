@@ -11,7 +11,9 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge import tables_anatomy as anatomy
 from myopia.judge import tables_component as component
+from myopia.judge import tables_dose as dose
 from myopia.judge import tables_family as family
+from myopia.judge import tables_induction as induction
 from myopia.judge import tables_multiplication as multiplication
 from myopia.judge import tables_synthetic as synthetic
 from myopia.judge import tables_text as text
@@ -45,6 +47,8 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "fig11_gradient_anatomy": (anatomy.fig11_gradient_anatomy, anatomy.FIG11),
     "forward_bias": (anatomy.forward_bias, anatomy.BIAS),
     "theory": (anatomy.theory, anatomy.TOYS),
+    "dose_response": (dose.dose_response, dose.DOSE),
+    "induction": (induction.induction, induction.INDUCTION),
 }
 """Figure -> (what makes its table, the columns the table has even when nothing was measured)."""
 

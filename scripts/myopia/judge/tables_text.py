@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import DOSES
 from myopia.judge.estimands_text import TextLoss, text_loss
 from myopia.judge.measures import NotRun, one_run
 from myopia.judge.registry import Context
@@ -41,7 +42,7 @@ PAIR = ("myopic", "vanilla")
 def _corpora(context: Context) -> list[tuple[str, list[str]]]:
     table = context.measures.table("text_loss.csv.gz")
     by = table.groupby("corpus")["arm"].unique()
-    return [(corpus, sorted(arms)) for corpus, arms in by.items()]
+    return [(corpus, sorted(set(arms) - set(DOSES))) for corpus, arms in by.items()]  # doses: dose_response
 
 
 def fig4_position(context: Context) -> pd.DataFrame:

@@ -52,7 +52,9 @@ def _config(model: dict[str, Any], vocab_size: int | None) -> Any:
 
     try:
         plain = AutoConfig.for_model(model["model_type"])
-        config = AutoConfig.for_model(model["model_type"], **model["config"])
+        # The type's defaults name special tokens of its own tokenizer, which need not exist in ours.
+        none = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+        config = AutoConfig.for_model(model["model_type"], **{**model["config"], **none})
     except ValueError as error:
         raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
     for key in model["config"]:  # transformers takes any key in silence
@@ -60,8 +62,6 @@ def _config(model: dict[str, Any], vocab_size: int | None) -> Any:
             raise MyopiaError(f"model.config.{key} is not a setting of {model['model_type']}: correct its spelling")
     if vocab_size is not None and "vocab_size" not in model["config"]:
         config.vocab_size = vocab_size
-    # The type's defaults name special tokens of its own tokenizer, which need not exist in ours.
-    config.bos_token_id = config.eos_token_id = config.pad_token_id = None
     return config
 
 

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from myopia.common import cli
 from myopia.show import (
     anatomy,
+    dose,
     family,
+    induction,
     multiplication,
     released,
     style,
@@ -90,6 +92,8 @@ FIGURES: dict[str, tuple[Draw, str]] = {
     ),
     "forward_bias": (anatomy.forward_bias, "task,arm,kind,matrix,x,value,imaginary,ci_low,ci_high,method,seeds"),
     "theory": (anatomy.theory, "toy,quantity,x,value,low,high,seeds"),
+    "dose_response": (dose.dose_response, "task,unit,arm,beta,metric,value,ci_low,ci_high,seeds,documents"),
+    "induction": (induction.induction, "panel,arm,label,x,value,ci_low,ci_high,seeds,documents"),
 }
 """Figure -> (the function that draws it, the columns its table must have)."""
 

@@ -55,6 +55,8 @@ LOOKS = {
     "part-myopic": Look("own position (myopic part)", "#882255", "s", "--"),
     "part-future": Look("future part", "#117733", "o", "-"),
     "part-total": Look("total", "#444444", "", ":"),
+    "bag": Look("knows the tokens, not their order", "#777777", "", "--"),
+    "dose": Look("beta of the past's gradient", "#332288", "o", "-"),
 }
 PAPER = "#000000"
 FONT = 8.0

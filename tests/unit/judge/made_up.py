@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from made_up_anatomy import anatomy
+from made_up_dose import add_doses
 from made_up_family import family
+from made_up_induction import induction
 from made_up_multiplication import multiplication
 from made_up_tokens import tokens
 from made_up_toys import toys
@@ -307,7 +309,9 @@ def measure_folder(
         **toys(rng, gap, noise),
         **multiplication(rng, text_seeds, gap, noise),
         **anatomy(rng, text_seeds, gap, noise),
+        **induction(rng, seeds, gap, noise),
     }
+    add_doses(tables, rng)
     for name, frame in tables.items():
         write_csv(folder / name, frame)
     return folder

@@ -200,6 +200,35 @@ def test_captions_and_axes_are_complete(name: str, drawn_of: dict[str, Figure]) 
         ),
         ("forward_bias", ["symmetric part", "untied", "no fixed point", "Lanczos", "share of eigenvalues below"]),
         ("theory", ["Theorem 13", "myopic descent, not forward-biased", "bonus", "malus", "n = 12 seeds"]),
+        (
+            "dose_response",
+            [
+                "D_p, p = 1: gap closed",
+                "docstrings: gap",
+                "per hop",
+                "beta^k",
+                "in proportion to beta",
+                "half of the gap",
+                "A/A control",
+                "share of trivial loss",
+                "nats/token",
+                "n = 3-5 seeds",
+            ],
+        ),
+        (
+            "induction",
+            [
+                "learning curve",
+                "prefix matching",
+                "own copies",
+                "8+",
+                "by period",
+                "previous token",
+                "myopic",
+                "knows the tokens, not their order",
+                "n = 3 seeds",
+            ],
+        ),
     ],
 )
 def test_figures_hold_what_they_must(name: str, wanted: list[str], drawn_of: dict[str, Figure]) -> None:
