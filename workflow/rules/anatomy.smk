@@ -8,7 +8,7 @@ def bias_names():
 
 def followed_names():
     """Language runs that keep their weights along training."""
-    return [name for name, spec in RUNS.items() if "snapshots" in spec]
+    return [name for name in text_names() if "snapshots" in RUNS[name]]
 
 
 def anatomy_series(name, seed):
@@ -103,11 +103,6 @@ def revision_inputs():
     folders = revision_folders().values()
     tokens = [f"{run['tokens']}/tokens.manifest.json" for run in revision_series()]
     return [f"{folder}/revision.json" for folder in folders] + tokens
-
-
-use rule train as train_bias with:
-    wildcard_constraints:
-        run=one_of(bias_names()),
 
 
 rule fetch_revision:

@@ -203,8 +203,8 @@ def initial_weights(wildcards):
 def bundles():
     """(job, runs, seeds) of the training jobs that each train several runs in one process, in this order.
 
-    The family: a job trains a size, each run after the one it starts from. At smoke one job trains all runs that are
-    placed alike: starting torch takes longer than twenty tiny steps.
+    The family: a job trains a size, each run after the one it starts from; at smoke, all sizes. Of other runs, those that
+    take less time than starting torch share a job with all that are placed alike.
     """
     part, tuning = SETTINGS["family"], FAMILY.tuning_runs()
     apart = [[size] for size in part["sizes"]]
@@ -214,12 +214,12 @@ def bundles():
         if part["tuning_seeds"]:
             chosen_by = [run for run in runs if run in tuning]
             yield f"tune_family_{word}", chosen_by, part["tuning_seeds"]
-    if not SETTINGS["judged"]:
-        alike = {}
-        for run, spec in RUNS.items():
+    alike = {}
+    for run, spec in RUNS.items():
+        if spec["steps"] * spec["batch_size"] * spec["data"]["T"] <= 100_000:  # tokens
             alike.setdefault((root(spec), spec["data"].get("corpus", "made")), []).append(run)
-        for (place, data), runs in alike.items():
-            yield f"train_{re.sub(r'[^a-z0-9]', '_', data)}_{place}", runs, SEEDS
+    for (place, data), runs in alike.items():
+        yield f"train_{re.sub(r'[^a-z0-9]', '_', data)}_{place}", runs, SEEDS
 
 
 BUNDLES = list(bundles()) if SETTINGS["share_process"] else []
