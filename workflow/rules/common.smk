@@ -226,6 +226,8 @@ def place_arguments(run):
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
         f" --teachers {results}/runs"
     ]
+    if SETTINGS["devices"] > 1:
+        words.append(f"--devices {SETTINGS['devices']} --sharding {SETTINGS['sharding']}")
     if SETTINGS["compile"]:
         words.append("--compile")
     data = spec["data"]
@@ -237,6 +239,15 @@ def place_arguments(run):
 
 def gpus_needed(wildcards):
     return 1 if SETTINGS["device"] == "cuda" else 0
+
+
+def train_gpus(wildcards):
+    return SETTINGS["devices"] if SETTINGS["device"] == "cuda" else 0
+
+
+# Processes that train together on a CPU have a core each.
+TRAIN_THREADS = 1 if SETTINGS["device"] == "cuda" else SETTINGS["devices"]
+TRAIN_MEMORY_MB = 3000 * SETTINGS["devices"]
 
 
 def train_runtime(wildcards, attempt):

@@ -13,8 +13,10 @@ import yaml
 
 from myopia.common.errors import MyopiaError
 from myopia.config.corpora import tokenizer_vocab
-from myopia.config.family import check_family
+from myopia.config.family import check_family, family
+from myopia.config.placement import check_devices
 from myopia.config.released import released_specs
+from myopia.config.runs import run_specs
 from myopia.config.zero_shot import check_scored_sizes, use_zero_shot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -210,6 +212,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
     check_family(settings)
+    check_devices(settings["devices"], [*run_specs(settings).values(), *family(settings).specs.values()])
     check_scored_sizes(settings)
 
 
