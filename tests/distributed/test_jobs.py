@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 import torch
@@ -97,10 +98,8 @@ def assert_close(folder, other):
     a, b = (load_file(f / "model.safetensors") for f in (folder, other))
     assert a.keys() == b.keys()
     assert max(float((a[name] - b[name]).abs().max()) for name in a) < 1e-10
-    curves = [[list(map(float, row.split(","))) for row in (f / "curve.csv").read_text().splitlines()[1:]]
-              for f in (folder, other)]  # fmt: skip
-    for row, same in zip(*curves, strict=True):
-        assert row == pytest.approx(same, abs=1e-9, nan_ok=True)
+    curves = (pd.read_csv(f / "curve.csv") for f in (folder, other))
+    pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-9)
 
 
 def test_a_job_of_two_leaves_what_one_process_leaves(one, two):

@@ -111,14 +111,15 @@ class Shape:
         kept += _ARM[arm["cut"] if arm["kind"] == "myopic" else arm["kind"]][half]
         layers = kept * self.layers if strategy != "shard-recompute" else kept + 4 * self.layers
         total = tokens * self.width * (layers + 8)
+        logits = tokens * self.vocab * (16 if half else 12)
         if strategy == "replicate":
-            total += 16.0 * self.parameters + (2 * self.matrices if half else 0)
+            total += 16.0 * self.parameters + (2 * self.matrices if half else 0) + logits
         else:
             outside, wide = self.parameters - self.layers * self.block, 2 if half else 4
-            # Two layers' weights; one's gradient, and its fp32 copy on the way to being summed.
-            total += 16.0 * self.parameters / devices + 8.0 * outside + (3 * wide + 4) * self.block
-        if self.kind != "regression":
-            total += tokens * self.vocab * (16 if half else 12)
+            # Two moments compete: the loss, and the backward pass of the last layer, when two layers' weights are
+            # gathered, and one's gradient with its fp32 copy on the way to being summed.
+            layer = (3 * wide + 4) * self.block
+            total += 16.0 * self.parameters / devices + 4.0 * outside + max(logits, 4.0 * outside + layer)
         if arm["kind"] == "local":
             total += 4.0 * self.parameters + 4.0 * tokens * self.width * (self.layers + 1)
         return total + (CUDA_OVERHEAD if cuda else 0)

@@ -51,6 +51,8 @@ def _plain(run: _Run) -> nn.Module:
     if run.team.rank:
         return run.model
     plain = build_model(run.spec, run.seed, getattr(run.task, "vocab_size", None))
+    if run.spec["precision"] == "fp64":
+        plain.double()
     plain.load_state_dict(state)
     return plain
 

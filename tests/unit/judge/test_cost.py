@@ -1,6 +1,7 @@
 """Costs of figures: every attempt counted, no run counted twice in the total, nothing guessed for what is missing."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_costs_are_summed_by_figure_and_once_in_all(runs):
     assert table.loc["two", ["runs", "missing", "attempts", "tokens"]].tolist() == [1, 1, 1, 1000]
     assert table["device_hours"].tolist() == pytest.approx([1.5, 0.5, 1.75])
     assert table["kwh"].tolist() == pytest.approx([0.15, 0.05, 0.175])
-    bytes_of_a = 300 + sum(len(open(f"{folders['a']}/{n}.json").read()) for n in ("timing", "metrics"))
+    bytes_of_a = 300 + sum(len(Path(folders["a"], f"{n}.json").read_bytes()) for n in ("timing", "metrics"))
     only_a = cost_table({}, [folders["a"]], states, 100)
     assert only_a["disk_gb"].tolist() == pytest.approx([bytes_of_a / 1e9])
 
