@@ -85,7 +85,7 @@ class Team:
         """Element-wise largest of a few whole numbers over processes."""
         if self.size == 1:
             return list(values)
-        shared = torch.tensor(values)
+        shared = torch.tensor(values, dtype=torch.int64)
         dist.all_reduce(shared, op=dist.ReduceOp.MAX)
         return shared.tolist()
 
