@@ -73,7 +73,7 @@ def _experiment(
     largest = None
     flops, hours, memory, saved = 0.0, 0.0, 0.0, 0.0
     notes: list[str] = []
-    shape = None
+    shape, fits = None, True
     for spec in group:
         shape = shape_of(spec["model"], _vocab(settings, spec))
         if shape is None:
@@ -92,11 +92,14 @@ def _experiment(
         sentence = memory_sentence(shape, spec, T, room, cuda)
         if devices > 1:
             sentence = None if layout.fits else f"no layout on {devices} devices fits {room / GB:.1f} GB; raise devices"
+        fits &= sentence is None
         if sentence and sentence not in notes:
             notes.append(sentence)
         # The trained model, its state's copy, snapshots.
         saved += 4.0 * shape.parameters * (2 + len(spec.get("snapshots", ()))) * len(seeds)
     assert shape is not None and largest is not None
+    if devices > 1:
+        notes.append(f"{largest.strategy}, micro-batches of {largest.micro_batch} on each of {devices} devices")
     return row | {
         "parameters": shape.parameters,
         "flops": flops,
@@ -106,7 +109,7 @@ def _experiment(
         "layout": largest.strategy,
         "micro_batch": largest.micro_batch,
         "memory_gb": memory / GB,
-        "fits": int(not notes),
+        "fits": int(fits),
         # A run at work keeps two states of weights and moments.
         "disk_gb": (saved + 24.0 * shape.parameters) / GB,
         "note": "; ".join(notes),
@@ -177,10 +180,8 @@ def _corpus(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def render(rows: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
     """The plan for a person: aligned columns, notes below, assumptions last."""
-    shown = ["experiment", "model", "parameters", "jobs", "tokens", "flops", "device_hours", "kwh", "memory_gb",
-             "disk_gb", "download_gb"]  # fmt: skip
-    if settings["devices"] > 1:
-        shown[-2:-2] = ["layout", "micro_batch"]
+    shown = ["experiment", "model", "parameters", "jobs", "tokens", "flops", "device_hours", "memory_gb", "disk_gb",
+             "download_gb"]  # fmt: skip
     table = [shown] + [[_cell(row[key]) for key in shown] for row in rows]
     widths = [max(len(line[k]) for line in table) for k in range(len(shown))]
     lines = [
@@ -192,12 +193,12 @@ def render(rows: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
     ]
     notes = [f"  {row['experiment']}: {row['note']}" for row in rows if row["note"]]
     device = settings["plan"]
+    energy = next(row["kwh"] for row in rows if row["experiment"] == "total")
     lines += ["", *notes, ""] if notes else [""]
     lines.append(
         f"device: {settings['devices']} x {settings['device']}, {device['device_memory_gb']:g} GB, {device['device_tflops']:g} TFLOP/s at "
         f"{device['mfu']:.0%} utilisation, {device['min_step_ms']:g} ms a micro-batch at least, "
-        f"{device['device_watts']:g} W (config key plan); "
-        "memory: one training step."
+        f"{device['device_watts']:g} W: {energy:.3g} kWh in all (config key plan); memory: one training step."
     )
     return "\n".join(lines) + "\n"
 
