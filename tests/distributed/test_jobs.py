@@ -41,7 +41,7 @@ class Job:
         self.log = self.root / f"attempt{len(list(self.root.glob('attempt*')))}.log"
         arguments = ["--spec", json.dumps(spec), "--seeds", "0", "--devices", str(devices), "--sharding", sharding]
         arguments += ["--tokens", corpus[0], "--tokenizer", corpus[1], "--save-steps", "2", "--progress-seconds", "1"]
-        arguments += ["--runs", str(self.root / "runs"), "--state", str(self.root / "state")]
+        arguments += ["--log", str(self.root / "log"), "--runs", str(self.root / "runs"), "--state", str(self.root / "state")]
         with open(self.log, "w") as handle:
             command = [sys.executable, str(ROOT / "scripts/train_models.py"), *arguments]
             self.process = subprocess.Popen(command, stderr=handle, stdout=handle)
@@ -113,6 +113,7 @@ def test_a_job_of_two_leaves_what_one_process_leaves(one, two):
     timing = json.loads((two.folder / "timing.json").read_text())
     assert (timing["devices"], timing["strategy"], timing["attempts"]) == (2, "shard", 1)
     assert two.text().count("finished: validation loss") == 1  # one process speaks for all
+    assert (two.root / "log").read_text() in two.text()
 
 
 def test_killing_one_process_ends_the_job_and_a_rerun_on_any_number_finishes(one, two, corpus, tmp_path):

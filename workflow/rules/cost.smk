@@ -27,7 +27,7 @@ def trained_folders():
         "synthetic": run_folders(synthetic_names()),
         "text": run_folders(text_names()),
         "family": [os.path.dirname(path) for path in family],
-        "tuning": run_folders(TUNING, SETTINGS["tuning_seeds"]),
+        "tuning": [f for f in run_folders(TUNING, SETTINGS["tuning_seeds"]) if os.path.isdir(f)],
     }
 
 

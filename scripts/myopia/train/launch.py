@@ -13,7 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 
-GRACE_S = 600
+GRACE_S = 300
 """How long processes that were told to stop may take to save before they are killed."""
 
 
@@ -28,7 +28,9 @@ def launch(processes: int, threads: int) -> int:
     options = ["--standalone", f"--nproc-per-node={processes}", "--max-restarts=0", f"--shutdown-timeout={GRACE_S}"]
     options += ["--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
     try:
-        run.run(run.parse_args([*options, *sys.argv]))
+        arguments = run.parse_args([*options, sys.argv[0]])
+        arguments.training_script_args = sys.argv[1:]  # its parser would take --log for an abbreviation of its own
+        run.run(arguments)
     except ChildFailedError as error:
         return _exit_code({failure.exitcode for failure in error.failures.values()})
     except SignalException:
