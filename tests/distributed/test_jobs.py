@@ -41,7 +41,14 @@ class Job:
         self.log = self.root / f"attempt{len(list(self.root.glob('attempt*')))}.log"
         arguments = ["--spec", json.dumps(spec), "--seeds", "0", "--devices", str(devices), "--sharding", sharding]
         arguments += ["--tokens", corpus[0], "--tokenizer", corpus[1], "--save-steps", "2", "--progress-seconds", "1"]
-        arguments += ["--log", str(self.root / "log"), "--runs", str(self.root / "runs"), "--state", str(self.root / "state")]
+        arguments += [
+            "--log",
+            str(self.root / "log"),
+            "--runs",
+            str(self.root / "runs"),
+            "--state",
+            str(self.root / "state"),
+        ]
         with open(self.log, "w") as handle:
             command = [sys.executable, str(ROOT / "scripts/train_models.py"), *arguments]
             self.process = subprocess.Popen(command, stderr=handle, stdout=handle)
