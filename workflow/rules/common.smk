@@ -10,6 +10,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
+from myopia.config.plan import run_shape
 from myopia.config.released import released_specs
 from myopia.config.runs import root, run_specs, tuning_specs
 from myopia.config.zero_shot import scored_sizes
@@ -245,9 +246,14 @@ def train_gpus(wildcards):
     return SETTINGS["devices"] if SETTINGS["device"] == "cuda" else 0
 
 
-# Processes that train together on a CPU have a core each.
-TRAIN_THREADS = 1 if SETTINGS["device"] == "cuda" else SETTINGS["devices"]
-TRAIN_MEMORY_MB = 3000 * SETTINGS["devices"]
+TRAIN_THREADS = SETTINGS["devices"]  # processes that train together have a core each
+
+
+def train_memory(runs):
+    """Host memory of a training job, MB: of every process its libraries, and a state as it is read."""
+    shapes = [run_shape(SETTINGS, spec_of(run)) for run in runs]
+    largest = max((shape.parameters for shape in shapes if shape is not None), default=0)
+    return SETTINGS["devices"] * (3000 + 16 * largest // 10**6)
 
 
 def train_runtime(wildcards, attempt):

@@ -24,7 +24,7 @@ rule train:
     resources:
         gpu=train_gpus,
         runtime=train_runtime,
-        mem_mb=TRAIN_MEMORY_MB,
+        mem_mb=lambda wildcards, attempt: attempt * train_memory([wildcards.run]),
     params:
         spec=lambda wildcards: as_json(RUNS[wildcards.run]),
         seeds=lambda wildcards: wildcards.get("seed", SEEDS),
@@ -107,7 +107,7 @@ if BUNDLES:
             resources:
                 gpu=train_gpus,
                 runtime=train_runtime,
-                mem_mb=TRAIN_MEMORY_MB,
+                mem_mb=train_memory(runs),
             params:
                 specs=[bundled_spec(run, seeds) for run in runs],
                 seeds=seeds,

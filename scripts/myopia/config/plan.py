@@ -75,7 +75,7 @@ def _experiment(
     notes: list[str] = []
     shape, fits = None, True
     for spec in group:
-        shape = shape_of(spec["model"], _vocab(settings, spec))
+        shape = run_shape(settings, spec)
         if shape is None:
             return row | {"note": "no formula for this network: parameters, FLOPs and memory are not known here"}
         T = _T(settings, spec)
@@ -129,9 +129,10 @@ def _flops(shape: Shape, spec: Mapping[str, Any], T: int) -> float:
     return shape.training_flops(tokens, T) + shape.forward_flops(validation + teacher, T)
 
 
-def _vocab(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+def run_shape(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> Shape | None:
+    """The shape of a run's network, None if no formula covers it."""
     corpus = settings["corpora"].get(spec["data"].get("corpus"))
-    return tokenizer_vocab(corpus["tokenizer"]) if corpus else None
+    return shape_of(spec["model"], tokenizer_vocab(corpus["tokenizer"]) if corpus else None)
 
 
 def _model_name(model: Mapping[str, Any]) -> str:
