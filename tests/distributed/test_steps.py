@@ -102,11 +102,13 @@ def test_two_processes_equal_one(name, layout, alone, pair):
 def test_a_divided_network_rounds_as_a_whole_one(layout, pair):
     """bf16: layers gathered in bf16 are what autocast makes of their matrices; all else stays fp32."""
     whole, divided = pair["bf16 | replicate, accumulated"], pair[f"bf16 | {layout}"]
-    assert whole["losses"] == pytest.approx(divided["losses"], rel=1e-6)
-    for step in range(STEPS):
-        assert {g.dtype for g in divided["gradients"][step].values()} == {torch.float32}
-        # Recomputation takes two projections, which round apart.
-        assert largest(whole["gradients"][step], divided["gradients"][step]) < (1e-6 if "shard" in layout else 1e-3)
+    assert whole["losses"] == pytest.approx(divided["losses"], rel=1e-5)
+    assert {g.dtype for g in divided["gradients"][0].values()} == {torch.float32}
+    # From the second step on AdamW has made steps of the rounding in gradients that are zero (keys' biases).
+    first, *later = (largest(a, b) for a, b in zip(whole["gradients"], divided["gradients"], strict=True))
+    assert max(later) < 1e-3
+    if layout == "shard, accumulated":  # recomputation takes two projections, which round apart
+        assert first < 1e-8 and whole["losses"][0] == divided["losses"][0]
 
 
 def test_arms_differ(alone):
