@@ -8,6 +8,7 @@ from pathlib import Path
 
 from myopia.common import cli
 from myopia.common.files import write_csv
+from myopia.common.gpus import claim_gpus
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
+    claim_gpus(int(args.device == "cuda"))
 
     import torch
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from myopia.common import cli
 from myopia.common.files import write_csv
+from myopia.common.gpus import claim_gpus
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="where the models run: cpu or cuda")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
+    claim_gpus(int(args.device == "cuda"))
 
     import torch
 

@@ -1,20 +1,22 @@
-"""Train one or several runs, one after another in this process; each resumes from its own state."""
+"""Train one or several runs, one after another, in one process or several; each resumes from its own state."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from myopia.common import cli
 from myopia.common.errors import EXIT_PREEMPTED
+from myopia.common.gpus import claim_gpus
 from myopia.common.process import use_huge_pages
-from myopia.train.signals import Preempted, stop_signals
+from myopia.config.placement import SHARDING
+from myopia.train.signals import stop_signals
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def arguments() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     parser.add_argument("--spec", required=True, nargs="+", action="extend", help="run specs, canonical JSON, in order")
     parser.add_argument("--seeds", required=True, nargs="+", type=int)
@@ -25,49 +27,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--teachers", metavar="DIR", help="teachers of local arms are in DIR/<run>/seed<k>")
     parser.add_argument("--log", metavar="FILE", help="progress goes to stderr and to this file")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--devices", type=int, default=1, help="processes that train together; torchrun starts them")
+    parser.add_argument("--sharding", choices=SHARDING, default="auto", help="whether they divide a network")
+    parser.add_argument("--threads", type=int, default=1, help="of all processes together")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--save-seconds", type=float, default=30.0)
     parser.add_argument("--save-steps", type=int)
     parser.add_argument("--progress-seconds", type=float, default=5.0)
-    args = parser.parse_args(argv)
+    return parser
 
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arguments().parse_args(argv)
+    threads = max(1, args.threads // args.devices)
     cli.log_to(args.log)
     with stop_signals() as stop:  # from here on, because importing torch takes seconds
-        return train_all(args, stop)
-
-
-def train_all(args: argparse.Namespace, stop: list[int]) -> int:
-    import torch
-    from transformers.utils import logging as transformers_logging
-
-    from myopia.train.trainer import Place, train
-
-    transformers_logging.disable_progress_bar()  # parallel jobs share one terminal: whole lines only
-    torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(args.device == "cpu")
-    for spec, seed in itertools.product(map(json.loads, args.spec), args.seeds):
-        leaf = f"seed{seed}"
-        place = Place(
-            folder=Path(args.runs, spec["name"], leaf),
-            state=Path(args.state, spec["name"], leaf),
-            tokens=args.tokens,
-            tokenizer=args.tokenizer,
-            teacher=str(Path(args.teachers or args.runs, spec["teacher"], leaf)) if "teacher" in spec else None,
-            initial=str(Path(args.runs, spec["init_from"], leaf)) if "init_from" in spec else None,
-            device=args.device,
-            compile=args.compile,
-            save_seconds=args.save_seconds,
-            save_steps=args.save_steps,
-            progress_seconds=args.progress_seconds,
-        )
-        try:
-            if stop:  # it came between two runs
-                raise Preempted
-            train(spec, seed, place, stop)
-        except Preempted:
+        if args.device == "cuda" and not claim_gpus(args.devices, stop):
             return EXIT_PREEMPTED
-    return 0
+        if args.devices == 1 or "RANK" in os.environ:
+            from myopia.train.job import Place, train_all
+
+            options = ("tokens", "tokenizer", "device", "compile", "sharding")
+            habits = ("save_seconds", "save_steps", "progress_seconds")
+            root = Place(Path(args.runs), Path(args.state), **{key: getattr(args, key) for key in options + habits})
+            specs = [json.loads(spec) for spec in args.spec]
+            return train_all(specs, args.seeds, root, args.teachers or args.runs, threads, stop)
+    from myopia.train.launch import launch
+
+    return launch(args.devices, threads)  # of this command, in so many processes
 
 
 if __name__ == "__main__":

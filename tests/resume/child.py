@@ -19,14 +19,14 @@ import transformers.models.gpt2.modeling_gpt2  # noqa: E402, F401
 
 import train_models  # noqa: E402
 from myopia.common import cli  # noqa: E402
-from myopia.train import trainer  # noqa: E402
+from myopia.train import results, trainer  # noqa: E402
 
 
 def run(argv, stderr, fsync_s, pauses):
     """Run the script on `argv`, its stderr appended to a file.
 
     fsync_s: how long flushing to disk takes; wide writes are easy to hit. pauses: {name: seconds}: say
-    `at <name>` and sleep before a function of the trainer module (`_Run.evaluate`, `export_model`, ...) is called.
+    `at <name>` and sleep before a function that the trainer or its results call (`_Run.evaluate`, `export_model`, ...).
     """
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
@@ -34,7 +34,8 @@ def run(argv, stderr, fsync_s, pauses):
         _before(os, "fsync", lambda: time.sleep(fsync_s))
     for name, seconds in pauses.items():
         owner, _, function = name.rpartition(".")
-        _before(getattr(trainer, owner) if owner else trainer, function, lambda n=name, s=seconds: _pause(n, s))
+        place = getattr(trainer, owner) if owner else results
+        _before(place, function, lambda n=name, s=seconds: _pause(n, s))
     sys.argv = ["train_models.py", *argv]
     cli.run(train_models.main)
 

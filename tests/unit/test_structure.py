@@ -198,7 +198,12 @@ def test_every_rule_has_a_log_a_benchmark_and_an_environment(name):
 
 def test_a_rule_runs_the_script_of_its_name():
     # A job may train several runs.
-    special = {"train": "train_models", "tabulate_tuning": "tabulate_seeds", "plan": "plan_run"}
+    special = {
+        "train": "train_models",
+        "tabulate_tuning": "tabulate_seeds",
+        "plan": "plan_run",
+        "cost": "tabulate_cost",
+    }
     for name, text in rules().items():
         for script in re.findall(r"python scripts/(\w+)\.py", text):
             assert script == special.get(name, name)

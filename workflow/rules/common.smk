@@ -12,6 +12,7 @@ from myopia.config.corpora import from_hub
 from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.multiplication import roles_of
+from myopia.config.plan import run_shape
 from myopia.config.released import released_specs
 from myopia.config.zero_shot import scored_sizes
 from myopia.config.runs import ARMS, DOSES, root, run_specs, tuning_specs
@@ -265,6 +266,8 @@ def place_arguments(run):
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
         f" --teachers {results}/runs"
     ]
+    if SETTINGS["devices"] > 1:
+        words.append(f"--devices {SETTINGS['devices']} --sharding {SETTINGS['sharding']}")
     if SETTINGS["compile"]:
         words.append("--compile")
     data = spec["data"]
@@ -276,6 +279,20 @@ def place_arguments(run):
 
 def gpus_needed(wildcards):
     return 1 if SETTINGS["device"] == "cuda" else 0
+
+
+def train_gpus(wildcards):
+    return SETTINGS["devices"] if SETTINGS["device"] == "cuda" else 0
+
+
+TRAIN_THREADS = SETTINGS["devices"]  # processes that train together have a core each
+
+
+def train_memory(runs):
+    """Host memory of a training job, MB: of every process its libraries, and a state as it is read."""
+    shapes = [run_shape(SETTINGS, spec_of(run)) for run in runs]
+    largest = max((shape.parameters for shape in shapes if shape is not None), default=0)
+    return SETTINGS["devices"] * (3000 + 16 * largest // 10**6)
 
 
 def train_runtime(wildcards, attempt):

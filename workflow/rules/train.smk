@@ -20,11 +20,11 @@ rule train:
         run=one_of(unbundled(made_names())),
     conda:
         "../../envs/train.yaml"
-    threads: 1
+    threads: TRAIN_THREADS
     resources:
-        gpu=gpus_needed,
+        gpu=train_gpus,
         runtime=train_runtime,
-        mem_mb=3000,
+        mem_mb=lambda wildcards, attempt: attempt * train_memory([wildcards.run]),
     params:
         spec=lambda wildcards: as_json(RUNS[wildcards.run]),
         seeds=lambda wildcards: wildcards.get("seed", SEEDS),
@@ -103,11 +103,11 @@ if BUNDLES:
             priority: 10
             conda:
                 "../../envs/train.yaml"
-            threads: 1
+            threads: TRAIN_THREADS
             resources:
-                gpu=gpus_needed,
+                gpu=train_gpus,
                 runtime=train_runtime,
-                mem_mb=3000,
+                mem_mb=train_memory(runs),
             params:
                 specs=[bundled_spec(run, seeds) for run in runs],
                 seeds=seeds,

@@ -21,7 +21,13 @@ def parser(description: str | None, *paths: str) -> argparse.ArgumentParser:
 
 
 def log_to(path: str | None) -> None:
-    """Send log lines to a file as well, each line in one write; what was there is kept (a resumed run adds to it)."""
+    """Send log lines to a file as well, each line in one write; what was there is kept (a resumed run adds to it).
+
+    Of processes that torchrun has started together the first speaks for all, unless another one fails.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        logging.getLogger().setLevel(logging.ERROR)
+        return
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         logging.getLogger().addHandler(logging.FileHandler(path))

@@ -12,11 +12,13 @@ from typing import Any
 from myopia.config.corpora import from_hub, tokenizer_vocab
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.induction import induction_specs, induction_tuning_specs
+from myopia.config.placement import place
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
 
 COLUMNS = (
-    "experiment model parameters runs seeds jobs tokens flops device_hours memory_gb fits disk_gb download_gb note"
+    "experiment model parameters runs seeds jobs tokens flops device_hours kwh devices layout micro_batch memory_gb fits"
+    " disk_gb download_gb note"
 ).split()
 _BYTES_PER_TOKEN = 4.0  # of English text
 _COMPRESSED = 0.4  # share of its size that text has in docs.jsonl.zst
@@ -26,7 +28,9 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per experiment (runs of one network on one data set), one per corpus, and their total.
 
     `flops` include validation during training and a local arm's teacher; `device_hours` = flops / (tflops x mfu), but
-    at least `min_step_ms` for each micro-batch: kernels of a small network are launched no faster.
+    at least `min_step_ms` for each micro-batch: kernels of a small network are launched no faster; hours are those of
+    all devices of a job together. `layout`, `micro_batch` and `memory_gb` are those of the experiment's run that
+    needs most, per device.
     Tuning runs have rows of their own and are not in the total: `all` does not run them. None stands where a number
     is not known.
     """
@@ -43,7 +47,7 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows += [*related, *chosen]
     rows += [_corpus(settings, name) for name in settings["corpora"]]
     total: dict[str, Any] = {"experiment": "total"}
-    for key in ("runs", "jobs", "tokens", "flops", "device_hours", "disk_gb", "download_gb"):
+    for key in ("runs", "jobs", "tokens", "flops", "device_hours", "kwh", "disk_gb", "download_gb"):
         total[key] = sum(row.get(key) or 0 for row in rows)
     total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
     rows += [total, *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
@@ -67,33 +71,47 @@ def _experiment(
     row: dict[str, Any] = {"experiment": name, "model": model, "runs": len(group), "seeds": len(seeds)}
     row["jobs"] = len(group) * (1 if settings["share_process"] else len(seeds))
     row["tokens"] = sum(spec["steps"] * spec["batch_size"] * _T(settings, spec) for spec in group) * len(seeds)
-    device, cuda = settings["plan"], settings["device"] == "cuda"
+    device, cuda, devices = settings["plan"], settings["device"] == "cuda", settings["devices"]
+    largest = None
     flops, hours, memory, saved = 0.0, 0.0, 0.0, 0.0
     notes: list[str] = []
-    shape = None
+    shape, fits = None, True
     for spec in group:
-        shape = shape_of(spec["model"], _vocab(settings, spec))
+        shape = run_shape(settings, spec)
         if shape is None:
             return row | {"note": "no formula for this network: parameters, FLOPs and memory are not known here"}
         T = _T(settings, spec)
         work = _flops(shape, spec, T)
-        micro_batches = spec["steps"] * spec["batch_size"] // spec["micro_batch"]
+        room = device["device_memory_gb"] * GB
+        layout = place(spec, shape, T, devices, room, cuda, settings["sharding"])
+        micro_batches = spec["steps"] * spec["batch_size"] // layout.micro_batch  # of all devices
         seconds = work / (device["device_tflops"] * 1e12 * device["mfu"])
         hours += max(seconds, micro_batches * device["min_step_ms"] / 1000) / 3600 * len(seeds)
         flops += work * len(seeds)
-        memory = max(memory, shape.training_bytes(spec["micro_batch"] * T, spec["precision"], spec["arm"], cuda))
-        sentence = memory_sentence(shape, spec, T, device["device_memory_gb"] * GB, cuda)
+        assert layout.bytes is not None
+        if layout.bytes > memory:
+            memory, largest = layout.bytes, layout
+        sentence = memory_sentence(shape, spec, T, room, cuda)
+        if devices > 1:
+            sentence = None if layout.fits else f"no layout on {devices} devices fits {room / GB:.1f} GB; raise devices"
+        fits &= sentence is None
         if sentence and sentence not in notes:
             notes.append(sentence)
         # The trained model, its state's copy, snapshots.
         saved += 4.0 * shape.parameters * (2 + len(spec.get("snapshots", ()))) * len(seeds)
-    assert shape is not None
+    assert shape is not None and largest is not None
+    if devices > 1:
+        notes.append(f"{largest.strategy}, micro-batches of {largest.micro_batch} on each of {devices} devices")
     return row | {
         "parameters": shape.parameters,
         "flops": flops,
         "device_hours": hours,
+        "kwh": hours * device["device_watts"] / 1000,
+        "devices": devices,
+        "layout": largest.strategy,
+        "micro_batch": largest.micro_batch,
         "memory_gb": memory / GB,
-        "fits": int(not notes),
+        "fits": int(fits),
         # A run at work keeps two states of weights and moments.
         "disk_gb": (saved + 24.0 * shape.parameters) / GB,
         "note": "; ".join(notes),
@@ -113,9 +131,10 @@ def _flops(shape: Shape, spec: Mapping[str, Any], T: int) -> float:
     return shape.training_flops(tokens, T) + shape.forward_flops(validation + teacher, T)
 
 
-def _vocab(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> int | None:
+def run_shape(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> Shape | None:
+    """The shape of a run's network, None if no formula covers it."""
     corpus = settings["corpora"].get(spec["data"].get("corpus"))
-    return tokenizer_vocab(corpus["tokenizer"]) if corpus else None
+    return shape_of(spec["model"], tokenizer_vocab(corpus["tokenizer"]) if corpus else None)
 
 
 def _model_name(model: Mapping[str, Any]) -> str:
@@ -177,11 +196,12 @@ def render(rows: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
     ]
     notes = [f"  {row['experiment']}: {row['note']}" for row in rows if row["note"]]
     device = settings["plan"]
+    energy = next(row["kwh"] for row in rows if row["experiment"] == "total")
     lines += ["", *notes, ""] if notes else [""]
     lines.append(
-        f"device: {settings['device']}, {device['device_memory_gb']:g} GB, {device['device_tflops']:g} TFLOP/s at "
-        f"{device['mfu']:.0%} utilisation, {device['min_step_ms']:g} ms a micro-batch at least (config key plan); "
-        "memory: one training step."
+        f"device: {settings['devices']} x {settings['device']}, {device['device_memory_gb']:g} GB, {device['device_tflops']:g} TFLOP/s at "
+        f"{device['mfu']:.0%} utilisation, {device['min_step_ms']:g} ms a micro-batch at least, "
+        f"{device['device_watts']:g} W: {energy:.3g} kWh in all (config key plan); memory: one training step."
     )
     return "\n".join(lines) + "\n"
 

@@ -67,7 +67,7 @@ class Shape:
         """N: all of them."""
         d = self.width
         # Per block: two norms, and the biases of the four projections.
-        small = self.layers * (4 * d + 5 * d + self.inner) + 2 * d + self.positions * d
+        small = self.layers * (9 * d + self.inner) + 2 * d + self.positions * d
         if self.kind == "regression":
             return self.matrices + small + d + 1  # biases of the maps in and out
         return self.matrices + small + (0 if self.tied else self.vocab * d)
@@ -86,21 +86,40 @@ class Shape:
         """A third of training."""
         return self.training_flops(tokens, T) / 3
 
-    def training_bytes(self, tokens: int, precision: str, arm: Mapping[str, Any], cuda: bool) -> float:
-        """Peak memory of a training step on `tokens` (one micro-batch), in bytes.
+    @property
+    def block(self) -> int:
+        """Parameters of one layer."""
+        return 4 * self.width**2 + 2 * self.width * self.inner + 9 * self.width + self.inner
+
+    def training_bytes(
+        self, tokens: int, precision: str, arm: Mapping[str, Any], cuda: bool, devices: int = 1,
+        strategy: str = "replicate",
+    ) -> float:  # fmt: skip
+        """Peak memory per device of a training step on `tokens` (one micro-batch of one device), in bytes.
 
         fp32 weights, gradients and AdamW's two moments: 16 N; bf16 copies of the matrices: 2 M; what the backward
         pass keeps; logits with their fp32 copy, log-softmax and gradients; a local arm's teacher.
+
+        `strategy`: `replicate` (each of `devices` holds all of it), `shard` (the 16 N are divided; what lies outside
+        the layers is gathered for the whole step, layers one at a time and the next ahead of it), `shard-recompute`
+        (besides, of a layer only its input is kept for the backward pass).
         """
         half = precision == "bf16"
         kept = _KEPT[self.kind][half]
         kept += _COMPOSED_GELU[half] if self.composed_gelu else 0
         kept += _DROPOUT[half] if self.dropout else 0
         kept += _ARM[arm["cut"] if arm["kind"] == "myopic" else arm["kind"]][half]
-        total = 16.0 * self.parameters + (2 * self.matrices if half else 0)
-        total += tokens * self.width * (kept * self.layers + 8)
-        if self.kind != "regression":
-            total += tokens * self.vocab * (16 if half else 12)
+        layers = kept * self.layers if strategy != "shard-recompute" else kept + 4 * self.layers
+        total = tokens * self.width * (layers + 8)
+        logits = tokens * self.vocab * (16 if half else 12)
+        if strategy == "replicate":
+            total += 16.0 * self.parameters + (2 * self.matrices if half else 0) + logits
+        else:
+            outside, wide = self.parameters - self.layers * self.block, 2 if half else 4
+            # Two moments compete: the loss, and the backward pass of the last layer, when two layers' weights are
+            # gathered, and one's gradient with its fp32 copy on the way to being summed.
+            layer = (3 * wide + 4) * self.block
+            total += 16.0 * self.parameters / devices + 4.0 * outside + max(logits, 4.0 * outside + layer)
         if arm["kind"] == "local":
             total += 4.0 * self.parameters + 4.0 * tokens * self.width * (self.layers + 1)
         return total + (CUDA_OVERHEAD if cuda else 0)

@@ -32,6 +32,11 @@ class Task(Protocol):
         """Mean loss over the batch's predictions, a scalar."""
 
 
+def _wide(x: Tensor) -> Tensor:
+    """At least fp32: losses of bf16 predictions are not bf16."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 class DpRegression:
     """The synthetic task: Huber loss (delta 1) on y, averaged over all positions (authors_code 1.3)."""
 
@@ -50,7 +55,7 @@ class DpRegression:
         return inputs, torch.arange(first, first + count)
 
     def loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        return nn.functional.huber_loss(model(inputs["inputs_BTC"]).float(), inputs["y_BT"])
+        return nn.functional.huber_loss(_wide(model(inputs["inputs_BTC"])), inputs["y_BT"])
 
 
 class LanguageModelling:
@@ -103,7 +108,7 @@ class LanguageModelling:
         logits = model(input_ids=ids, use_cache=False, logits_to_keep=predicting).logits
         if logits.shape[1] == ids.shape[1]:  # an architecture that knows no logits_to_keep
             logits = logits[:, :-1]
-        return nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+        return nn.functional.cross_entropy(_wide(logits.flatten(0, 1)), ids[:, 1:].flatten())
 
 
 class MadeLanguage:
@@ -130,7 +135,7 @@ class MadeLanguage:
         if logits.shape[1] != len(predicting):  # an architecture that knows no logits_to_keep
             logits = logits[:, predicting]
         targets_BP, weight_BP = ids[:, 1:][:, predicting], wanted_BP[:, predicting].float()
-        nats_BP = nn.functional.cross_entropy(logits.transpose(1, 2).float(), targets_BP, reduction="none")
+        nats_BP = nn.functional.cross_entropy(_wide(logits.transpose(1, 2)), targets_BP, reduction="none")
         return ((nats_BP * weight_BP).sum(1) / weight_BP.sum(1)).mean()
 
 

@@ -1,4 +1,4 @@
-"""Whether a training step fits the GPU, asked before the network is built."""
+"""How a run's training step is laid on the GPUs, and whether it fits them; asked before the network is built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from myopia.common.errors import MyopiaError
-from myopia.config.shapes import memory_sentence, shape_of
+from myopia.config.placement import Placement, place
+from myopia.config.shapes import GB, memory_sentence, shape_of
 from myopia.train.batches import Task
 
 
@@ -16,13 +17,37 @@ def free_bytes(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def require_memory(spec: dict[str, Any], task: Task, free: int | None) -> None:
+def total_bytes(device: torch.device) -> int | None:
+    """All memory of a GPU, so that a run is laid out alike whenever it is started; None for a CPU."""
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
+
+
+def lay_out(spec: dict[str, Any], task: Task, devices: int, device: torch.device, sharding: str) -> Placement:
+    """Choose how to train a run on `devices` devices like this one.
+
+    Raises:
+        MyopiaError: the batch cannot be shared equally.
+    """
+    shape = shape_of(spec["model"], getattr(task, "vocab_size", None))
+    cuda = device.type == "cuda"
+    return place(spec, shape, task.tokens_per_sample, devices, total_bytes(device), cuda, sharding)
+
+
+def require_memory(spec: dict[str, Any], task: Task, free: int | None, placement: Placement | None = None) -> None:
     """Raise MyopiaError, naming what would fit, if a run's training step needs more than `free` bytes.
 
     An estimate (config/shapes.py); networks it has no formula for are let through.
     """
     shape = shape_of(spec["model"], getattr(task, "vocab_size", None))
     if free is None or shape is None:
+        return
+    if placement is not None and placement.devices > 1:
+        if placement.bytes is not None and placement.bytes > free:
+            raise MyopiaError(
+                f"run {spec['name']}: one training step needs about {placement.bytes / GB:.1f} GB of "
+                f"{free / GB:.1f} GB on each of {placement.devices} devices ({placement.strategy}, micro-batches of "
+                f"{placement.micro_batch}); raise devices or take a smaller model."
+            )
         return
     sentence = memory_sentence(shape, spec, task.tokens_per_sample, free, cuda=True)
     if sentence is not None:

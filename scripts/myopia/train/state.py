@@ -5,9 +5,13 @@ it restarts a job. The fingerprint covers everything that decides the result; an
 
     lock                 held (flock) by the one process that may write here; the kernel frees it when that one dies
     step-<n>.pt          model, optimiser, curve: written beside, flushed, then renamed
+    step-<n>/            the same of a network that is divided among processes, each part written by its own
     step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state counts only with this
     progress.json        for watchers: step, loss, tokens per second
-    attempts.jsonl       one line when a process starts, one when it stops of its own accord
+    attempts.jsonl       one line when a team starts, one when it stops of its own accord, one where a killed one was
+                         last seen
+
+Of several processes rank 0 alone holds the lock and writes here, but for the parts of a divided state.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +37,9 @@ from myopia.train.signals import Preempted
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 1  # one file
+PARTS = "parts 1"  # a folder
+REST = "rest.pt"
 KEEP = 2  # the newest state and one before it, in case the newest turns out damaged
 LOCK_POLL_S = 1.0
 
@@ -96,58 +103,105 @@ class StateDirectory:
     def save(self, step: int, tensors: dict[str, Any], seconds: float, final: bool = False) -> None:
         """Write the state after `step` steps. A crash at any point leaves the previous state as good as it was."""
         log.info("[%s] saving state at step %d", self.label, step)
-        try:
+
+        def write() -> dict[str, Any]:
             with atomic_path(self.folder / f"step-{step}.pt") as temporary:
                 with open(temporary, "wb") as handle:  # given a path, torch.save hides why it failed
                     torch.save(tensors, handle)
-                digest = sha256_file(temporary)
-            write_json(
-                self.folder / f"step-{step}.json",
-                {
-                    "format": FORMAT,
-                    "fingerprint": self.fingerprint,
-                    "step": step,
-                    "sha256": digest,
-                    "seconds": seconds,
-                    "final": final,
-                },
-            )
+                return {"format": FORMAT, "sha256": sha256_file(temporary)}
+
+        self._seal(step, write, seconds, final)
+
+    def begin_parts(self, step: int) -> None:
+        """Make the empty folder that the parts of a divided state are written to."""
+        log.info("[%s] saving state at step %d", self.label, step)
+        try:
+            self._remove(step)
+            self.parts(step).mkdir()
+        except OSError as error:
+            raise self._unwritten(step, error) from error
+
+    def parts(self, step: int) -> Path:
+        """The folder of a divided state."""
+        return self.folder / f"step-{step}"
+
+    def seal_parts(self, step: int, rest: dict[str, Any], seconds: float) -> None:
+        """Make a divided state count, once all parts are written: add what is not divided, flush, sign."""
+
+        def write() -> dict[str, Any]:
+            with open(self.parts(step) / REST, "wb") as handle:
+                torch.save(rest, handle)
+            digests = {}
+            for file in sorted(self.parts(step).iterdir()):
+                with open(file, "rb+") as handle:
+                    os.fsync(handle.fileno())
+                digests[file.name] = sha256_file(file)
+            return {"format": PARTS, "files": digests}
+
+        self._seal(step, write, seconds, final=False)
+
+    def _seal(self, step: int, write: Callable[[], dict[str, Any]], seconds: float, final: bool) -> None:
+        """Write a state, then its record, then remove what it replaces."""
+        try:
+            record = write()
+            record |= {"fingerprint": self.fingerprint, "step": step, "seconds": seconds, "final": final}
+            write_json(self.folder / f"step-{step}.json", record)
         except (OSError, RuntimeError) as error:
             reason = _os_error(error)
             if reason is None:
                 raise
-            self._remove_unrecorded()
-            last = max(self._steps(), default=None)
-            kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
-            raise MyopiaError(
-                f"run {self.label}: the state at step {step} could not be written to {self.folder} "
-                f"({reason.strerror or reason}); {kept}; free some space and start again"
-            ) from error
+            raise self._unwritten(step, reason) from error
         for old in sorted(self._steps())[: -1 if final else -KEEP]:
             self._remove(old)
         log.info("[%s] state saved at step %d", self.label, step)
 
+    def _unwritten(self, step: int, reason: OSError) -> MyopiaError:
+        """Clear away what could not be written, and say what is left."""
+        self._remove_unrecorded()
+        last = max(self._steps(), default=None)
+        kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
+        return MyopiaError(
+            f"run {self.label}: the state at step {step} could not be written to {self.folder} "
+            f"({reason.strerror or reason}); {kept}; free some space and start again"
+        )
+
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """(tensors, record) of the newest state that proves whole, or None. Others are set aside, never trusted."""
+        """(tensors, record) of the newest state that proves whole, or None. Others are set aside, never trusted.
+
+        The tensors of a divided state (`record["format"] == PARTS`) are left in their folder.
+        """
         for step in sorted(self._steps(), reverse=True):
-            path, record_path = self.folder / f"step-{step}.pt", self.folder / f"step-{step}.json"
+            record_path = self.folder / f"step-{step}.json"
+            path = self.folder / f"step-{step}.pt"
             try:
                 record = json.loads(record_path.read_text())
-                if record["format"] != FORMAT or record["fingerprint"] != self.fingerprint:
+                if record["format"] not in (FORMAT, PARTS) or record["fingerprint"] != self.fingerprint:
                     raise ValueError("it was written by another version or for another run")
                 if not isinstance(record["final"], bool) or not record["seconds"] >= 0:
                     raise ValueError("its record is damaged")
-                if record["step"] != step or sha256_file(path) != record["sha256"]:
+                files = {path: record["sha256"]} if record["format"] == FORMAT else {}
+                if record["format"] == PARTS:
+                    files = {self.parts(step) / name: digest for name, digest in record["files"].items()}
+                if record["step"] != step or any(sha256_file(file) != digest for file, digest in files.items()):
                     raise ValueError("its checksum does not match")
-                return torch.load(path, map_location="cpu", weights_only=True), record
+                return self.read(record), record
             except (
                 OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError,
             ) as error:  # fmt: skip
                 log.warning("[%s] state at step %d set aside, not used: %s", self.label, step, error)
-                for file in (path, record_path):
+                for file in (path, self.parts(step), record_path):
                     if file.exists():
-                        os.replace(file, file.with_name(file.name + ".set-aside"))
+                        aside = file.with_name(file.name + ".set-aside")
+                        if file.is_dir():
+                            shutil.rmtree(aside, ignore_errors=True)
+                        os.replace(file, aside)
         return None
+
+    def read(self, record: dict[str, Any]) -> dict[str, Any]:
+        """What is in one file of a state that `load` has found whole: all of it, or what is not divided."""
+        step, parts = record["step"], record["format"] == PARTS
+        path = self.parts(step) / REST if parts else self.folder / f"step-{step}.pt"
+        return torch.load(path, map_location="cpu", weights_only=True)
 
     def progress(self, record: dict[str, Any]) -> None:
         """Tell watchers where the run is."""
@@ -156,15 +210,19 @@ class StateDirectory:
         except OSError as error:  # nothing is lost by it; a state that cannot be written stops the run
             log.warning("[%s] progress.json not written: %s", self.label, error.strerror or error)
 
-    def attempt(self, event: str, step: int) -> None:
+    def begin(self, devices: int) -> None:
+        """Note that a team of so many processes starts, and when one that was killed before it was last seen."""
+        lines = self._attempt_lines()
+        with suppress(OSError, ValueError, KeyError):
+            seen = json.loads((self.folder / "progress.json").read_text())
+            if lines and seen["time"] > lines[-1]["time"]:
+                self.attempt("seen", seen["step"], time=seen["time"])
+        self.attempt("start", 0, devices=devices)
+
+    def attempt(self, event: str, step: int, **more: Any) -> None:
         """Note that a process started or stopped at `step`."""
-        line = {
-            "event": event,
-            "step": step,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "time": time.time(),
-        }
+        line = {"event": event, "step": step, "pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+        line |= more
         try:
             with open(self.folder / "attempts.jsonl", "a") as handle:
                 handle.write(json.dumps(line, sort_keys=True) + "\n")
@@ -176,6 +234,22 @@ class StateDirectory:
         path = self.folder / "attempts.jsonl"
         return path.read_text().count('"event": "start"') if path.exists() else 0
 
+    def device_seconds(self) -> float:
+        """Seconds of all attempts until now, each times its devices: what was lost with a killed one as well."""
+        total, start = 0.0, None
+        for line in [*self._attempt_lines(), {"event": "now", "time": time.time()}]:
+            if start is not None and line["event"] != "start":
+                total += max(0.0, line["time"] - start["time"]) * start.get("devices", 1)
+                start = None
+            if line["event"] == "start":
+                start = line
+        return total
+
+    def _attempt_lines(self) -> list[dict[str, Any]]:
+        path = self.folder / "attempts.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]  # the last may have been cut by a full disk
+
     def _steps(self) -> list[int]:
         return [int(p.stem.removeprefix("step-")) for p in self.folder.glob("step-*.json")]
 
@@ -184,11 +258,15 @@ class StateDirectory:
         for path in self.folder.glob("step-*.pt"):
             if not path.with_suffix(".json").exists():
                 path.unlink(missing_ok=True)
+        for path in self.folder.glob("step-*/"):
+            if path.is_dir() and not path.with_suffix(".json").exists() and path.suffix != ".set-aside":
+                shutil.rmtree(path)
 
     def _remove(self, step: int) -> None:
         # The record first: a state without one does not count, a record without a state would be set aside loudly.
         (self.folder / f"step-{step}.json").unlink(missing_ok=True)
         (self.folder / f"step-{step}.pt").unlink(missing_ok=True)
+        shutil.rmtree(self.parts(step), ignore_errors=True)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

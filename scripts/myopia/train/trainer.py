@@ -10,35 +10,31 @@ import logging
 import math
 import time
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pandas as pd
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import (
-    atomic_path,
-    canonical_json,
-    remove_leftovers,
-    sha256_file,
-    sha256_text,
-    write_csv,
-    write_json,
-)
+from myopia.common.files import atomic_path, canonical_json, sha256_file, sha256_text
+from myopia.config.placement import Placement
 from myopia.model.build import apply_arm, build_model
 from myopia.model.dropout import Keys, install
 from myopia.model.initial import initial_identity, load_initial
+from myopia.train import results
 from myopia.train.batches import Task, build_task
-from myopia.train.export import export_model
-from myopia.train.memory import free_bytes, require_memory
+from myopia.train.checkpoint import Checkpoint
+from myopia.train.memory import free_bytes, lay_out, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
-from myopia.train.provenance import environment, parameter_counts, peak_memory_bytes, training_flops
+from myopia.train.place import Place
+from myopia.train.results import CURVE_COLUMNS
 from myopia.train.signals import Preempted, stop_signals
+from myopia.train.spread import Spread, local, require_blocks, whole_state
 from myopia.train.state import StateDirectory
+from myopia.train.team import Team, assemble
+
+__all__ = ["CURVE_COLUMNS", "RECIPE", "VALIDATION_SEED", "Place", "fingerprint", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -46,24 +42,7 @@ RECIPE = 1
 """Meaning of training: bump it when a change here alters results, and every run is trained again."""
 
 VALIDATION_SEED = 0  # all runs of a task share one validation set
-CURVE_COLUMNS = ("step", "tokens", "lr", "train_loss", "validation_loss")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a run executes; none of it changes what the run means."""
-
-    folder: Path  # results/<scale>/runs/<run>/seed<k>
-    state: Path  # results/<scale>/.state/<run>/seed<k>
-    tokens: str | None = None  # encoded corpus
-    tokenizer: str | None = None
-    teacher: str | None = None  # run folder
-    initial: str | None = None  # run folder of spec["init_from"]
-    device: str = "cpu"
-    compile: bool = False
-    save_seconds: float = 30.0
-    save_steps: int | None = None  # additionally, every so many steps (tests)
-    progress_seconds: float = 5.0
+PRECISIONS = ("fp32", "bf16", "fp64")  # fp64: to check arithmetic
 
 
 def fingerprint(
@@ -86,103 +65,123 @@ def fingerprint(
     return sha256_text(canonical_json(parts))[:16]
 
 
-def train(spec: dict[str, Any], seed: int, place: Place, stop: list[int] | None = None) -> None:
+def train(
+    spec: dict[str, Any], seed: int, place: Place, stop: list[int] | None = None, team: Team | None = None
+) -> None:
     """Train one run to its end, resuming from its last good state, and write its folder.
 
-    `stop`: the list of an outer `stop_signals()`; without one, this function listens for itself.
+    `stop`: the list of an outer `stop_signals()`; without one, this function listens for itself. `team`: the
+    processes that train together; without one, those that torchrun started, or this one alone.
 
     Raises:
-        Preempted: SIGTERM or SIGUSR1 came; the state was saved.
+        Preempted: SIGTERM or SIGUSR1 came, to any process of the team; the state was saved.
         MyopiaError: bad spec, data, device; a loss that is not finite; a disk that is full.
     """
-    device = resolve_device(place.device)
-    task = build_task(spec, place.tokens)
-    _check_sizes(spec)
-    require_memory(spec, task, free_bytes(device))
-    label = f"{spec['name']} {seed}"
-    initial = initial_identity(spec, place.initial)
-    name = fingerprint(spec, seed, task.fingerprint, place.teacher, initial)
     with ExitStack() as stack:
         if stop is None:
             stop = stack.enter_context(stop_signals())
-        state = stack.enter_context(StateDirectory(place.state, name, label, stop))
-        state.attempt("start", 0)
-        run = _Run(spec, seed, place, device, task, state, initial)
+        team = team or stack.enter_context(assemble(place.device))
+        run = team.together(lambda: _prepare(spec, seed, place, stop, team))
+        if team.rank == 0:
+            stack.callback(run.state.__exit__)
+        team.lead(run.claim)
+        team.together(run.build)
+        run.spread_out()
         run.resume()
         run.loop(stop)
         run.finish()
-        state.attempt("end", spec["steps"])
+        team.lead(lambda: run.state.attempt("end", spec["steps"]))
 
 
-def resolve_device(name: str) -> torch.device:
-    """`cpu`, `cuda` or `cuda:k`; refused before any work if it is not there."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise MyopiaError(f"device must be cpu, cuda or cuda:k, not {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise MyopiaError(
-            "device is cuda but torch finds no CUDA GPU: set device: cpu, or install a CUDA build of torch and a driver"
-        )
-    return device
+def _prepare(spec: dict[str, Any], seed: int, place: Place, stop: list[int], team: Team) -> _Run:
+    """Refuse what cannot work, before anything is built or written."""
+    task = build_task(spec, place.tokens)
+    _check_spec(spec)
+    placement = lay_out(spec, task, team.size, team.device, place.sharding)
+    require_memory(spec, task, free_bytes(team.device), placement)
+    initial = initial_identity(spec, place.initial)
+    name = fingerprint(spec, seed, task.fingerprint, place.teacher, initial)
+    state = StateDirectory(place.state, name, f"{spec['name']} {seed}", stop)
+    return _Run(spec, seed, place, task, state, team, placement, initial)
 
 
-def _check_sizes(spec: dict[str, Any]) -> None:
+def _check_spec(spec: dict[str, Any]) -> None:
     if spec["batch_size"] % spec["micro_batch"]:
         raise MyopiaError(
             f"batch_size {spec['batch_size']} is not a multiple of micro_batch {spec['micro_batch']} "
             f"in run {spec['name']}"
         )
+    if spec["precision"] not in PRECISIONS:
+        raise MyopiaError(f"precision of run {spec['name']} must be one of {', '.join(PRECISIONS)}")
 
 
 class _Run:
-    """The state of one run in memory."""
+    """The state of one run in the memory of one process of its team."""
 
     def __init__(
         self,
         spec: dict[str, Any],
         seed: int,
         place: Place,
-        device: torch.device,
         task: Task,
         state: StateDirectory,
+        team: Team,
+        placement: Placement,
         initial: str | None = None,
     ) -> None:
-        self.spec, self.seed, self.place, self.device = spec, seed, place, device
+        self.spec, self.seed, self.place, self.device = spec, seed, place, team.device
         self.task, self.state, self.initial = task, state, initial
+        self.team, self.placement = team, placement
         self.label = state.label
         self.keys = Keys(seed=seed)
-        model = build_model(spec, seed, getattr(task, "vocab_size", None))
-        if "init_from" in spec:
-            load_initial(model, place.initial or spec["init_from"], spec["name"])
-        model.to(device)
-        install(model, self.keys)
-        self.model = apply_arm(model, spec["arm"], place.teacher).train()
-        if spec["arm"]["kind"] == "local":  # the teacher hangs on the student without being a part of it
-            self.model._myopia.arm.teacher.model.to(device)
-        self.forward: nn.Module = torch.compile(self.model) if place.compile else self.model
-        self.optimizer = build_optimizer(self.model, spec["optim"])
         self.step = 0
         self.seconds = 0.0  # over all attempts
         self.curve: list[list[float]] = []
-        self.interval: list[torch.Tensor] = []  # losses since the last curve row, still on the device
+        self.interval: list[torch.Tensor] = []  # this process's losses since the last curve row, still on the device
         self.sum, self.count = 0.0, 0
         self.final = False
+
+    def claim(self) -> None:
+        """Take the run's state folder, waiting for another process that holds it."""
+        self.state.__enter__()
+        self.state.begin(self.team.size)
+
+    def build(self) -> None:
+        """Make the network, in the same way in every process."""
+        spec, place = self.spec, self.place
+        model = build_model(spec, self.seed, getattr(self.task, "vocab_size", None))
+        if "init_from" in spec:
+            load_initial(model, place.initial or spec["init_from"], spec["name"])
+        if self.placement.strategy == "replicate":
+            model.to(self.device)
+        else:  # it may not fit a device before it is divided
+            require_blocks(model)
+        install(model, self.keys)
+        self.model = apply_arm(model, spec["arm"], place.teacher).train()
+        if spec["arm"]["kind"] == "local":  # the teacher hangs on the student without being a part of it
+            self.model._myopia.arm.teacher.model.to(self.device)
+        if spec["precision"] == "fp64":
+            self.model.double()
+            if spec["arm"]["kind"] == "local":
+                self.model._myopia.arm.teacher.model.double()
+
+    def spread_out(self) -> None:
+        """Spread the network over the team, and make the optimiser of what this process holds of it."""
+        self.spread = Spread(self.model, self.placement.strategy, self.team, self.place.compile, self.spec["precision"])
+        self.optimizer = build_optimizer(self.model, self.spec["optim"])
+        self.checkpoint = Checkpoint(self.state, self.model, self.optimizer, self.team)
 
     # --- state ---
 
     def resume(self) -> None:
         """Load the newest good state, if there is one."""
-        loaded = self.state.load()
+        loaded = self.checkpoint.load()
         self.clock = time.monotonic()
         if loaded is None:
             return
-        tensors, record = loaded
-        self.model.load_state_dict(tensors["model"])
-        if not record["final"]:
-            self.optimizer.load_state_dict(tensors["optimizer"])
+        rest, record = loaded
         self.step, self.seconds, self.final = record["step"], record["seconds"], record["final"]
-        self.curve, self.sum, self.count = tensors["curve"], tensors["sum"], tensors["count"]
+        self.curve, self.sum, self.count = rest["curve"], rest["sum"], rest["count"]
         log.info("[%s] resumed at step %d/%d", self.label, self.step, self.spec["steps"])
 
     def save(self, final: bool = False) -> None:
@@ -191,19 +190,12 @@ class _Run:
         self.check_weights()
         now = time.monotonic()
         self.seconds, self.clock = self.seconds + now - self.clock, now
-        tensors = {
-            "model": self.model.state_dict(),
-            "curve": self.curve,
-            "sum": self.sum,
-            "count": self.count,
-        }
-        if not final:  # a finished run needs no optimiser
-            tensors["optimizer"] = self.optimizer.state_dict()
-        self.state.save(self.step, tensors, round(self.seconds, 3), final)
+        rest = {"curve": self.curve, "sum": self.sum, "count": self.count}
+        self.checkpoint.save(self.step, rest, round(self.seconds, 3), final)
 
     def check_losses(self) -> None:
         """Fold the interval's losses into the running mean; stop at the first that is not finite."""
-        values = torch.stack(self.interval).tolist() if self.interval else []
+        values = self.team.sum(torch.stack(self.interval).cpu().double()).tolist() if self.interval else []
         for back, value in enumerate(values):
             if not math.isfinite(value):
                 self.diverged(f"the loss is {value}", self.step - len(values) + back)
@@ -212,14 +204,16 @@ class _Run:
 
     def check_weights(self) -> None:
         """The last update may have broken weights that no loss has been computed from yet."""
-        for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                self.diverged(f"{name} is no longer finite after the update", self.step - 1)
+        names = [name for name, _ in self.model.named_parameters()]
+        broken = (n for n, p in enumerate(self.model.parameters()) if not torch.isfinite(local(p)).all())
+        (first,) = self.team.most(len(names) - next(broken, len(names)))  # the first to be broken anywhere
+        if first:
+            self.diverged(f"{names[len(names) - first]} is no longer finite after the update", self.step - 1)
 
     def diverged(self, what: str, step: int) -> NoReturn:
         """Stop the run and name the batch."""
         first = step * self.spec["batch_size"]
-        raise MyopiaError(
+        raise self.team.error(
             f"run {self.label}: {what} at step {step} (learning rate "
             f"{learning_rate(self.spec['optim'], step, self.spec['steps']):.3g}, samples {first} to "
             f"{first + self.spec['batch_size'] - 1}); lower optim.lr or set optim.grad_clip"
@@ -242,7 +236,7 @@ class _Run:
             state = self.random_state() if self.step == first else None
             self.train_step()
             if state is not None and not torch.equal(state, self.random_state()):
-                raise MyopiaError(
+                raise self.team.error(
                     f"run {self.label}: the model draws random numbers of its own (dropout outside nn.Dropout, such as "
                     "attention dropout), so it could not be resumed exactly; set that dropout to 0 in model.config"
                 )
@@ -253,17 +247,21 @@ class _Run:
             if self.step in self.spec.get("snapshots", ()):
                 self.snapshot()
             now = time.monotonic()
-            if stop and self.step < steps:
-                self.save()
-                self.state.attempt("preempted", self.step)
-                log.info("[%s] stopped by signal %d at step %d, state saved", self.label, stop[0], self.step)
-                raise Preempted
             every_steps = self.place.save_steps
-            due = now - saved > self.place.save_seconds or (every_steps and self.step % every_steps == 0)
+            due = now - saved > self.place.save_seconds or bool(every_steps and self.step % every_steps == 0)
+            tell = now - told > self.place.progress_seconds or self.step == steps
+            # A signal may reach any process; clocks count in rank 0 alone.
+            lead = self.team.rank == 0
+            signal, due, tell = self.team.most(stop[0] if stop else 0, lead and due, lead and tell)
+            if signal and self.step < steps:
+                self.save()
+                self.team.lead(lambda: self.state.attempt("preempted", self.step))
+                log.info("[%s] stopped by signal %d at step %d, state saved", self.label, signal, self.step)
+                raise Preempted
             if due and self.step < steps:  # the last step's state is the final one, written once, by finish()
                 self.save()
                 saved = time.monotonic()
-            if now - told > self.place.progress_seconds or self.step == steps:
+            if tell:
                 self.tell((self.step - first) / (now - start))
                 told = now
 
@@ -272,19 +270,22 @@ class _Run:
         return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
 
     def train_step(self) -> None:
-        """One optimiser step on global samples step * batch ... (step + 1) * batch - 1."""
-        spec, batch, micro = self.spec, self.spec["batch_size"], self.spec["micro_batch"]
+        """One optimiser step on global samples step * batch ... (step + 1) * batch - 1, shared among processes."""
+        spec, batch, micro, team = self.spec, self.spec["batch_size"], self.placement.micro_batch, self.team
         rate = learning_rate(spec["optim"], self.step, spec["steps"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.keys.step = self.step
         total = torch.zeros((), device=self.device)
-        for first in range(self.step * batch, (self.step + 1) * batch, micro):
+        end = (self.step + 1) * batch
+        for first in range(self.step * batch + team.rank * micro, end, micro * team.size):
             inputs, samples = self.task.batch(self.seed, first, micro, "train")
             self.keys.samples = samples.to(self.device)
-            loss = self.loss(inputs) * (micro / batch)
-            loss.backward()
-            total += loss.detach()
+            with self.spread.accumulating(last=first + micro * team.size >= end):
+                loss = self.loss(self.spread.train, inputs) * (micro / batch)
+                # Gradients are averaged over processes; the batch's is their sum.
+                (loss * team.size if team.size > 1 else loss).backward()
+            total = total + loss.detach()
         if spec["optim"].get("grad_clip"):
             nn.utils.clip_grad_norm_(self.model.parameters(), spec["optim"]["grad_clip"])
         self.optimizer.step()
@@ -292,24 +293,30 @@ class _Run:
         self.interval.append(total)
         self.step += 1
 
-    def loss(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def loss(self, network: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss of `network` on a micro-batch."""
         inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
+        if self.spec["precision"] == "fp64":
+            inputs = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
         half = self.spec["precision"] == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
-            return self.task.loss(self.forward, inputs)
+            return self.task.loss(network, inputs)
 
     def evaluate(self) -> None:
         """Add a row to the learning curve: mean training loss since the last row, validation loss now."""
         self.check_losses()
-        count, micro = self.spec["eval"]["sequences"], self.spec["micro_batch"]
+        count, micro, team = self.spec["eval"]["sequences"], self.placement.micro_batch, self.team
         self.model.eval()
         total = 0.0
         with torch.no_grad():
-            for first in range(0, count, micro):
-                size = min(micro, count - first)
-                inputs, _ = self.task.batch(VALIDATION_SEED, first, size, "validation")
-                total += float(self.loss(inputs)) * size
+            for start in range(0, count, micro * team.size):
+                first = start + team.rank * micro
+                size = max(0, min(micro, count - first))
+                # All processes gather a divided network equally often, those without a share as well.
+                inputs, _ = self.task.batch(VALIDATION_SEED, first if size else 0, size or 1, "validation")
+                total += float(self.loss(self.spread.evaluate, inputs)) * size
         self.model.train()
+        total = float(team.sum(torch.tensor(total, dtype=torch.float64)))
         if not math.isfinite(total):
             self.diverged(f"the validation loss is {total / count}", max(self.step - 1, 0))
         train_loss = self.sum / self.count if self.count else float("nan")
@@ -329,6 +336,8 @@ class _Run:
             "[%s] step %d/%d  loss %.4f  validation %.4f  %.0f tokens/s  ETA %.0f s",
             self.label, self.step, steps, loss, validation, rate, eta,
         )  # fmt: skip
+        if self.team.rank:
+            return
         self.state.progress(
             {
                 "run": self.spec["name"], "seed": self.seed, "step": self.step, "steps": steps, "loss": loss,
@@ -341,58 +350,20 @@ class _Run:
         from safetensors.torch import save_file
 
         folder = self.place.folder / "snapshots" / f"step{self.step}"
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous().clone() for k, v in self.model.state_dict().items()}
-        with atomic_path(folder / "model.safetensors") as temporary:
-            save_file(state, temporary)
+        state = whole_state(self.model, self.team)
+
+        def write() -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder / "model.safetensors") as temporary:
+                save_file({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}, temporary)
+
+        self.team.lead(write)
 
     # --- results ---
 
     def finish(self) -> None:
-        """Write the run folder, metrics last: a folder without metrics.json is not a result."""
+        """Save the final state and write the run folder."""
         if not self.final:
             self.save(final=True)
-        try:
-            self.write_results()
-        except (OSError, SafetensorError) as error:
-            raise MyopiaError(
-                f"run {self.label}: the results could not be written to {self.place.folder} ({error}); the final state "
-                "is intact; free some space and start again"
-            ) from error
+        results.finish(self, RECIPE)
         log.info("[%s] finished: validation loss %.4f", self.label, self.curve[-1][4])
-
-    def write_results(self) -> None:
-        spec, folder = self.spec, self.place.folder
-        tokens = spec["steps"] * spec["batch_size"] * self.task.tokens_per_sample
-        counts = parameter_counts(self.model)
-        flops = training_flops(self.model, tokens, self.task.tokens_per_sample)
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier recipe, say: it would vouch for a mixture
-        own = getattr(self.task, "write_tokenizer", None)
-        export_model(self.model, folder, self.place.tokenizer, spec["arm"], self.place.teacher, own)
-        curve = pd.DataFrame(self.curve, columns=list(CURVE_COLUMNS)).astype({"step": int, "tokens": int})
-        write_csv(folder / "curve.csv", curve)
-        timing = {
-            "seconds": round(self.seconds, 3),
-            "attempts": self.state.attempts(),
-            "tokens_per_s": round(tokens / max(self.seconds, 1e-9), 1),
-            "peak_memory_bytes": peak_memory_bytes(self.device),
-        }
-        write_json(folder / "timing.json", timing)
-        write_json(
-            folder / "provenance.json",
-            {
-                "spec": spec, "seed": self.seed, "recipe": RECIPE, "fingerprint": self.state.fingerprint,
-                "data_fingerprint": self.task.fingerprint, "initial": self.initial, "tokens": tokens, "flops": flops, **counts, **timing,
-                **environment(self.device),
-            },
-        )  # fmt: skip
-        write_json(
-            folder / "metrics.json",
-            {
-                "run": spec["name"], "arm": spec["arm_name"], "seed": self.seed, "purpose": spec["purpose"],
-                "status": "finished", "steps": spec["steps"], "tokens": tokens, "flops": flops, **counts,
-                "final_train_loss": self.curve[-1][3], "final_validation_loss": self.curve[-1][4],
-            },
-        )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import pytest
 
+from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
@@ -128,3 +129,24 @@ def test_the_printed_plan_is_a_table(config):
     assert lines[0].split()[:3] == ["experiment", "model", "parameters"]
     assert [line.split("  ")[0].rstrip() for line in lines[1 : len(rows) + 1]] == [row["experiment"] for row in rows]
     assert "30% utilisation" in lines[-1] and max(map(len, lines[: len(rows)])) < 160
+
+
+def test_several_devices_are_laid_out_and_hours_are_of_all_of_them(config):
+    _, one = rows_of(config, "paper")
+    config["scales"]["paper"]["devices"] = 8
+    settings, eight = rows_of(config, "paper")
+    for a, b in zip(one, eight, strict=True):
+        if a["parameters"]:
+            assert b["flops"] == a["flops"] and b["device_hours"] >= a["device_hours"]
+            assert (b["devices"], b["fits"]) == (8, 1) and "on each of 8 devices" in b["note"]
+            assert b["micro_batch"] <= a["micro_batch"]
+    assert one[-1]["devices"] in (1, None)
+    total = next(row for row in eight if row["experiment"] == "total")
+    assert total["kwh"] == pytest.approx(total["device_hours"] * settings["plan"]["device_watts"] / 1000)
+    assert f"{total['kwh']:.3g} kWh in all" in render(eight, settings)
+
+
+def test_devices_that_cannot_share_a_batch_are_refused(config):
+    config["base"]["devices"] = 3
+    with pytest.raises(MyopiaError, match="config key devices: 3 processes cannot share the batches of 16 of run"):
+        load_config(config)

@@ -215,7 +215,7 @@ def test_leftovers_of_a_killed_export_are_cleared(tmp_path):
 
 
 def test_old_metrics_never_vouch_for_new_weights(tmp_path, monkeypatch):
-    from myopia.train import trainer
+    from myopia.train import results as results_module
 
     where = place(tmp_path)
     train(dp_spec(), 0, where)
@@ -223,7 +223,7 @@ def test_old_metrics_never_vouch_for_new_weights(tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer, "write_csv", killed)
+    monkeypatch.setattr(results_module, "write_csv", killed)
     with pytest.raises(KeyboardInterrupt):
         train(dp_spec(steps=10), 0, where)
     assert not (where.folder / "metrics.json").exists()

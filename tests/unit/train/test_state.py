@@ -335,9 +335,9 @@ def test_training_on_a_full_disk_stops_and_goes_on_when_there_is_room(tmp_path):
 
 
 def test_full_disk_while_writing_the_results(tmp_path, monkeypatch):
-    from myopia.train import trainer
+    from myopia.train import results as results_module
 
-    original = trainer.export_model
+    original = results_module.export_model
 
     def export(*args):
         with no_file_beyond(5000):
@@ -345,7 +345,7 @@ def test_full_disk_while_writing_the_results(tmp_path, monkeypatch):
 
     where = place(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "export_model", export)
+        patch.setattr(results_module, "export_model", export)
         with pytest.raises(
             MyopiaError, match=r"results could not be written to .*too large.*the final state is intact"
         ) as caught:

@@ -81,14 +81,19 @@ def place(root, corpus=None, **changes):
 @contextmanager
 def open_run(spec, seed, where):
     """A `_Run` before its first step, for tests that look inside."""
-    import torch
-
     from myopia.train.batches import build_task
+    from myopia.train.memory import lay_out
     from myopia.train.state import StateDirectory
+    from myopia.train.team import Team
     from myopia.train.trainer import _Run
 
+    task, team = build_task(spec, where.tokens), Team()
     with StateDirectory(where.state, "test", spec["name"]) as state:
-        yield _Run(spec, seed, where, torch.device("cpu"), build_task(spec, where.tokens), state)
+        placement = lay_out(spec, task, team.size, team.device, where.sharding)
+        run = _Run(spec, seed, where, task, state, team, placement)
+        run.build()
+        run.spread_out()
+        yield run
 
 
 def results(folder):

@@ -1,0 +1,55 @@
+"""A training job: several runs, one after another, by one team of processes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
+from myopia.train import trainer
+from myopia.train.place import Place
+from myopia.train.signals import Preempted
+from myopia.train.team import Reported, assemble
+
+
+def train_all(
+    specs: Sequence[dict[str, Any]], seeds: Sequence[int], root: Place, teachers: str, threads: int, stop: list[int]
+) -> int:
+    """Train every run on every seed, each resuming from its own state; returns the job's exit code.
+
+    Args:
+        specs: run specs, in order.
+        seeds: seeds of each run.
+        root: place of all runs; results go to root.folder/<run>/seed<k>, state to root.state/<run>/seed<k>.
+        teachers: teachers of local arms are in teachers/<run>/seed<k>.
+        threads: of this process.
+        stop: signals caught so far (`stop_signals`).
+    """
+    transformers_logging.disable_progress_bar()  # parallel jobs share one terminal: whole lines only
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(root.device == "cpu")
+    try:
+        with assemble(root.device) as team:
+            for spec, seed in itertools.product(specs, seeds):
+                leaf = f"seed{seed}"
+                place = replace(
+                    root,
+                    folder=root.folder / spec["name"] / leaf,
+                    state=root.state / spec["name"] / leaf,
+                    teacher=str(Path(teachers, spec["teacher"], leaf)) if "teacher" in spec else None,
+                    initial=str(root.folder / spec["init_from"] / leaf) if "init_from" in spec else None,
+                )
+                if any(team.most(bool(stop))):  # a signal came between two runs
+                    raise Preempted
+                trainer.train(spec, seed, place, stop, team)
+    except Preempted:
+        return EXIT_PREEMPTED
+    except Reported:
+        return EXIT_BAD_INPUT
+    return 0

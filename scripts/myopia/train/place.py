@@ -1,0 +1,55 @@
+"""Where a run executes, and with how many processes; none of it changes what the run means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from myopia.common.errors import MyopiaError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Folders, device and habits of a run's processes."""
+
+    folder: Path  # results/<scale>/runs/<run>/seed<k>
+    state: Path  # results/<scale>/.state/<run>/seed<k>
+    tokens: str | None = None  # encoded corpus
+    tokenizer: str | None = None
+    teacher: str | None = None  # run folder
+    initial: str | None = None  # run folder of spec["init_from"]
+    device: str = "cpu"
+    compile: bool = False
+    sharding: str = "auto"  # auto | replicate | shard | shard-recompute (config/placement.py)
+    save_seconds: float = 30.0
+    save_steps: int | None = None  # additionally, every so many steps (tests)
+    progress_seconds: float = 5.0
+
+
+def resolve_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
+    """`cpu`, `cuda` or `cuda:k`; refused before any work if it is not there.
+
+    Of several processes on one machine each takes the GPU of its own number, and none shares one.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise MyopiaError(f"device must be cpu, cuda or cuda:k, not {name!r}") from error
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise MyopiaError(
+            "device is cuda but torch finds no CUDA GPU: set device: cpu, or install a CUDA build of torch and a driver"
+        )
+    if local_size == 1:
+        return device
+    if device.index is not None:
+        raise MyopiaError(f"device is {name} but {local_size} processes need a GPU each: set device: cuda")
+    if local_size > torch.cuda.device_count():
+        raise MyopiaError(
+            f"{local_size} processes need a GPU each but this machine shows {torch.cuda.device_count()}: lower devices "
+            "in config.yaml, or widen CUDA_VISIBLE_DEVICES"
+        )
+    return torch.device("cuda", local_rank)

@@ -1,0 +1,54 @@
+"""A tiny corpus, a teacher, and torchrun."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "unit" / "train")]
+
+from tiny_runs import make_tokens, text_spec  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """(token folder, tokenizer folder)"""
+    return make_tokens(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def teacher(corpus, tmp_path_factory):
+    """Folder of a vanilla network of text_spec()'s shape with weights of another seed."""
+    from myopia.model.build import build_model
+    from myopia.train.batches import build_task
+
+    folder = tmp_path_factory.mktemp("teacher")
+    build_model(text_spec(), 9, build_task(text_spec(), corpus[0]).vocab_size).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def torchrun():
+    """torchrun(processes, *command): runs to its end, or says what went wrong."""
+
+    def run(processes, *command):
+        start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        done = subprocess.run([*start, *map(str, command)], capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+
+    return run

@@ -1,0 +1,84 @@
+"""Peak memory of a training step, measured in each process of a team; rank 0 writes [bytes per rank, estimate] as JSON.
+
+torchrun ... peak.py CASE.json OUT.json
+"""
+
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "unit" / "train")]
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+from tiny_runs import text_spec  # noqa: E402
+
+from myopia.train.batches import LanguageModelling  # noqa: E402
+from myopia.train.memory import lay_out  # noqa: E402
+from myopia.train.place import Place  # noqa: E402
+from myopia.train.state import StateDirectory  # noqa: E402
+from myopia.train.team import assemble  # noqa: E402
+from myopia.train.trainer import _Run  # noqa: E402
+
+
+class Noise(LanguageModelling):
+    """Windows of random tokens."""
+
+    def __init__(self, T, vocab_size):
+        self.tokens_per_sample, self.vocab_size = T, vocab_size
+
+    def batch(self, seed, first, count, split):
+        generator = torch.Generator().manual_seed(first)
+        ids = torch.randint(self.vocab_size, (count, self.tokens_per_sample), generator=generator)
+        return {"input_ids": ids}, torch.arange(first, first + count)
+
+
+def bytes_of(key):
+    """VmRSS or VmHWM of this process."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def prepare(case, team):
+    spec = {**text_spec(), **case["spec"]}
+    task = Noise(case["T"], spec["model"]["config"]["vocab_size"])
+    place = Place(Path("unused"), Path("unused"), sharding=case["sharding"])
+    placement = lay_out(spec, task, team.size, team.device, place.sharding)
+    run = _Run(spec, 0, place, task, StateDirectory(place.state, "none", "peak"), team, placement)
+    run.build()
+    run.spread_out()
+    return run
+
+
+def measure(case, team):
+    """Peak bytes beyond what the process holds without a network, and the estimate."""
+    small = {**case, "spec": {**case["spec"], "model": case["small"]}}
+    prepare(small, team).train_step()  # what torch loads and keeps once
+    gc.collect()
+    before = bytes_of("VmRSS")
+    run = prepare(case, team)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building
+    for _ in range(2):  # the first step has no moments yet
+        run.train_step()
+    return bytes_of("VmHWM") - before, run.placement.bytes
+
+
+def main(case, out):
+    torch.set_num_threads(1)
+    with assemble("cpu") as team:
+        measured, estimate = measure(case, team)
+        everyone = [measured]
+        if team.size > 1:
+            everyone = [None] * team.size
+            dist.all_gather_object(everyone, measured)
+        if team.rank == 0:
+            Path(out).write_text(json.dumps([everyone, estimate]))
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2])

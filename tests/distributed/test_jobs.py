@@ -1,0 +1,176 @@
+"""`train_models.py --devices 2`, the whole job: it ends where one process ends, whatever happens to it on the way."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_runs import place, results, text_spec
+
+from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
+from myopia.train.launch import _exit_code
+from myopia.train.signals import Preempted
+from myopia.train.trainer import train
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 40
+SAVED = "state saved at step"
+SPEC = text_spec(
+    "myopic", dropout=0.1, steps=STEPS, micro_batch=2, precision="fp64", eval={"every": 15, "sequences": 11}
+)
+
+
+class Job:
+    """One attempt of the script on SPEC, in a place of its own or an earlier attempt's."""
+
+    def __init__(self, root, corpus, sharding="replicate", devices=2, spec=SPEC):
+        self.root, self.name = Path(root), spec["name"]
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.log = self.root / f"attempt{len(list(self.root.glob('attempt*')))}.log"
+        arguments = ["--spec", json.dumps(spec), "--seeds", "0", "--devices", str(devices), "--sharding", sharding]
+        arguments += ["--tokens", corpus[0], "--tokenizer", corpus[1], "--save-steps", "2", "--progress-seconds", "1"]
+        arguments += [
+            "--log",
+            str(self.root / "log"),
+            "--runs",
+            str(self.root / "runs"),
+            "--state",
+            str(self.root / "state"),
+        ]
+        with open(self.log, "w") as handle:
+            command = [sys.executable, str(ROOT / "scripts/train_models.py"), *arguments]
+            self.process = subprocess.Popen(command, stderr=handle, stdout=handle)
+
+    @property
+    def folder(self):
+        return self.root / "runs" / self.name / "seed0"
+
+    def text(self):
+        return self.log.read_text()
+
+    def wait_for(self, words, times=1):
+        deadline = time.monotonic() + 200
+        while self.text().count(words) < times:
+            assert time.monotonic() < deadline and self.process.poll() is None, self.text()
+            time.sleep(0.002)
+
+    def process_of(self, rank):
+        workers = psutil.Process(self.process.pid).children(recursive=True)
+        return next(w for w in workers if w.environ().get("RANK") == str(rank))
+
+    def end(self):
+        return self.process.wait(200)
+
+
+def alone(root, corpus, state=None, stop=None):
+    """The same run in this process; returns its folder."""
+    where = place(root, corpus)
+    where = replace(where, state=state or where.state)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        train(SPEC, 0, where, stop)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    return where.folder
+
+
+@pytest.fixture(scope="module")
+def one(corpus, tmp_path_factory):
+    """Folder of the run as one process trains it."""
+    return alone(tmp_path_factory.mktemp("one"), corpus)
+
+
+@pytest.fixture(scope="module")
+def two(corpus, tmp_path_factory):
+    """The job of two processes that divide the network, undisturbed."""
+    job = Job(tmp_path_factory.mktemp("two"), corpus, "shard")
+    assert job.end() == 0, job.text()
+    return job
+
+
+def assert_close(folder, other):
+    a, b = (load_file(f / "model.safetensors") for f in (folder, other))
+    assert a.keys() == b.keys()
+    assert max(float((a[name] - b[name]).abs().max()) for name in a) < 1e-10
+    curves = (pd.read_csv(f / "curve.csv") for f in (folder, other))
+    pd.testing.assert_frame_equal(*curves, rtol=0, atol=1e-9)
+
+
+def test_a_job_of_two_leaves_what_one_process_leaves(one, two):
+    assert sorted(p.name for p in two.folder.iterdir()) == sorted(p.name for p in one.iterdir())
+    assert_close(two.folder, one)
+    from transformers import AutoModelForCausalLM
+
+    model, report = AutoModelForCausalLM.from_pretrained(two.folder, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert model.config.architectures == ["GPT2LMHeadModel"]
+    timing = json.loads((two.folder / "timing.json").read_text())
+    assert (timing["devices"], timing["strategy"], timing["attempts"]) == (2, "shard", 1)
+    assert two.text().count("finished: validation loss") == 1  # one process speaks for all
+    assert (two.root / "log").read_text() in two.text()
+
+
+def test_killing_one_process_ends_the_job_and_a_rerun_on_any_number_finishes(one, two, corpus, tmp_path):
+    job = Job(tmp_path / "broken", corpus, "shard")
+    job.wait_for(SAVED, times=3)
+    job.process_of(1).kill()
+    assert job.end() not in (0, EXIT_PREEMPTED, EXIT_BAD_INPUT)
+    assert not (job.folder / "metrics.json").exists()
+    shutil.copytree(job.root / "state" / SPEC["name"] / "seed0", tmp_path / "one" / "state")
+    again = Job(job.root, corpus, "shard")
+    assert again.end() == 0, again.text()
+    assert 0 < int(re.search(r"resumed at step (\d+)/", again.text())[1]) < STEPS
+    assert results(again.folder) == results(two.folder)  # bitwise
+    # The parts that two processes wrote, read by one.
+    folder = alone(tmp_path / "one", corpus)
+    timing = json.loads((folder / "timing.json").read_text())
+    assert (timing["devices"], timing["attempts"]) == (1, 2)
+    assert_close(folder, one)
+
+
+@pytest.mark.parametrize("sharding", ["replicate", "shard-recompute"])
+def test_a_signal_to_any_process_saves_and_a_state_of_one_is_read_by_two(sharding, one, corpus, tmp_path):
+    state = tmp_path / "state" / SPEC["name"] / "seed0"
+    with pytest.raises(Preempted):
+        alone(tmp_path, corpus, state, stop=[15])  # after one step
+    job = Job(tmp_path, corpus, sharding)
+    job.wait_for(SAVED, times=2)
+    assert "resumed at step 1/" in job.text()
+    job.process_of(1).send_signal(signal.SIGUSR1)
+    assert job.end() == EXIT_PREEMPTED, job.text()
+    stopped = re.search(rf"stopped by signal {signal.SIGUSR1.value} at step (\d+), state saved", job.text())
+    assert stopped and f"{SAVED} {stopped[1]}" in job.text()
+    assert not job.folder.exists()
+    folder = alone(tmp_path, corpus, state)
+    assert json.loads((folder / "timing.json").read_text())["attempts"] == 3
+    assert_close(folder, one)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(corpus, tmp_path):
+    job = Job(tmp_path, corpus, devices=3)
+    assert job.end() == EXIT_BAD_INPUT, job.text()
+    sentence = (
+        "error: batch_size 8 of run text-myopic cannot be shared equally by 3 processes: set devices to one of "
+        "1, 2, 4, 8, or change batch_size"
+    )
+    assert [line for line in job.text().splitlines() if "error" in line.lower()] == [sentence]
+    assert not (tmp_path / "state").exists() and not (tmp_path / "runs").exists()
+
+
+def test_exit_codes_of_a_team():
+    assert _exit_code({EXIT_PREEMPTED}) == _exit_code({EXIT_PREEMPTED, -signal.SIGTERM}) == EXIT_PREEMPTED
+    assert _exit_code({1, EXIT_BAD_INPUT}) == EXIT_BAD_INPUT
+    assert _exit_code({-signal.SIGKILL}) == _exit_code({1, EXIT_PREEMPTED}) == 1

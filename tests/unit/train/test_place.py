@@ -1,0 +1,82 @@
+"""Devices that are not there are refused in one sentence; every attempt's time is kept, a killed one's as well."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from myopia.common.errors import MyopiaError
+from myopia.train.place import resolve_device
+from myopia.train.state import StateDirectory
+from myopia.train.team import Reported, assemble
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """torch says that there are two GPUs; nothing is run on them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_each_process_takes_the_gpu_of_its_number(two_gpus):
+    assert [str(resolve_device("cuda", rank, 2)) for rank in (0, 1)] == ["cuda:0", "cuda:1"]
+    assert str(resolve_device("cuda:1")) == "cuda:1" and str(resolve_device("cuda")) == "cuda"
+    assert str(resolve_device("cpu", 3, 8)) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "cuda",
+            "3 processes need a GPU each but this machine shows 2: lower devices in config.yaml, or widen CUDA_VISI",
+        ),
+        ("cuda:1", "device is cuda:1 but 3 processes need a GPU each: set device: cuda"),
+    ],
+)
+def test_more_processes_than_gpus(name, sentence, two_gpus, monkeypatch):
+    with pytest.raises(MyopiaError, match=sentence):
+        resolve_device(name, 2, 3)
+    for key, value in {"WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3, "LOCAL_RANK": 0, "RANK": 0}.items():
+        monkeypatch.setenv(key, str(value))
+    with pytest.raises(MyopiaError, match=sentence) as spoken, assemble(name):
+        pass
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(Reported, match=sentence), assemble(name):  # one of them says it
+        pass
+    assert type(spoken.value) is MyopiaError and "\n" not in str(spoken.value)
+
+
+def test_time_of_all_attempts_is_kept(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    with StateDirectory(tmp_path, "print", "run 0") as state:
+        state.begin(2)
+        clock[0] += 10
+        state.attempt("preempted", 3)  # 10 s on 2 devices
+        clock[0] += 500
+        state.begin(4)
+        clock[0] += 7
+        state.progress({"step": 5, "time": clock[0]})
+        clock[0] += 400  # killed meanwhile, and last seen after 7 s on 4 devices
+        state.begin(1)
+        clock[0] += 3
+        assert state.device_seconds() == 10 * 2 + 7 * 4 + 3 * 1
+        state.attempt("end", 9)
+        clock[0] += 100
+        assert state.device_seconds() == 51
+        assert state.attempts() == 3
+        events = [json.loads(x)["event"] for x in (state.folder / "attempts.jsonl").read_text().splitlines()]
+    assert events == ["start", "preempted", "start", "seen", "start", "end"]
+
+
+def test_an_attempt_that_was_never_seen_costs_nothing_that_anyone_knows(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    with StateDirectory(tmp_path, "print", "run 0") as state:
+        state.begin(8)
+        clock[0] = 60
+        state.begin(1)
+        clock[0] = 70
+        assert state.device_seconds() == 10
