@@ -254,4 +254,6 @@ def print_summary(results):
         return
     subprocess.run([sys.executable, "scripts/print_verdicts.py", "--verdicts", verdicts])
     sys.stdout.write(f"\nverdicts: {verdicts}\nfigures:  {results}/figures/\n")
+    if os.path.exists(f"{results}/report.html"):
+        sys.stdout.write(f"report:   {results}/report.html\n")
     sys.stdout.flush()

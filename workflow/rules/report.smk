@@ -1,0 +1,48 @@
+# The replication report: one self-contained page. It reads the results folder as it is, so that a run that stopped half
+# way can be reported, too: `onerror` in the Snakefile does that under another name.
+REPORTED = {figure: caption(figure) for figure in FIGURES}
+
+
+rule write_report:
+    input:
+        figures=collect("<results>/figures/{figure}.svg", figure=FIGURES),
+        tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
+        verdicts="<results>/tables/verdicts.csv",
+        seeds="<results>/tables/seeds.csv",
+        reference=[
+            "workflow/reference/paper_values.csv",
+            "workflow/reference/paper_errors.yaml",
+            "workflow/report/sections.yaml",
+        ],
+        captions=collect("workflow/report/{figure}.rst", figure=FIGURES),
+    output:
+        page="<results>/report.html",
+    log:
+        "<logs>/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        scale=SETTINGS["scale"],
+        captions=as_json(REPORTED),
+        results=subpath(output.page, parent=True),
+        reference=subpath(input.reference[0], parent=True),
+        texts=subpath(input.reference[2], parent=True),
+    shell:
+        "python scripts/write_report.py --results {params.results} --reference {params.reference}"
+        " --texts {params.texts} --scale {params.scale} --captions {params.captions:q} --out {output.page} 2> {log}"
+
+
+def report_what_there_is():
+    """After a failure: the same page of what has finished, under a name that nobody takes for the report."""
+    results = SETTINGS["results"]
+    if not os.path.isdir(results):
+        return
+    path = f"{results}/report-incomplete.html"
+    command = [sys.executable, "scripts/write_report.py", "--results", results]
+    command += ["--reference", "workflow/reference", "--texts", "workflow/report", "--out", path]
+    command += ["--scale", SETTINGS["scale"], "--captions", as_json(REPORTED)]
+    if subprocess.run(command).returncode == 0:
+        sys.stdout.write(f"\nwhat has finished so far, and what failed: {path}\n")
+        sys.stdout.flush()
