@@ -9,11 +9,9 @@ rule write_report:
         tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
         verdicts="<results>/tables/verdicts.csv",
         seeds="<results>/tables/seeds.csv",
-        reference=[
-            "workflow/reference/paper_values.csv",
-            "workflow/reference/paper_errors.yaml",
-            "workflow/report/sections.yaml",
-        ],
+        paper="workflow/reference/paper_values.csv",
+        errors="workflow/reference/paper_errors.yaml",
+        texts="workflow/report/sections.yaml",
         captions=collect("workflow/report/{figure}.rst", figure=FIGURES),
     output:
         page="<results>/report.html",
@@ -27,8 +25,8 @@ rule write_report:
         scale=SETTINGS["scale"],
         captions=as_json(REPORTED),
         results=subpath(output.page, parent=True),
-        reference=subpath(input.reference[0], parent=True),
-        texts=subpath(input.reference[2], parent=True),
+        reference=subpath(input.paper, parent=True),
+        texts=subpath(input.texts, parent=True),
     shell:
         "python scripts/write_report.py --results {params.results} --reference {params.reference}"
         " --texts {params.texts} --scale {params.scale} --captions {params.captions:q} --out {output.page} 2> {log}"
