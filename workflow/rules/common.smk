@@ -257,3 +257,14 @@ def print_summary(results):
     if os.path.exists(f"{results}/report.html"):
         sys.stdout.write(f"report:   {results}/report.html\n")
     sys.stdout.flush()
+
+
+def report_what_there_is(results, captions):
+    """After a failure: the report of what has finished, under a name that nobody takes for the whole."""
+    path = f"{results}/report-incomplete.html"
+    command = [sys.executable, "scripts/write_report.py", "--results", results, "--out", path]
+    command += ["--reference", "workflow/reference", "--texts", "workflow/report"]
+    command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions)]
+    if os.path.isdir(results) and subprocess.run(command).returncode == 0:
+        sys.stdout.write(f"\nwhat has finished so far, and what did not: {path}\n")
+        sys.stdout.flush()

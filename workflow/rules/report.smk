@@ -30,17 +30,3 @@ rule write_report:
     shell:
         "python scripts/write_report.py --results {params.results} --reference {params.reference}"
         " --texts {params.texts} --scale {params.scale} --captions {params.captions:q} --out {output.page} 2> {log}"
-
-
-def report_what_there_is():
-    """After a failure: the same page of what has finished, under a name that nobody takes for the report."""
-    results = SETTINGS["results"]
-    if not os.path.isdir(results):
-        return
-    path = f"{results}/report-incomplete.html"
-    command = [sys.executable, "scripts/write_report.py", "--results", results]
-    command += ["--reference", "workflow/reference", "--texts", "workflow/report", "--out", path]
-    command += ["--scale", SETTINGS["scale"], "--captions", as_json(REPORTED)]
-    if subprocess.run(command).returncode == 0:
-        sys.stdout.write(f"\nwhat has finished so far, and what failed: {path}\n")
-        sys.stdout.flush()

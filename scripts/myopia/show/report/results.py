@@ -231,7 +231,7 @@ def _rule(path: Path, folder: Path) -> str:
 
 
 def _trains(rule: str) -> bool:
-    return rule.startswith(("train", "tune")) and rule != "train_tokenizer"
+    return rule.startswith(("train", "tune", "bundles")) and rule != "train_tokenizer"
 
 
 def _seconds(path: Path) -> float:
