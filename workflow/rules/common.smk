@@ -256,12 +256,16 @@ def print_summary(results):
     sys.stdout.write(f"\nverdicts: {verdicts}\nfigures:  {results}/figures/\n")
     if os.path.exists(f"{results}/report.html"):
         sys.stdout.write(f"report:   {results}/report.html\n")
+        Path(f"{results}/{INCOMPLETE}").unlink(missing_ok=True)
     sys.stdout.flush()
+
+
+INCOMPLETE = "report-incomplete.html"
 
 
 def report_what_there_is(results, captions):
     """After a failure: the report of what has finished, under a name that nobody takes for the whole."""
-    path = f"{results}/report-incomplete.html"
+    path = f"{results}/{INCOMPLETE}"
     command = [sys.executable, "scripts/write_report.py", "--results", results, "--out", path]
     command += ["--reference", "workflow/reference", "--texts", "workflow/report"]
     command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions)]
