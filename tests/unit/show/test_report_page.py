@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shutil
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -194,6 +196,23 @@ def test_a_failed_job_is_shown_with_its_log(folder):
     text = squeezed(Page(render(folder)).text)
     assert "This run is not complete" in text and "1 job began and did not end well: evaluate_text" in text
     assert "error: docs.jsonl is damaged; harvest again." in text
+
+
+def test_a_job_that_failed_when_it_ran_again_is_shown(folder):
+    """Its benchmark is of the earlier success."""
+    log = folder / "logs/judge_claims.log"
+    log.write_text("error: synthetic_loss.csv lacks a column; measure it again.\n")
+    os.utime(log, (time.time() + 5, time.time() + 5))
+    assert [job.name for job in Results(folder).unfinished_jobs] == ["judge_claims"]
+    log.write_text("judged 175 claims\n")  # a copy may mix up the times
+    os.utime(log, (time.time() + 5, time.time() + 5))
+    assert not Results(folder).unfinished_jobs
+
+
+def test_a_picture_whose_table_is_gone_is_not_shown(folder):
+    (folder / "tables/audit_gap_by_lr.csv").unlink()
+    found = Page(render(folder))
+    assert len(found.all("img")) == 1 and "1 figure not drawn: Gap against learning rate" in squeezed(found.text)
 
 
 def test_the_writing_job_is_no_failed_job(folder):

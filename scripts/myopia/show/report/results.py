@@ -16,12 +16,13 @@ from myopia.judge.console import number, read_verdicts
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_states
 
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
+ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the workflow that began and has not ended well: it left a log, but no benchmark."""
+    """A job of the workflow that began and has not ended well."""
 
     name: str
     tail: str
@@ -103,15 +104,20 @@ class Results:
 
     @cached_property
     def unfinished_jobs(self) -> list[Job]:
-        """Jobs with a log and no benchmark, which Snakemake writes when a job has succeeded."""
+        """Jobs with a log and no benchmark, which Snakemake writes when a job has succeeded.
+
+        The benchmark of an earlier success outlives a rerun: a newer log that tells of an error counts for more.
+        """
         logs, jobs = self.folder / "logs", []
         for path in sorted(logs.rglob("*.log")):
             name = path.relative_to(logs).with_suffix("")
             done = (self.folder / "benchmarks" / name).with_name(name.name + ".tsv")
-            if done.exists() or name.parts[0] in (self.own_log, "plan", "lock_hub"):
+            if name.parts[0] in (self.own_log, "plan", "lock_hub"):
                 continue
-            lines = path.read_text(errors="replace").splitlines()
-            jobs.append(Job(str(name), "\n".join(lines[-LOG_TAIL:])))
+            tail = "\n".join(path.read_text(errors="replace").splitlines()[-LOG_TAIL:])
+            if done.exists() and not (path.stat().st_mtime > done.stat().st_mtime and ERROR.search(tail)):
+                continue
+            jobs.append(Job(str(name), tail))
         return jobs
 
     # --- cost and provenance ---

@@ -108,10 +108,10 @@ def _figure(name: str, told: dict[str, Any], results: Results, note: str, rst: P
         "name": name, "title": told["title"], "method": method(rst / f"{name}.rst"), "note": note,
         "families": tuple(told.get("families", ())),
     }  # fmt: skip
-    if results.file("tables", f"{name}.csv") and table is None:
-        return Figure(state=EMPTY, **described)
-    if svg is None:
+    if svg is None or not results.file("tables", f"{name}.csv"):  # a picture without its table is of an earlier run
         return Figure(state=ABSENT, **described)
+    if table is None:
+        return Figure(state=EMPTY, **described)
     return Figure(state=DRAWN, uri=picture(svg, budget), sample=sample(table), **described)
 
 
