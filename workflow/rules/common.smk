@@ -264,8 +264,12 @@ INCOMPLETE = "report-incomplete.html"
 
 
 def report_what_there_is(results, captions):
-    """After a failure: the report of what has finished, under a name that nobody takes for the whole."""
+    """After a failure: the report of what has finished, under a name that nobody takes for the whole.
+
+    An earlier report goes: Snakemake would take it for up to date although the tables it was made from are gone.
+    """
     path = f"{results}/{INCOMPLETE}"
+    Path(f"{results}/report.html").unlink(missing_ok=True)
     command = [sys.executable, "scripts/write_report.py", "--results", results, "--out", path]
     command += ["--reference", "workflow/reference", "--texts", "workflow/report"]
     command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions)]

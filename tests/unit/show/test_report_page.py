@@ -172,6 +172,7 @@ def test_text_of_files_cannot_become_markup(folder):
 def test_figures_without_a_section_are_shown_all_the_same(folder):
     for ending in ("svg", "png"):
         shutil.copyfile(folder / f"figures/table1_loss_by_p.{ending}", folder / f"figures/brand_new.{ending}")
+    shutil.copyfile(folder / "tables/table1_loss_by_p.csv", folder / "tables/brand_new.csv")
     found = Page(render(folder, {**CAPTIONS, "brand_new": "Scale laptop."}))
     assert "figure-brand_new" in {a.get("id") for a in found.all("figure")} and len(found.all("img")) == 3
 
