@@ -16,7 +16,7 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parents[2]
 MADE = shutil.ignore_patterns(".git", ".venv", "results", ".snakemake", "__pycache__", "*_cache", "build", "*.egg-info")
 # Files that may differ between two equal runs: they tell when and where, not what.
-TELLTALE = ("timing.json", "provenance.json")
+TELLTALE = ("timing.json", "provenance.json", "report.html")
 
 
 def environment():

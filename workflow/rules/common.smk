@@ -310,4 +310,25 @@ def print_summary(results):
         return
     subprocess.run([sys.executable, "scripts/print_verdicts.py", "--verdicts", verdicts])
     sys.stdout.write(f"\nverdicts: {verdicts}\nfigures:  {results}/figures/\n")
+    if os.path.exists(f"{results}/report.html"):
+        sys.stdout.write(f"report:   {results}/report.html\n")
+        Path(f"{results}/{INCOMPLETE}").unlink(missing_ok=True)
     sys.stdout.flush()
+
+
+INCOMPLETE = "report-incomplete.html"
+
+
+def report_what_there_is(results, captions):
+    """After a failure: the report of what has finished, under a name that nobody takes for the whole.
+
+    An earlier report goes: Snakemake would take it for up to date although the tables it was made from are gone.
+    """
+    path = f"{results}/{INCOMPLETE}"
+    Path(f"{results}/report.html").unlink(missing_ok=True)
+    command = [sys.executable, "scripts/write_report.py", "--results", results, "--out", path]
+    command += ["--reference", "workflow/reference", "--texts", "workflow/report"]
+    command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions)]
+    if os.path.isdir(results) and subprocess.run(command).returncode == 0:
+        sys.stdout.write(f"\nwhat has finished so far, and what did not: {path}\n")
+        sys.stdout.flush()

@@ -1,0 +1,72 @@
+"""The answer's sentences: a template for every verdict, and no small-scale verdict without its mark."""
+
+from __future__ import annotations
+
+import math
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from myopia.judge.verdicts import NO_PAPER, NOT_RUN, VERDICTS
+from myopia.show.report.answer import ABSENT, DIRECTION, JUDGED, SENTENCES, UNJUDGED, sentence, shown_verdict
+
+
+def row(verdict, judged_by="direction", ours=0.374, **more):
+    filled = dict(id="table1-gap-p1", claim="far worse at p = 1", ours=ours, ci_low=0.247, ci_high=0.5, seeds=3)
+    return SimpleNamespace(**filled | dict(verdict=verdict, judged_by=judged_by, paper_value=0.994, reason="") | more)
+
+
+def unmeasured(verdict):
+    return row(verdict, ours=math.nan, ci_low=math.nan, ci_high=math.nan, seeds=0)
+
+
+@pytest.mark.parametrize("topic", SENTENCES)
+def test_every_verdict_there_is_has_a_sentence_of_its_own(topic):
+    said = [sentence(topic, unmeasured(v), [unmeasured(v)]) for v in VERDICTS]
+    said += [sentence(topic, row(NOT_RUN), [row(NOT_RUN)]), sentence(topic, None, [])]
+    assert set(SENTENCES[topic]) == {*VERDICTS, UNJUDGED, ABSENT} and len(set(said)) == len(VERDICTS) + 2
+    for text in said:
+        assert re.fullmatch(r"[A-Z][^{}]*[^.{}]\.", text), text
+
+
+@pytest.mark.parametrize("topic", SENTENCES)
+@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("estimated", [True, False])
+def test_a_direction_is_marked_and_only_a_direction(topic, verdict, estimated):
+    one = row(verdict) if estimated else unmeasured(verdict)
+    assert (DIRECTION in sentence(topic, one, [one])) == (verdict in JUDGED)
+    one.judged_by = "value"
+    assert DIRECTION not in sentence(topic, one, [one])
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_the_table_marks_what_the_sentence_marks(verdict):
+    assert (DIRECTION in shown_verdict(row(verdict))) == (verdict in JUDGED)
+    assert DIRECTION not in shown_verdict(row(verdict, judged_by="value"))
+
+
+def test_numbers_are_those_of_the_table():
+    one = row("replicated")
+    assert "(gap as a share of the trivial predictor's loss: p = 1: 0.374 [0.247, 0.500], 3 seeds, paper 0.994)" in (
+        sentence("synthetic", one, [one, unmeasured("replicated")])
+    )
+    alone = row(
+        "replicated", ci_low=math.nan, ci_high=math.nan, seeds=1, paper_value=math.nan, id="fig7-slope", claim="rises"
+    )
+    assert "(nats per tenfold of parameters: 0.374, 1 seed)" in sentence("scale", alone, [alone])
+    corpus = row("replicated", id="table2-gap-docstrings", claim="the gap is positive (docstrings)")
+    assert "docstrings: 0.374" in sentence("text", corpus, [corpus])
+
+
+def test_no_sentence_claims_what_was_not_judged():
+    for topic in SENTENCES:
+        for key in (NOT_RUN, UNJUDGED, ABSENT, NO_PAPER):
+            text = SENTENCES[topic][key]
+            assert "{mark}" not in text and not re.search(
+                r"\b(learn to plan|grows with|pays)\b(?!.*(not|none))", text
+            ), text
+
+
+def test_an_own_finding_says_whether_it_holds():
+    assert shown_verdict(row(NO_PAPER, reason="criterion met; not a claim of the paper")) == "criterion met"

@@ -1,0 +1,79 @@
+"""The report's prose: what it says of the paper's formulas is true, and what it names exists."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import yaml
+from results_folder import REFERENCE, TEXTS
+
+from myopia.judge.claims import read_claims
+from myopia.show.report.results import PLACEHOLDER
+
+SECTIONS = yaml.safe_load((TEXTS / "sections.yaml").read_text())
+ERRORS = yaml.safe_load((REFERENCE / "paper_errors.yaml").read_text())
+CLAIMS = read_claims(REFERENCE / "claims.yaml")
+
+
+def texts(node):
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict | list):
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from texts(part)
+
+
+def test_placeholders_name_rows_that_exist():
+    paper, claims = set(pd.read_csv(REFERENCE / "paper_values.csv")["id"]), set(CLAIMS.by_id())
+    found = [match for text in [*texts(SECTIONS), *texts(ERRORS)] for match in PLACEHOLDER.finditer(text)]
+    assert len(found) >= 6
+    for match in found:
+        assert {match["first"], match["second"]} - {None} <= (claims if match["kind"] == "ours" else paper), match[0]
+    assert not [text for text in texts(ERRORS) if "{" in PLACEHOLDER.sub("", text)]
+
+
+def test_the_answer_rests_on_claims_that_exist():
+    known = CLAIMS.by_id()
+    for topic in SECTIONS["answer"].values():
+        assert {*topic["claims"], *topic.get("estimates", ())} <= set(known)
+
+
+def test_every_family_of_claims_is_shown_in_one_place():
+    shown = [
+        f for part in SECTIONS["sections"] for figure in part["figures"].values() for f in figure.get("families", ())
+    ]
+    assert len(shown) == len(set(shown))
+    assert {claim.family for claim in CLAIMS.claims} - {"controls"} <= set(shown)
+
+
+def test_errors_are_whole_and_of_one_shape():
+    for entry in [*ERRORS["paper"], *ERRORS["summary"]]:
+        assert set(entry) == {"where", "printed", "correct", "matters"} and isinstance(entry["matters"], bool)
+
+
+# --- the formulas paper_errors.yaml calls wrong and right ---
+
+
+def moment(f, n: int = 200_001) -> float:
+    """E f(x) for a standard normal x."""
+    x = np.linspace(-12, 12, n)
+    return float(np.trapezoid(f(x) * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), x))
+
+
+def test_lemma_14():
+    for b in (0.5, 1.0, 2.0):
+        variance = moment(lambda x, b=b: np.sin(b * x) ** 2)
+        assert math.isclose(variance, (1 - math.exp(-2 * b**2)) / 2, rel_tol=1e-9)
+        assert 0.5 - math.exp(2 * b**2) / 2 < 0  # as printed
+
+
+def test_lemma_15():
+    for b in (0.5, 1.0, 2.0):
+        variance = moment(lambda x, b=b: np.sin(b * x) ** 2)
+        correlation = moment(lambda x, b=b: x * np.sin(b * x)) / math.sqrt(variance)
+        right = math.sqrt(2) * b * math.exp(-(b**2) / 2) / math.sqrt(1 - math.exp(-2 * b**2))
+        assert math.isclose(correlation, right, rel_tol=1e-9)
+    assert 2 * math.exp(1.5) / (math.exp(2) - 1) > 1  # as printed, at b = 1
+    assert math.sqrt(2) * 10 * math.exp(-50) < 1e-20  # the lemma's conclusion
