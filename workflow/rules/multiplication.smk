@@ -1,28 +1,6 @@
 # Multiplication and filler tokens (Figs 9 and 10): all runs in one job, because starting torch takes longer than most.
 
 
-def multiplication_names():
-    return [name for name, spec in RUNS.items() if spec["data"]["kind"] == "multiplication"]
-
-
-def multiplication_spec():
-    part = SETTINGS["multiplication"]
-    runs = [
-        {
-            "run": name,
-            "arm": RUNS[name]["arm_name"],
-            "seed": seed,
-            "folder": run_folder(name, seed),
-            "roles": roles_of(part, name),
-            "data": RUNS[name]["data"],
-            "examples": RUNS[name]["steps"] * RUNS[name]["batch_size"],
-        }
-        for name in multiplication_names()
-        for seed in SEEDS
-    ]
-    return as_json({"runs": runs, "problems": part["test_problems"]})
-
-
 rule evaluate_multiplication:
     input:
         run_files(multiplication_names(), "model.safetensors"),

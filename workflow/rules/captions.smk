@@ -1,0 +1,149 @@
+# What captions say about a scale: sizes, seeds, and where they differ from the paper's.
+
+
+def _pretraining(part):
+    if any("pretrained" in part["networks"][size] for size in part["sizes"]):
+        return "released weights"
+    return f"pretrained for {part['pretrain']['steps']} steps of {part['pretrain']['batch_size']}"
+
+
+def caption(figure):
+    """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
+    scale, n = SETTINGS["scale"], len(SEEDS)
+    if figure in ("fig7_gap_by_size", "audit_gap_by_lr"):
+        part = SETTINGS["family"]
+        return (
+            f"Scale {scale}: {part['model_type']} on {part['corpus']}; {_pretraining(part)}, fine-tuned on"
+            f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; from random"
+            f" initialisation {part['scratch']['steps']} steps of {part['scratch']['batch_size']};"
+            f" {len(part['seeds'])} seeds"
+            " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
+        )
+    if figure == "fig5_zero_shot":
+        part, text = SETTINGS["family"], SETTINGS["text"]
+        sizes = (
+            f" Family ({', '.join(part['sizes'])}, {part['corpus']}, {len(part['seeds'])} seeds): fine-tuned pairs as the"
+            " authors ran them, each arm at its own learning rate."
+            if any(run.startswith("family-") for run, _, _ in zero_shot_pairs())
+            else ""
+        )
+        return (
+            f"Scale {scale}: {text['model']['model_type']}, {text['steps']} steps of {text['batch_size']} x {text['T']}"
+            f" tokens, {n} seeds.{sizes}"
+        )
+    if figure == "fig5_released":
+        return f"Scale {scale}: tasks {', '.join(SETTINGS['zero_shot']['tasks'])}."
+    if figure in TOY_FIGURES:
+        part = SETTINGS["toys"]
+        letters, hidden, closed = (
+            part["shared"]["alphabet"],
+            part["hidden"],
+            part["consequence"]["closed"],
+        )
+        told = {
+            "toy_capacity": f"{letters} x {letters} inputs, {part['shared']['steps']} steps",
+            "toy_hidden_bits": f"noise {hidden['noise']}, precision {hidden['precision']}, {hidden['steps']} steps of"
+            f" {hidden['batch_size']}",
+            "three_myopias": f"{letters} x {letters} inputs; closed loops of {closed['steps']} steps of"
+            f" {closed['batch_size']}",
+        }
+        return f"Scale {scale}: {told[figure]}."
+    if figure in ("fig11_gradient_anatomy", "forward_bias", "theory"):
+        return anatomy_caption(figure)
+    if figure in RELEASED_FIGURES:
+        part = SETTINGS["released"]
+        return f"Scale {scale}: at most {part['test_windows']} test windows of {part['T']} tokens per corpus."
+    if figure in (
+        "influence",
+        "fig4_position",
+        "text_gap_by_step",
+        "table2_text_loss",
+        "token_gap",
+        "future_probes",
+    ):
+        text = SETTINGS["text"]
+        model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
+        return (
+            f"Scale {scale}: {text['model']['model_type']} ({model}), {text['steps']} steps of"
+            f" {text['batch_size']} x {text['T']} tokens, {n} seeds."
+        )
+    if figure in ("fig9_multiplication", "fig10_filler", "multiplication_digits"):
+        part = SETTINGS["multiplication"]
+        model = ", ".join(
+            f"{k} {v}" for k, v in sorted(part["model"].items()) if k.startswith("n_")
+        )
+        return (
+            f"Scale {scale}: GPT-2's shape ({model}), {part['examples']:,} training problems, {n} seeds"
+            " (paper: GPT-2 small, 10,000,000 problems, one run)."
+        )
+    if figure == "induction":
+        part = SETTINGS["induction"]
+        task, model, rate = part["task"], part["model"], part["optim"]["lr"]
+        return (
+            f"Scale {scale}: GPT-2 shape, {model['n_layers']} layers of {model['n_heads']} heads, d_model"
+            f" {model['d_model']}; {task['vocab_size']} tokens, periods {task['period'][0]} to"
+            f" {task['period'][1]}, T = {task['T']}; {part['steps']} steps of {part['batch_size']}"
+            f" sequences, learning rate {rate['vanilla']:g} (vanilla) and {rate['myopic']:g} (myopic),"
+            f" {n} seeds."
+        )
+    if figure == "dose_response":
+        return _dose_caption(scale, n)
+    part = SETTINGS["synthetic"]
+    task, model = part["task"], part["model"]
+    return (
+        f"Scale {scale}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
+        f" d_model {model['d_model']}, {part['steps']} steps of {part['batch_size']} sequences, {n} seeds"
+        " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
+    )
+
+
+def anatomy_caption(figure):
+    part, text, scale = SETTINGS["anatomy"], SETTINGS["text"], SETTINGS["scale"]
+    small = part["bias"]
+    if figure == "fig11_gradient_anatomy":
+        return (
+            f"Scale {scale}: {part['blocks']} blocks of {part['block_windows']} windows of {text['T']} tokens"
+            " (paper: Pythia-410m-deduped, 15 batches of 64 sequences)."
+        )
+    if figure == "forward_bias":
+        return (
+            f"Scale {scale}: a = {small['task']['a']}, b = {small['task']['b']}, T = {small['task']['T']},"
+            f" p = {small['task']['p']}, {small['model']['n_layers']} layers, d_model {small['model']['d_model']},"
+            f" {small['steps']} steps of {small['batch_size']} sequences."
+        )
+    return (
+        f"Scale {scale}: {part['problems']} random problems of each kind, drawn from their seeds."
+    )
+
+
+def _dose_caption(scale, n):
+    part, text = SETTINGS["synthetic"], SETTINGS["text"]
+    runs = [spec for spec in RUNS.values() if spec["arm_name"] in ("vanilla", "myopic", *DOSES)]
+    at = {"dp": part["control_p"]}
+    rates = {
+        kind: sorted(
+            {
+                (ARMS[spec["arm_name"]].get("beta", 1.0), spec["optim"]["lr"])
+                for spec in runs
+                if spec["data"]["kind"] == kind and spec["data"].get("p") == at.get(kind)
+            }
+        )
+        for kind in ("dp", "tokens")
+    }
+    told = [
+        f"D_p with a = {part['task']['a']}, b = {part['task']['b']}, T = {part['task']['T']},"
+        f" {part['steps']} steps of {part['batch_size']} sequences, learning rates {_rates(rates['dp'])}"
+    ]
+    if set(text["arms"]) & set(DOSES):
+        told.append(
+            f"text {text['steps']} steps of {text['batch_size']} x {text['T']} tokens, learning rates"
+            f" {_rates(rates['tokens'])}"
+        )
+    return f"Scale {scale}: {'; '.join(told)}; {n} seeds."
+
+
+def _rates(pairs):
+    """One rate, or each dose's own."""
+    if len({rate for _, rate in pairs}) == 1:
+        return f"{pairs[0][1]:g} throughout"
+    return ", ".join(f"{rate:g} at beta = {beta:g}" for beta, rate in pairs)
