@@ -123,7 +123,8 @@ def first_measured(context: Context, arms: Sequence[str], corpus: str, of: str, 
             rows = rows[rows["corpus"] == corpus]
         if len(rows):
             return series(context, rows["corpus"].iloc[0], rows["run"].iloc[0], of, group)
-    raise NotRun(f"no gradients of {' or '.join(arms)} on {corpus} were taken apart")
+    where = f" on {corpus}" if corpus else ""
+    raise NotRun(f"no gradients were taken apart of {' or '.join(arms)}{where}")
 
 
 def jackknifed(per_seed: Array, without: Array) -> Estimate:
@@ -155,14 +156,17 @@ def anatomy_lowest_cosine(
     """Unbiased cosine of the parts at the checkpoint where it is lowest.
 
     The lowest of many noisy numbers is low by selection, so each seed's checkpoint is the one where the other seeds'
-    mean cosine is lowest. With one seed it is the lowest itself.
+    mean cosine is lowest. With one seed it is the lowest itself. Only checkpoints count at which at least half of
+    either part's raw square is signal (mean over seeds): elsewhere the cosine is one of noise.
     """
-    all_blocks, without = first_measured(context, arms, corpus, of, group).quantity("cosine", "unbiased")
+    found = first_measured(context, arms, corpus, of, group)
+    all_blocks, without = found.quantity("cosine", "unbiased")
+    signal = np.all([part.unbiased.mean(0) > part.raw.mean(0) / 2 for part in (found.mm, found.ff)], axis=0)
     seeds = len(all_blocks)
     at = []
     for s in range(seeds):
         others = np.delete(all_blocks, s, axis=0) if seeds > 1 else all_blocks
-        known = np.isfinite(others).all(0) & np.isfinite(all_blocks[s])
+        known = signal & np.isfinite(others).all(0) & np.isfinite(all_blocks[s])
         if not known.any():
             raise NotRun("the text is too little for an unbiased cosine at any checkpoint")
         at.append(int(np.argmin(np.where(known, others.mean(0), np.inf))))
