@@ -195,7 +195,9 @@ def caption(figure):
         )
     if figure in ("fig9_multiplication", "fig10_filler", "multiplication_digits"):
         part = SETTINGS["multiplication"]
-        model = ", ".join(f"{k} {v}" for k, v in sorted(part["model"].items()) if k.startswith("n_"))
+        model = ", ".join(
+            f"{k} {v}" for k, v in sorted(part["model"].items()) if k.startswith("n_")
+        )
         return (
             f"Scale {scale}: GPT-2's shape ({model}), {part['examples']:,} training problems, {n} seeds"
             " (paper: GPT-2 small, 10,000,000 problems, one run)."
