@@ -141,6 +141,18 @@ def test_killing_one_process_ends_the_job_and_a_rerun_on_any_number_finishes(one
     assert_close(folder, one)
 
 
+def test_killing_the_launcher_alone_spoils_nothing(two, corpus, tmp_path):
+    """Its processes are orphans, which finish or die; who is started next waits for them, and ends as ever."""
+    job = Job(tmp_path, corpus, "shard")
+    job.wait_for(SAVED, times=2)
+    job.process.kill()
+    assert job.end() == -signal.SIGKILL
+    successor = Job(tmp_path, corpus, "shard")
+    assert successor.end() == 0, successor.text()
+    assert int(re.search(r"resumed at step (\d+)/", successor.text())[1]) > 0
+    assert results(successor.folder) == results(two.folder)
+
+
 @pytest.mark.parametrize("sharding", ["replicate", "shard-recompute"])
 def test_a_signal_to_any_process_saves_and_a_state_of_one_is_read_by_two(sharding, one, corpus, tmp_path):
     state = tmp_path / "state" / SPEC["name"] / "seed0"

@@ -32,7 +32,6 @@ class Spread:
     """
 
     def __init__(self, model: nn.Module, strategy: str, team: Team, compile: bool, precision: str) -> None:
-        self.size = team.size
         if strategy != "replicate":
             _divide(model, team, precision, recompute=strategy == "shard-recompute")
             compile = False  # hooks that gather and free weights break the graph at every block
