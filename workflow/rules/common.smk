@@ -56,12 +56,13 @@ FIGURES = [
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
     "top_tokens.csv",
+    "planning_map.csv",
     "influence_sent.csv.gz",
     "future_probes.csv.gz",
 ]
 RELEASED_FIGURES = ["fig7_released", "released_position", "fig5_released"]
 
-LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
+LISTS = ["top_tokens", "planning_map", "text_by_component"]  # tables that are read, not drawn
 
 
 wildcard_constraints:
