@@ -1,6 +1,7 @@
 # make        run the laptop scale and print the verdicts     make test   set up and run the whole suite
 # make smoke  every rule once, in a minute                    make bench  operator against vanilla, tokenizing
 # make tune   the learning-rate grid on the tuning seeds      make dag    a picture of the workflow
+# make watch  the runs at work, live, from another terminal   make report the replication report
 # SCALE=cpu make   another scale;   make ARGS="..."   further arguments to snakemake
 PYTHON ?= python3
 SCALE ?= laptop
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
 
-.PHONY: all test lint smoke tune bench dag clean unlock
+.PHONY: all test lint smoke tune watch report bench dag clean unlock
 .DEFAULT_GOAL := all
 
 all: $(STAMP) unlock
@@ -25,6 +26,12 @@ smoke: $(STAMP) unlock
 
 tune: $(STAMP) unlock
 	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- tuned
+
+watch: $(STAMP)
+	@python scripts/watch_runs.py --results results/$(SCALE)
+
+report: $(STAMP) unlock
+	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- report
 
 # A killed snakemake leaves its lock behind. Remove it only if no living one works in this folder.
 unlock: $(STAMP)

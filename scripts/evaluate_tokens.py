@@ -14,8 +14,8 @@ from myopia.common.gpus import claim_gpus
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure every vanilla and myopic twin named in the JSON `--spec` and write four tables."""
-    parser = cli.parser(__doc__, "out-gap", "out-top", "out-influence", "out-probes")
+    """Measure every vanilla and myopic twin named in the JSON `--spec` and write five tables."""
+    parser = cli.parser(__doc__, "out-gap", "out-top", "out-map", "out-influence", "out-probes")
     parser.add_argument("--spec", required=True, help="JSON: runs, and the section `tokens` of the settings")
     parser.add_argument("--device", default="cpu", help="where the models run: cpu or cuda")
     parser.add_argument("--threads", type=int, default=1)
@@ -34,14 +34,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     columns = {
         "gap": token_gap.GAP_COLUMNS,
         "top": token_gap.TOP_COLUMNS,
+        "map": token_gap.MAP_COLUMNS,
         "influence": token_influence.COLUMNS,
         "probes": future_probes.COLUMNS,
     }
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in columns}
     for twins in token_gap.pair_up(runs).values():
-        gap, top = token_gap.measure_corpus(twins, settings["windows"], settings["top_tokens"], args.device)
-        tables["gap"].append(gap)
-        tables["top"].append(top)
+        by_token = token_gap.measure_corpus(twins, settings["windows"], settings["top_tokens"], args.device)
+        for name, frame in zip(("gap", "top", "map"), by_token, strict=True):
+            tables[name].append(frame)
         tables["influence"].append(token_influence.influence_sent(twins, settings["influence_windows"], args.device))
         tables["probes"].append(
             future_probes.probe_models(

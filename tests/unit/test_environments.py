@@ -15,7 +15,12 @@ SCRIPTS = ROOT / "scripts"
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
 CONDA_TO_PIP = {"pytorch": "torch"}  # everything else has one name on conda-forge and on PyPI
-IMPORT_TO_CONDA = {"torch": "pytorch", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+IMPORT_TO_CONDA = {
+    "torch": "pytorch",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "vl_convert": "vl-convert-python",
+}
 # Never imported by us, but pinned because a package that is would otherwise be free to choose.
 COMPANIONS = {"tokenizers": "transformers", "accelerate": "lm_eval", "datasets": "lm_eval"}
 

@@ -70,6 +70,7 @@ FIGURES = [
 TOKEN_MEASURES = [
     "token_gap.csv.gz",
     "top_tokens.csv",
+    "planning_map.csv",
     "influence_sent.csv.gz",
     "future_probes.csv.gz",
 ]
@@ -88,7 +89,7 @@ ANATOMY_MEASURES = [
     "theory.csv.gz",
 ]
 
-LISTS = ["top_tokens", "text_by_component"]  # tables that are read, not drawn
+LISTS = ["top_tokens", "planning_map", "text_by_component"]  # tables that are read, not drawn
 
 
 wildcard_constraints:

@@ -6,7 +6,7 @@ REPORTED = {figure: caption(figure) for figure in FIGURES}
 rule write_report:
     input:
         figures=collect("<results>/figures/{figure}.svg", figure=FIGURES),
-        tables=collect("<results>/tables/{figure}.csv", figure=FIGURES),
+        tables=collect("<results>/tables/{table}.csv", table=[*FIGURES, *LISTS]),
         verdicts="<results>/tables/verdicts.csv",
         seeds="<results>/tables/seeds.csv",
         paper="workflow/reference/paper_values.csv",

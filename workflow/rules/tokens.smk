@@ -5,6 +5,7 @@ rule evaluate_tokens:
     output:
         gap="<results>/measure/token_gap.csv.gz",
         top="<results>/measure/top_tokens.csv",
+        map="<results>/measure/planning_map.csv",
         influence="<results>/measure/influence_sent.csv.gz",
         probes="<results>/measure/future_probes.csv.gz",
     log:
@@ -21,5 +22,5 @@ rule evaluate_tokens:
         recipe=RECIPE["measure"],
     shell:
         "python scripts/evaluate_tokens.py --spec {params.spec:q} --device {params.device}"
-        " --out-gap {output.gap} --out-top {output.top} --out-influence {output.influence}"
-        " --out-probes {output.probes} 2> {log}"
+        " --out-gap {output.gap} --out-top {output.top} --out-map {output.map}"
+        " --out-influence {output.influence} --out-probes {output.probes} 2> {log}"

@@ -31,6 +31,7 @@ COLUMNS: dict[str, str] = {
     "family_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
     "token_gap.csv.gz": "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl",
     "top_tokens.csv": "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl",
+    "planning_map.csv": "corpus,run,arm,seed,doc,group,window,position,token,loss",
     "influence_sent.csv.gz": "corpus,run,arm,seed,doc,group,window,position,loss,sent,share",
     "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
     "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"

@@ -54,6 +54,7 @@ FIGURES: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
 
 LISTS: dict[str, tuple[Callable[[Context], pd.DataFrame], list[str]]] = {
     "top_tokens": (tokens.top_tokens, tokens.TOP_TOKENS),
+    "planning_map": (tokens.planning_map, tokens.PLANNING_MAP),
     "text_by_component": (component.text_by_component, component.COLUMNS),
 }
 """Tables that are read, not drawn; otherwise as `FIGURES`."""

@@ -11,13 +11,15 @@ import pandas as pd
 from myopia.judge.estimands_tokens import GAP, PROBES, TOP, probe_cube, token_groups
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
-from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve
+from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve, seed_curve
 
 TOKEN_GAP = "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,share,seeds,documents".split(",")
 FUTURE = "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents".split(",")
 TOP_TOKENS = "corpus,list,rank,gap,kl,loss_vanilla,loss_myopic,token,context,copied,frequency,doc,position,seeds".split(
     ","
 )
+PLANNING_MAP = "corpus,doc,window,position,token,gap,ci_low,ci_high,loss_vanilla,loss_myopic,seeds".split(",")
+MAP = "planning_map.csv"
 PROBES_SUMS = ["n", "ce", "ce_bigram", "ce_unigram", "hits", "hits_bigram"]
 LISTED = 20
 
@@ -125,3 +127,29 @@ def top_tokens(context: Context) -> pd.DataFrame:
     if not frames:
         raise NotRun("no token was measured in both arms")
     return pd.concat(frames)[TOP_TOKENS]
+
+
+def planning_map(context: Context) -> pd.DataFrame:
+    """Every token of a few windows with its mean gap over seeds and a 95 % interval (seeds; the token is given).
+
+    A window's first token has no gap: it is read before anything is predicted.
+    """
+    where = ["doc", "window", "position", "token"]
+    frames = []
+    for corpus, rows in context.measures.table(MAP).groupby("corpus", sort=True):
+        arms = {arm: part.set_index([*where, "seed"])["loss"].unstack() for arm, part in rows.groupby("arm")}
+        if not {"vanilla", "myopic"} <= set(arms):
+            continue
+        seeds = arms["vanilla"].columns.intersection(arms["myopic"].columns)
+        vanilla, myopic = (arms[arm][seeds] for arm in ("vanilla", "myopic"))
+        myopic = myopic.reindex(vanilla.index)
+        curve = seed_curve((myopic - vanilla).to_numpy(dtype=float).T)
+        frames.append(
+            vanilla.index.to_frame(index=False).assign(
+                corpus=corpus, gap=curve.value, ci_low=curve.low, ci_high=curve.high,
+                loss_vanilla=vanilla.mean(axis=1).to_numpy(), loss_myopic=myopic.mean(axis=1).to_numpy(), seeds=len(seeds),
+            )
+        )  # fmt: skip
+    if not frames:
+        raise NotRun("no window was read by both arms")
+    return pd.concat(frames)[PLANNING_MAP].sort_values(["corpus", "window", "position"], kind="stable")

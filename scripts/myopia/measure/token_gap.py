@@ -39,6 +39,10 @@ CONTEXT = 12
 """Tokens shown before a token in the list of extremes."""
 
 GAP_COLUMNS = "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl".split(",")
+MAP_COLUMNS = "corpus,run,arm,seed,doc,group,window,position,token,loss".split(",")
+MAP_WINDOWS = 6
+"""Windows of a corpus whose every token is kept; evenly spaced among those measured, so nobody chose them."""
+
 TOP_COLUMNS = "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl".split(",")
 
 
@@ -152,8 +156,8 @@ class Sample:
 
 def measure_corpus(
     twins: Sequence[Twins], windows: int, top: int, device: torch.device | str = "cpu"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The gap table and the extreme tokens of one corpus (`GAP_COLUMNS`, `TOP_COLUMNS`)."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Gap table, extreme tokens and planning map of one corpus (`GAP_COLUMNS`, `TOP_COLUMNS`, `MAP_COLUMNS`)."""
     test, train = (TokenFile.open(twins[0].vanilla.tokens, split) for split in ("test", "train"))
     sample = Sample.draw(twins[0].corpus, test, count_tokens(train.tokens, train.vocab_size), windows)
     measured = []
@@ -165,7 +169,7 @@ def measure_corpus(
     for k, (pair, (loss_2NP, kl_NP)) in enumerate(zip(twins, measured, strict=True)):
         rows += _rows(pair, sample, sample.groupings | _easiness(losses, k), loss_2NP, kl_NP)
     gap = pd.concat(rows)[GAP_COLUMNS].sort_values(["corpus", "run", "seed", "by", "bin", "doc"], kind="stable")
-    return gap, _top_tokens(twins, sample, measured, top)
+    return gap, _top_tokens(twins, sample, measured, top), _planning_map(twins, sample, losses)
 
 
 def _easiness(losses: Sequence[np.ndarray], k: int) -> dict[str, Grouping]:
@@ -264,6 +268,31 @@ def _top_tokens(
                 numbers = {"loss": loss_2NP[arm, n, p], "kl": kl_NP[n, p] if arm else 0.0}
                 rows.append(told | {"run": run.run, "arm": run.arm, "seed": pair.seed} | numbers)
     frame = pd.DataFrame(rows, columns=TOP_COLUMNS)
+    return frame.sort_values(["corpus", "run", "seed", "window", "position"], kind="stable")
+
+
+def _planning_map(twins: Sequence[Twins], sample: Sample, losses: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Loss of every arm and seed on every token of a few windows; position p predicts `token`.
+
+    The window's first token stands at position -1 without a loss: it is read, and nothing predicts it.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(twins[0].vanilla.folder)
+    N, T = sample.tokens_NT.shape
+    rows: list[dict[str, Any]] = []
+    for n in np.unique(np.linspace(0, N - 1, min(MAP_WINDOWS, N)).round().astype(int)):
+        words = [shown(tokenizer.decode([token])) for token in sample.tokens_NT[n].tolist()]
+        for pair, loss_2NP in zip(twins, losses, strict=True):
+            for run, loss_NP in zip(pair.runs(), loss_2NP, strict=True):
+                told = {
+                    "corpus": sample.corpus, "run": run.run, "arm": run.arm, "seed": pair.seed,
+                    "doc": sample.doc_N[n], "group": sample.group_N[n], "window": sample.window_N[n],
+                }  # fmt: skip
+                for position in range(-1, T - 1):
+                    loss = loss_NP[n, position] if position >= 0 else np.nan
+                    rows.append(told | {"position": position, "token": words[position + 1], "loss": loss})
+    frame = pd.DataFrame(rows, columns=MAP_COLUMNS)
     return frame.sort_values(["corpus", "run", "seed", "window", "position"], kind="stable")
 
 

@@ -268,7 +268,8 @@ def audit_gap_by_lr(frame: pd.DataFrame, caption: str = "") -> Figure:
         style.sample(frame[frame["panel"] != "change"]),
         caption,
     )
-    figure = style.new_figure(2.1 * per_row + 0.4, 3.6 * blocks + 0.5, 2 * blocks, per_row, text)
+    width = max(2.1 * per_row + 0.4, 4.4)  # with one size the legend is wider than the panel
+    figure = style.new_figure(width, 3.6 * blocks + 0.5, 2 * blocks, per_row, text)
     rows = style.grid(figure, per_row)
     for axis in figure.axes[2 * len(columns) :] if blocks == 1 else []:
         axis.set_axis_off()
@@ -285,7 +286,7 @@ def audit_gap_by_lr(frame: pd.DataFrame, caption: str = "") -> Figure:
         above.set_title(f"{size}, {'fine-tuned' if start == 'checkpoint' else 'from random init.'}")
         above.set(ylabel="nats/token" if k % per_row == 0 else "", xlabel="")
         below.set(ylabel=NATS if k % per_row == 0 else "", xlabel="learning rate")
-    style.shared_legend(figure, 4)
+    style.shared_legend(figure, 4 if width > 6.4 else 2)
     return figure
 
 

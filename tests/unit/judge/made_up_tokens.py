@@ -25,6 +25,7 @@ def tokens(rng: np.random.Generator, seeds: int, gap: float, noise: float, docs=
     return {
         "token_gap.csv.gz": _gaps(rng, seeds, gap, noise, docs),
         "top_tokens.csv": _top(rng, seeds, gap),
+        "planning_map.csv": _map(seeds, gap),
         "influence_sent.csv.gz": _influence(rng, seeds, gap),
         "future_probes.csv.gz": _probes(rng, seeds, gap, noise, docs),
     }
@@ -63,6 +64,19 @@ def _top(rng: np.random.Generator, seeds: int, gap: float) -> pd.DataFrame:
             rows.append((*_who("myopic", seed), *where, loss + gap * (token - 10) / 5, (token % 17) / 10))
     names = "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl"
     return pd.DataFrame(rows, columns=names.split(","))
+
+
+def _map(seeds: int, gap: float, windows=2, tokens=5) -> pd.DataFrame:
+    """The gap of token k is gap x k / 10 plus the seed's distance from the middle one."""
+    rows = []
+    for seed in range(seeds):
+        for window in range(windows):
+            for k in range(-1, tokens - 1):
+                where = (f"doc{window:03d}", "pkg0", 7 * window, k, "null" if k == 2 else f"tok{k}")
+                lost = np.nan if k < 0 else 2.0
+                rows.append((*_who("vanilla", seed), *where, lost))
+                rows.append((*_who("myopic", seed), *where, lost + gap * k / 10 + (seed - (seeds - 1) / 2) / 100))
+    return pd.DataFrame(rows, columns="corpus,run,arm,seed,doc,group,window,position,token,loss".split(","))
 
 
 def _influence(rng: np.random.Generator, seeds: int, gap: float, windows=16, positions=20) -> pd.DataFrame:

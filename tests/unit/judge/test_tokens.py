@@ -164,3 +164,15 @@ def test_extremes_are_ranked_by_their_mean_over_seeds(context: Context) -> None:
     assert by["kl"]["kl"].is_monotonic_decreasing and by["kl"]["rank"].tolist() == list(range(1, 21))
     assert (top["loss_myopic"] - top["loss_vanilla"]).to_numpy() == pytest.approx(top["gap"].to_numpy())
     assert (top["seeds"] == 5).all()
+
+
+def test_the_map_is_the_mean_over_seeds_with_their_interval(context: Context) -> None:
+    frame = tables_tokens.planning_map(context)
+    assert len(frame) == 2 * 5 and frame["seeds"].eq(5).all()
+    assert frame["position"].tolist() == [-1, 0, 1, 2, 3] * 2 and frame["token"].tolist()[3] == "null"
+    assert frame.loc[frame["position"] < 0, ["gap", "ci_low", "loss_vanilla"]].isna().all().all()
+    rest = frame[frame["position"] >= 0]
+    assert rest["gap"].to_numpy() == pytest.approx([0, 0.1, 0.2, 0.3] * 2)
+    assert (rest["loss_myopic"] - rest["loss_vanilla"]).to_numpy() == pytest.approx(rest["gap"].to_numpy())
+    half = stats.t.ppf(0.975, 4) * np.std([-0.02, -0.01, 0, 0.01, 0.02], ddof=1) / np.sqrt(5)
+    assert (rest["ci_high"] - rest["gap"]).to_numpy() == pytest.approx(half)

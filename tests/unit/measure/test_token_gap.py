@@ -142,6 +142,23 @@ def test_the_largest_kl_is_listed(twins, measured):
     assert row["kl"].item() == pytest.approx(kl.max())
 
 
+def test_the_map_holds_every_token_of_a_few_windows(twins, measured):
+    frame = measured[2]
+    assert list(frame.columns) == token_gap.MAP_COLUMNS
+    assert frame["window"].nunique() == token_gap.MAP_WINDOWS and len(frame) == token_gap.MAP_WINDOWS * T * 4
+    file = TokenFile.open(twins[0].vanilla.tokens, "test")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(twins[0].vanilla.folder)
+    for window, rows in frame[(frame["arm"] == "myopic") & (frame["seed"] == 1)].groupby("window"):
+        tokens = np.asarray(file.tokens[[window]])
+        assert rows["position"].tolist() == list(range(-1, T - 1))
+        assert rows["token"].tolist() == [token_gap.shown(tokenizer.decode([int(t)])) for t in tokens[0]]
+        assert np.isnan(rows["loss"].iloc[0])
+        own = text.position_losses(load_language_model(twins[1].myopic.folder), tokens)[0]
+        assert rows["loss"].to_numpy()[1:] == pytest.approx(own, abs=1e-5)
+
+
 def test_what_a_position_sends_forward():
     matrix = np.array([[9.0, 0, 0, 0], [1, 8, 0, 0], [2, 3, 5, 0], [np.nan] * 4])
     sent, share = token_influence.sent_forward(matrix)

@@ -16,7 +16,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
 from myopia.judge.console import number
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN, VERDICTS
-from myopia.show.report import embed
+from myopia.show.report import embed, interactive
 from myopia.show.report.answer import answer, shown_verdict
 from myopia.show.report.results import ABANDONED, Results, fill
 from myopia.show.report.sections import ABSENT, EMPTY, Section, sections, sentences
@@ -40,6 +40,12 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
     told = _yaml(texts / "sections.yaml")
     budget = embed.Budget(embed.LIMIT - RESERVE)
     parts = sections(results, told, dict(captions), texts, paper, budget)
+    drawn = interactive.charts(results)
+    library = Markup(interactive.library()) if drawn else Markup("")
+    windows, cap = interactive.planning_map(results)
+    if not budget.take(len(library) + sum(len(chart.json) for chart in drawn)):
+        drawn, library = [], Markup("")  # their figures are there
+        budget.refused.append("interactive charts")
     tables = _tables(results, budget)
     claims = [] if results.verdicts is None else list(results.verdicts.itertuples())
     measured = [row for row in claims if not pd.isna(row.ours) or row.verdict not in (NOT_RUN, NO_PAPER)]
@@ -74,6 +80,10 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
         run_counts=_run_counts(results.runs),
         jobs=results.unfinished_jobs,
         missing=[figure.title for part in parts for figure in part.figures if figure.state == ABSENT],
+        charts=drawn,
+        library=library,
+        map=windows,
+        map_cap=cap,
         audit=_audit(results),
         released=results.file("released/tables", "released_audit.csv") is not None,
         provenance=results.provenance,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from myopia.show.report.embed import Budget, picture
+from myopia.show.report.embed import Budget, picture, shown_width
 from myopia.show.report.results import Missing, Results, fill
 
 DRAWN, EMPTY, ABSENT = "drawn", "empty", "absent"
@@ -23,6 +23,7 @@ class Figure:
     title: str
     state: str  # drawn | empty (nothing of it was run at this scale) | absent (the workflow did not get that far)
     uri: str = ""  # an address, escaped for an attribute
+    width: int = 0  # CSS pixels
     method: str = ""  # what is drawn and how
     note: str = ""  # what the scale makes of it; stands under the picture itself, too
     sample: str = ""
@@ -112,7 +113,7 @@ def _figure(name: str, told: dict[str, Any], results: Results, note: str, rst: P
         return Figure(state=ABSENT, **described)
     if table is None:
         return Figure(state=EMPTY, **described)
-    return Figure(state=DRAWN, uri=picture(svg, budget), sample=sample(table), **described)
+    return Figure(state=DRAWN, uri=picture(svg, budget), width=shown_width(svg), sample=sample(table), **described)
 
 
 def method(path: Path) -> str:

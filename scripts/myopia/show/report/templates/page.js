@@ -1,4 +1,5 @@
-// Sorting by column for every table, by mouse and keyboard; everything else on the page works without a script.
+// Tables sort by column, charts answer to a pointer, the planning map to pointer and arrow keys. Without a script the
+// page still says everything.
 "use strict";
 (() => {
   const announce = document.getElementById("announce");
@@ -49,4 +50,40 @@
     for (const box of closed) box.open = true;
   });
   addEventListener("afterprint", () => { for (const box of closed) box.open = false; });
+
+  // Vega writes expressions; the interpreter evaluates them without eval, which the page's policy forbids.
+  for (const box of document.querySelectorAll(".chart")) {
+    const spec = JSON.parse(document.getElementById(box.dataset.spec).textContent);
+    vegaEmbed(box, spec, { actions: false, renderer: "svg", ast: true })
+      .then(() => { box.dataset.ready = "yes"; })
+      .catch((error) => { box.textContent = "This chart could not be drawn; the figure above holds the same numbers."; console.error(error); });
+  }
+
+  const readout = document.getElementById("readout");
+  for (const text of document.querySelectorAll(".window .text")) {
+    const tokens = [...text.children];
+    const show = (token) => {
+      const at = tokens.indexOf(token);
+      const before = tokens.slice(Math.max(0, at - 8), at).map((t) => t.textContent).join("");
+      const parts = [["span", "context", before], ["b", "", token.textContent], ["span", "told", ` ${token.dataset.told}`]];
+      readout.replaceChildren(...parts.map(([tag, name, content]) => {
+        const part = document.createElement(tag);
+        part.className = name;
+        part.textContent = content;
+        return part;
+      }));
+    };
+    text.addEventListener("pointerover", (event) => { if (event.target.dataset.told) show(event.target); });
+    text.addEventListener("click", (event) => { if (event.target.dataset.told) show(event.target); });
+    text.addEventListener("focusin", (event) => show(event.target));
+    text.addEventListener("keydown", (event) => {
+      const move = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+      if (move === undefined) return;
+      event.preventDefault();
+      const to = Math.min(tokens.length - 1, Math.max(0, tokens.indexOf(event.target) + move));
+      for (const token of tokens) token.tabIndex = -1;
+      tokens[to].tabIndex = 0;
+      tokens[to].focus();
+    });
+  }
 })();
