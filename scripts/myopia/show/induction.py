@@ -55,6 +55,11 @@ def induction(frame: pd.DataFrame, caption: str = "") -> Figure:
     _kinds(damage, panels.get("damage", empty), joined=False)
     damage.axhline(0, color="#000000", linewidth=0.5)
     damage.set(title="damage without one head", xlabel="head taken away", ylabel="nats/token")
+    # An interval of few seeds may be wider than all there is to see: curves decide how much of the axis is shown.
+    for axis, names in ((curve, ["curve"]), (first, ["previous", "duplicate"])):
+        values = frame.loc[frame["panel"].isin(names), "value"]
+        if len(values):
+            axis.set_ylim(0, 1.3 * values.max())
     style.shared_legend(figure, 3)
     return figure
 
