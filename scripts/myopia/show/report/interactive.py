@@ -51,7 +51,7 @@ def charts(results: Results) -> list[Chart]:
 
 
 @functools.cache
-def library() -> str:
+def vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, of the versions altair writes for."""
     import vl_convert
 

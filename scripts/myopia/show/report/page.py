@@ -41,7 +41,7 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
     budget = embed.Budget(embed.LIMIT - RESERVE)
     parts = sections(results, told, dict(captions), texts, paper, budget)
     drawn = interactive.charts(results)
-    library = Markup(interactive.library()) if drawn else Markup("")
+    library = Markup(interactive.vega()) if drawn else Markup("")
     windows, cap = interactive.planning_map(results)
     if not budget.take(len(library) + sum(len(chart.json) for chart in drawn)):
         drawn, library = [], Markup("")  # their figures are there
