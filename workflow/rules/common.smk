@@ -327,7 +327,14 @@ def report_what_there_is(results, captions):
     """
     path = f"{results}/{INCOMPLETE}"
     Path(f"{results}/report.html").unlink(missing_ok=True)
-    command = ["python", "scripts/write_report.py", "--results", results, "--out", path]  # the rules' python
+    command = [
+        "python",
+        "scripts/write_report.py",
+        "--results",
+        results,
+        "--out",
+        path,
+    ]  # the rules' python
     command += ["--reference", "workflow/reference", "--texts", "workflow/report"]
     command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions)]
     if os.path.isdir(results) and subprocess.run(command).returncode == 0:
