@@ -134,7 +134,13 @@ def test_sabotage_swapped_labels_kill_every_replicated(copy: Path, verdicts_of) 
         swapped = table["arm"].replace({"vanilla": "myopic", "myopic": "vanilla"})
         write_csv(path, table.assign(arm=swapped))
     found = verdicts_of(copy)
-    assert not found["verdict"].isin([REPLICATED, PARTLY]).any()
+    # Theorems are about convex problems, which have no arms; Fig 11 is about the parts of one network's gradient.
+    armless = found["where"].str.contains("Fig 11") | (found.index.str.startswith("theory-"))
+    assert not found.loc[~armless, "verdict"].isin([REPLICATED, PARTLY]).any()
+    assert set(found.index[armless & found["verdict"].eq(REPLICATED)]) <= {
+        "fig11-norms", "fig11-cosine", "theory-identity", "theory-bonus", "theory-malus", "theory-theorem8",
+        "theory-theorem9", "theory-theorem10", "theory-theorem13",
+    }  # fmt: skip
     assert found.loc["table2-gap-docstrings", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     share = found.loc["table2-share-docstrings"]
     assert share["verdict"] == INCONCLUSIVE
