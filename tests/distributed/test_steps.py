@@ -1,6 +1,8 @@
 """Two real processes compute what one computes, to 1e-10 in fp64 at every step: each arm, each way to lay it out."""
 
+import fcntl
 import json
+import os
 
 import pytest
 import steps
@@ -70,10 +72,18 @@ def alone(corpus, teacher):
 @pytest.fixture(scope="module")
 def pair(corpus, teacher, torchrun, tmp_path_factory):
     """What two processes compute, in every layout."""
-    folder = tmp_path_factory.mktemp("pair")
-    cases = [case(name, layout, corpus, teacher) for name, layout in CASES]
-    (folder / "cases.json").write_text(json.dumps(cases))
-    torchrun(2, steps.__file__, folder / "cases.json", folder / "seen.pt")
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # once for all workers: two pairs at a time would be four processes on two cores
+    folder = base / "pair"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "seen.pt").exists():
+            cases = [case(name, layout, corpus, teacher) for name, layout in CASES]
+            (folder / "cases.json").write_text(json.dumps(cases))
+            torchrun(2, steps.__file__, folder / "cases.json", folder / "made.pt")
+            (folder / "made.pt").rename(folder / "seen.pt")
     return torch.load(folder / "seen.pt", weights_only=True)
 
 
