@@ -10,7 +10,7 @@ from harness import ROOT, planned, snakemake
 
 # Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan. Those of released.smk
 # have a target and a test of their own.
-NOT_IN_SMOKE = {"tune", "tabulate_tuning", "fetch_text", "fetch_tokenizer", "fetch_revision", "lock_hub", "plan"}
+NOT_IN_SMOKE = {"tune", "tabulate_tuning", "fetch_text", "fetch_tokenizer", "fetch_revision", "lock_hub", "plan", "cost"}
 # Smoke trains in bundles what these train one by one.
 BUNDLED = {"train", "train_text", "train_arm"}
 BUNDLES = {"train_made_runs", "train_docstrings_runs", "train_docstrings_arms", "train_family_d16_d24"}
@@ -32,7 +32,7 @@ def test_every_rule_ran(smoke, record_property):
 def test_every_figure_has_its_table_and_both_formats(smoke):
     results = smoke.folder / "results/smoke"
     figures = {path.stem for path in (results / "figures").iterdir()}
-    assert len(figures) == 17
+    assert len(figures) == 25
     for figure in figures:
         for path in (f"figures/{figure}.svg", f"figures/{figure}.png", f"tables/{figure}.csv"):
             assert (results / path).stat().st_size > 0
@@ -47,8 +47,8 @@ def test_nothing_is_judged_at_smoke(smoke):
 def test_a_run_folder_is_complete(smoke):
     results = smoke.folder / "results/smoke"
     plain, arms = sorted(results.glob("runs/*/seed*")), sorted(results.glob("arms/*/seed*"))
-    # synthetic and text; the family's 5 runs of 2 sizes, one seed; multiplication; small networks
-    assert len(plain) == 10 + 10 + 16 + 4 and len(arms) == 4
+    # synthetic and text; the family's 5 runs of 2 sizes, one seed; multiplication; small networks; induction
+    assert len(plain) == 12 + 10 + 16 + 4 + 4 and len(arms) == 4
     assert all((folder / "myopia.json").exists() for folder in arms)
     assert not any((folder / "myopia.json").exists() for folder in plain)
     for folder in plain + arms:
