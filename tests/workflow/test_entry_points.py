@@ -10,6 +10,7 @@ import yaml
 from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 
 from myopia.config.family import family, scratch_tuning_specs
+from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.runs import run_specs, tuning_specs
 
@@ -23,7 +24,7 @@ def test_the_papers_scale_lists_its_whole_dag(fresh):
     done = snakemake(fresh, "--dry-run", "--quiet", "rules", scale="paper")
     config = {**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "paper"}
     settings = load_config(config)
-    runs = len(run_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
+    runs = len(run_specs(settings) | induction_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
     made, part = family(settings), settings["family"]
     sizes = len(made.specs) * len(part["seeds"]) + len(made.tuning_runs()) * len(part["tuning_seeds"])
     jobs = planned(done.output)
@@ -63,7 +64,9 @@ def test_the_other_scales_plan(fresh, scale):
 def test_the_learning_rate_grid_plans(fresh):
     jobs = planned(snakemake(fresh, "--dry-run", "--quiet", "rules", "--", "tuned").output)
     settings = load_config({**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "smoke"})
-    grid = tuning_specs(settings) | scratch_tuning_specs(settings)  # a job trains a run's tuning seeds
+    grid = (
+        tuning_specs(settings) | scratch_tuning_specs(settings) | induction_tuning_specs(settings)
+    )  # a job trains a run's tuning seeds
     assert jobs["tune"] == len(grid) >= 4 and jobs["tabulate_tuning"] == 1 and not trained(jobs)
 
 
@@ -272,7 +275,7 @@ def test_each_rule_runs_in_its_own_environment(sandbox, conda, tmp_path):
     for path in ("figures/influence.svg", "tables/seeds.csv"):
         (sandbox / "results/smoke" / path).unlink()
     done = snakemake(sandbox, "--workflow-profile", "workflow/profiles/conda", env=conda)
-    assert planned(done.output) == {"draw_figures": 1, "tabulate_seeds": 1}
+    assert planned(done.output) == {"draw_figures": 1, "tabulate_seeds": 1, "write_report": 1}
     used = {}
     for line in (tmp_path / "conda/calls").read_text().splitlines():
         prefix, script = line.split()
@@ -280,6 +283,7 @@ def test_each_rule_runs_in_its_own_environment(sandbox, conda, tmp_path):
     assert used == {
         "scripts/draw_figures.py": (ROOT / "envs/draw.yaml").read_text(),
         "scripts/tabulate_seeds.py": (ROOT / "envs/report.yaml").read_text(),
+        "scripts/write_report.py": (ROOT / "envs/report.yaml").read_text(),
     }
     assert not differing(before, contents(sandbox))
     assert plan(sandbox) == {}  # and without conda again: nothing is done anew

@@ -1,6 +1,7 @@
 """`snakemake released` from end to end at smoke scale: a loopback hub holds the two arms of two tiny Pythias."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,10 +53,15 @@ def save_tokenizer(folder):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=sorted(alphabet), show_progress=False)
+    end = "<|endoftext|>"  # as Pythia's own: what stands before a text without a prompt
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, initial_alphabet=sorted(alphabet), special_tokens=[end], show_progress=False
+    )
     tokenizer.train_from_iterator([Path(__file__).read_text()], trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end})
+    )
 
 
 def table(released, name):

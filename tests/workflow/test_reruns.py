@@ -94,7 +94,7 @@ def test_a_deleted_figure_is_drawn_again_and_nothing_else(sandbox):
     before = contents(sandbox)
     (sandbox / "results/smoke/figures/fig2_probe_r2.svg").unlink()
     done = snakemake(sandbox)
-    assert planned(done.output) == {"draw_figures": 1}
+    assert planned(done.output) == {"draw_figures": 1, "write_report": 1}
     assert not differing(before, contents(sandbox))
 
 

@@ -10,7 +10,16 @@ from harness import ROOT, planned, snakemake
 
 # Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan. Those of released.smk
 # have a target and a test of their own.
-NOT_IN_SMOKE = {"tune", "tabulate_tuning", "fetch_text", "fetch_tokenizer", "fetch_revision", "lock_hub", "plan", "cost"}
+NOT_IN_SMOKE = {
+    "tune",
+    "tabulate_tuning",
+    "fetch_text",
+    "fetch_tokenizer",
+    "fetch_revision",
+    "lock_hub",
+    "plan",
+    "cost",
+}
 # Smoke trains in bundles what these train one by one.
 BUNDLED = {"train", "train_text", "train_arm"}
 BUNDLES = {"train_made_runs", "train_docstrings_runs", "train_docstrings_arms", "train_family_d16_d24"}
