@@ -16,14 +16,14 @@ def test_a_failed_job_leaves_an_honest_page_and_the_mended_run_removes_it(sandbo
     loss = results / "measure/synthetic_loss.csv"
     whole, before = loss.read_text(), (results / "report.html").read_text()
     loss.write_text(whole.splitlines()[0][:20] + "\nbroken\n")
-    failed = snakemake(sandbox, "report", rc=1)
+    failed = snakemake(sandbox, "--", "report", rc=1)
     page = (results / "report-incomplete.html").read_text()
     assert not (results / "report.html").exists()  # the next call must not take it for up to date
     assert "what did not: results/smoke/report-incomplete.html" in failed.output
     assert "This run is not complete" in page and "<code>judge_claims</code>" in page
     assert "synthetic_loss.csv" in page  # the log's own sentence
     loss.write_text(whole)
-    snakemake(sandbox, "report")
+    snakemake(sandbox, "--", "report")
     assert not (results / "report-incomplete.html").exists()
     assert (results / "report.html").read_text().partition("provenance-title")[0] == before.partition(
         "provenance-title"
