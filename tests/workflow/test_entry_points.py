@@ -10,7 +10,6 @@ import yaml
 from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 
 from myopia.config.family import family, scratch_tuning_specs
-from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.runs import run_specs, tuning_specs
 
@@ -24,7 +23,7 @@ def test_the_papers_scale_lists_its_whole_dag(fresh):
     done = snakemake(fresh, "--dry-run", "--quiet", "rules", scale="paper")
     config = {**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "paper"}
     settings = load_config(config)
-    runs = len(run_specs(settings) | induction_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
+    runs = len(run_specs(settings)) * len(settings["seeds"])  # a job for each run and seed
     made, part = family(settings), settings["family"]
     sizes = len(made.specs) * len(part["seeds"]) + len(made.tuning_runs()) * len(part["tuning_seeds"])
     jobs = planned(done.output)
@@ -64,9 +63,7 @@ def test_the_other_scales_plan(fresh, scale):
 def test_the_learning_rate_grid_plans(fresh):
     jobs = planned(snakemake(fresh, "--dry-run", "--quiet", "rules", "--", "tuned").output)
     settings = load_config({**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "smoke"})
-    grid = (
-        tuning_specs(settings) | scratch_tuning_specs(settings) | induction_tuning_specs(settings)
-    )  # a job trains a run's tuning seeds
+    grid = tuning_specs(settings) | scratch_tuning_specs(settings)  # a job trains a run's tuning seeds
     assert jobs["tune"] == len(grid) >= 4 and jobs["tabulate_tuning"] == 1 and not trained(jobs)
 
 

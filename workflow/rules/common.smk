@@ -9,7 +9,6 @@ from snakemake.exceptions import WorkflowError
 from myopia.common.errors import MyopiaError
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
-from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import load_config
 from myopia.config.multiplication import roles_of
 from myopia.config.plan import run_shape
@@ -22,8 +21,8 @@ try:
 except MyopiaError as error:
     raise WorkflowError(str(error)) from None
 
-RUNS = run_specs(SETTINGS) | induction_specs(SETTINGS)
-TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS) | induction_tuning_specs(SETTINGS)
+RUNS = run_specs(SETTINGS)
+TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS)
 FAMILY = family(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]

@@ -37,9 +37,7 @@ def trained_folders():
         "family": [os.path.dirname(path) for path in family],
         "multiplication": run_folders(multiplication_names()),
         "small": run_folders(bias_names()),
-        "induction": run_folders(
-            name for name in RUNS if RUNS[name]["data"]["kind"] == "induction"
-        ),
+        "induction": run_folders(induction_names()),
         "tuning": [f for f in run_folders(TUNING, SETTINGS["tuning_seeds"]) if os.path.isdir(f)],
     }
 

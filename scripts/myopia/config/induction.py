@@ -1,34 +1,14 @@
-"""The induction experiment's run specs: repeated random sequences, vanilla and myopic."""
+"""The induction experiment's runs: repeated random sequences, vanilla and myopic."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from myopia.common.errors import MyopiaError
-from myopia.config.runs import ARMS
 
 PAIR = ("vanilla", "myopic")
 SHORTEST = 3
 """Tokens of the shortest period: in a shorter one the token to copy is the one just before."""
-
-
-def induction_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Both arms, by name."""
-    purpose = "judged" if settings["judged"] else "smoke"
-    return {spec["name"]: spec for spec in (_spec(settings, arm, purpose) for arm in PAIR)}
-
-
-def induction_tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The learning-rate grid, the same for both arms; trained on the tuning seeds only."""
-    specs = {}
-    for arm in PAIR:
-        for rate in settings["induction"]["lr_grid"]:
-            spec = _spec(settings, arm, "tuning")
-            spec["optim"]["lr"] = rate
-            spec["name"] += f"-lr{rate:g}"
-            del spec["snapshots"]
-            specs[spec["name"]] = spec
-    return specs
 
 
 def check_induction(settings: dict[str, Any]) -> None:
@@ -86,14 +66,13 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _spec(settings: dict[str, Any], arm: str, purpose: str) -> dict[str, Any]:
+def induction_spec(settings: dict[str, Any], arm: str, common: dict[str, Any]) -> dict[str, Any]:
+    """One run. `common`: what all runs of an arm share (`config.runs`)."""
     part = settings["induction"]
     model = part["model"]
     return {
+        **common,
         "name": f"induction-{arm}",
-        "arm": ARMS[arm],
-        "arm_name": arm,
-        "purpose": purpose,
         "model": {
             "kind": "language",
             "model_type": "gpt2",
@@ -104,11 +83,4 @@ def _spec(settings: dict[str, Any], arm: str, purpose: str) -> dict[str, Any]:
             },
         },
         "data": {"kind": "induction", **part["task"]},
-        "optim": {**part["optim"], "lr": part["optim"]["lr"][arm]},
-        "steps": part["steps"],
-        "batch_size": part["batch_size"],
-        "micro_batch": part["micro_batch"],
-        "precision": settings["precision"],
-        "eval": part["eval"],
-        "snapshots": part["snapshots"],
     }  # fmt: skip

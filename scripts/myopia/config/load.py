@@ -15,7 +15,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.anatomy import check_anatomy
 from myopia.config.corpora import tokenizer_vocab
 from myopia.config.family import check_family, family
-from myopia.config.induction import check_induction, induction_specs
+from myopia.config.induction import check_induction
 from myopia.config.multiplication import check_multiplication
 from myopia.config.placement import check_devices
 from myopia.config.released import released_specs
@@ -216,9 +216,7 @@ def _check_meaning(settings: dict[str, Any]) -> None:
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
     check_family(settings)
-    check_devices(
-        settings["devices"], (run_specs(settings) | induction_specs(settings) | family(settings).specs).values()
-    )
+    check_devices(settings["devices"], (run_specs(settings) | family(settings).specs).values())
     check_scored_sizes(settings)
     check_toys(settings)
     check_multiplication(settings)

@@ -11,7 +11,6 @@ from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
 from myopia.config.family import family, scratch_tuning_specs
-from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.placement import place
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
@@ -34,8 +33,8 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     Tuning runs have rows of their own and are not in the total: `all` does not run them. None stands where a number
     is not known.
     """
-    jobs = run_specs(settings) | induction_specs(settings)
-    tuning = tuning_specs(settings) | scratch_tuning_specs(settings) | induction_tuning_specs(settings)
+    jobs = run_specs(settings)
+    tuning = tuning_specs(settings) | scratch_tuning_specs(settings)
     sizes = family(settings)
     grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
     rows = _experiments(settings, jobs, settings["seeds"], "")

@@ -7,6 +7,7 @@ from typing import Any
 
 from myopia.common.errors import MyopiaError
 from myopia.config.anatomy import bias_spec, keeps_snapshots, snapshot_steps
+from myopia.config.induction import induction_spec
 from myopia.config.multiplication import SYMBOLS, Planned, formats
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -72,6 +73,8 @@ def run_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
             _add(specs, multiplication_spec(settings, planned, arm, "control" if planned.control else purpose))
     for arm in ("vanilla", "myopic"):
         _add(specs, bias_spec(settings, arm, _common(settings, settings["anatomy"]["bias"], arm, purpose)))
+        spec = induction_spec(settings, arm, _common(settings, settings["induction"], arm, purpose))
+        _add(specs, {**spec, "snapshots": settings["induction"]["snapshots"]})
     return specs
 
 
@@ -87,6 +90,8 @@ def tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
                   for f in formats(settings["multiplication"]) if f.tuned]  # fmt: skip
         small = settings["anatomy"]["bias"]
         grids.append((small, lambda a, s=small: bias_spec(settings, a, _common(settings, s, a, "tuning"))))
+        copying = settings["induction"]
+        grids.append((copying, lambda a, s=copying: induction_spec(settings, a, _common(settings, s, a, "tuning"))))
         for part, make in grids:
             for rate in part["lr_grid"]:
                 spec = make(arm)

@@ -5,10 +5,9 @@ import re
 import pytest
 
 from myopia.common.errors import MyopiaError
-from myopia.config.induction import induction_specs, induction_tuning_specs
 from myopia.config.load import ROOT, load_config
 from myopia.config.plan import plan
-from myopia.config.runs import ARMS, run_specs
+from myopia.config.runs import ARMS, run_specs, tuning_specs
 
 RUN = re.search(r'run=r"(.+)"', (ROOT / "workflow/rules/common.smk").read_text()).group(1)
 
@@ -16,8 +15,11 @@ RUN = re.search(r'run=r"(.+)"', (ROOT / "workflow/rules/common.smk").read_text()
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "cpu", "gpu", "paper"])
 def test_two_arms_and_a_shared_grid(config, scale):
     settings = load_config({**config, "scale": scale})
-    specs, tuning = induction_specs(settings), induction_tuning_specs(settings)
-    assert not set(specs) & set(run_specs(settings)) and not set(specs) & set(tuning)
+    specs, tuning = (
+        {name: spec for name, spec in made.items() if spec["data"]["kind"] == "induction"}
+        for made in (run_specs(settings), tuning_specs(settings))
+    )
+    assert len(specs) == 2 and not set(specs) & set(tuning)
     vanilla, myopic = specs["induction-vanilla"], specs["induction-myopic"]
     different = {key for key in vanilla if vanilla[key] != myopic[key]}
     assert different <= {"name", "arm", "arm_name", "optim"}
