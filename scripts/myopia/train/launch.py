@@ -13,6 +13,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 
+log = logging.getLogger(__name__)
+
 GRACE_S = 300
 """How long processes that were told to stop may take to save before they are killed."""
 
@@ -32,7 +34,11 @@ def launch(processes: int, threads: int) -> int:
         arguments.training_script_args = sys.argv[1:]  # its parser would take --log for an abbreviation of its own
         run.run(arguments)
     except ChildFailedError as error:
-        return _exit_code({failure.exitcode for failure in error.failures.values()})
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        code = _exit_code(set(codes.values()))
+        if code == 1:
+            log.error("processes ended with exit codes %s (negative: a signal)", codes)
+        return code
     except SignalException:
         return EXIT_PREEMPTED
     return 0

@@ -25,7 +25,7 @@ def test_followed_runs_keep_their_weights_and_no_others(config):
     settings = load_config(config)
     runs = run_specs(settings)
     followed = {name for name, spec in runs.items() if "snapshots" in spec}
-    assert followed == {"text-docstrings-vanilla", "text-docstrings-myopic"}
+    assert followed == {"text-docstrings-vanilla", "text-docstrings-myopic", "induction-vanilla", "induction-myopic"}
     assert not any("snapshots" in spec for spec in tuning_specs(settings).values())
     assert runs["text-docstrings-vanilla"]["snapshots"] == [0, 1, 4, 16]
 

@@ -298,7 +298,7 @@ def test_numbers_in_prose_come_from_the_files(finished):
     ours = number(results.claim("table1-gap-p1").ours)
     assert fill("{ours:table1-gap-p1}", results, paper) == ours
     with pytest.raises(Missing):
-        fill("{ours:fig9-gap}", results, paper)
+        fill("{ours:no-such-claim}", results, paper)
     with pytest.raises(MyopiaError, match="no-such-row"):
         fill("{paper:no-such-row}", results, paper)
 
