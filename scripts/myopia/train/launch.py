@@ -45,7 +45,11 @@ def launch(processes: int, threads: int) -> int:
 
 
 def _exit_code(codes: set[int]) -> int:
-    """One code for a team that failed: bad input first, since running again cannot mend it."""
+    """One code for a team that failed: bad input first, since running again cannot mend it.
+
+    A team decides together to stop, after all have saved: one process that says so speaks for all, however the others
+    ended (torch's threads may crash a process whose peers have gone, long after its work was done).
+    """
     if EXIT_BAD_INPUT in codes:
         return EXIT_BAD_INPUT
-    return EXIT_PREEMPTED if codes <= {EXIT_PREEMPTED, -signal.SIGTERM} else 1
+    return EXIT_PREEMPTED if EXIT_PREEMPTED in codes or codes == {-signal.SIGTERM} else 1
