@@ -185,4 +185,6 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(corpus, tmp_pa
 def test_exit_codes_of_a_team():
     assert _exit_code({EXIT_PREEMPTED}) == _exit_code({EXIT_PREEMPTED, -signal.SIGTERM}) == EXIT_PREEMPTED
     assert _exit_code({1, EXIT_BAD_INPUT}) == EXIT_BAD_INPUT
-    assert _exit_code({-signal.SIGKILL}) == _exit_code({1, EXIT_PREEMPTED}) == 1
+    assert _exit_code({-signal.SIGSEGV, EXIT_PREEMPTED}) == EXIT_PREEMPTED  # a crash on the way out loses nothing
+    assert _exit_code({-signal.SIGTERM}) == EXIT_PREEMPTED
+    assert _exit_code({-signal.SIGKILL}) == _exit_code({1, -signal.SIGTERM}) == 1
