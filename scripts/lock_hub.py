@@ -17,12 +17,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, "lock")
     parser.add_argument("--texts", nargs="*", default=[], metavar="FILE", help="docs.manifest.json files")
     parser.add_argument("--tokenizers", nargs="*", default=[], metavar="FILE", help="tokenizer.manifest.json files")
+    parser.add_argument("--checkpoints", nargs="*", default=[], metavar="FILE", help="revision.json files")
     args = parser.parse_args(argv)
     before = read_lock(args.lock)
-    texts, tokenizers = (
-        [json.loads(Path(path).read_text()) for path in paths] for paths in (args.texts, args.tokenizers)
+    texts, tokenizers, checkpoints = (
+        [json.loads(Path(path).read_text()) for path in paths]
+        for paths in (args.texts, args.tokenizers, args.checkpoints)
     )
-    after = locked_with(before, texts, tokenizers)
+    after = locked_with(before, texts, tokenizers, checkpoints)
     if after != before:
         write_json(args.lock, after)
     logging.info("%s: %d datasets, %d models", args.lock, len(after["datasets"]), len(after["models"]))

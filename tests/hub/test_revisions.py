@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from standin import Fault, HubStandIn
 
+import lock_hub
+from myopia.common.errors import MyopiaError
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fetch_revision.py"
 REPO = "lab/model"
 
@@ -85,4 +88,24 @@ def test_bytes_that_are_not_the_listed_ones_are_refused(fetch, hub):
     hub.faults.append(Fault("GET", r"resolve/.*pytorch_model\.bin", "garble"))
     done, out = fetch()
     assert done.returncode == 2 and "does not have the size and sha256" in done.stderr
+    assert not (out / "revision.json").exists()
+
+
+def test_a_revision_is_locked_once_fetched_and_other_weights_are_refused_ever_after(fetch, hub, tmp_path):
+    path = tmp_path / "hub.lock.json"
+    done, out = fetch(lock=path)  # nothing is locked yet: first contact
+    assert done.returncode == 0, done.stderr
+    lock_hub.main(["--lock", str(path), "--checkpoints", str(out / "revision.json")])
+    record = json.loads((out / "revision.json").read_text())
+    assert json.loads(path.read_text())["models"] == {
+        f"{REPO}@main": {"commit": record["commit"], "files": record["files"]}
+    }
+    assert fetch(lock=path)[0].returncode == 0
+    changed = json.loads(path.read_text())
+    changed["models"][f"{REPO}@main"]["files"]["pytorch_model.bin"] = "0" * 64
+    path.write_text(json.dumps(changed))
+    with pytest.raises(MyopiaError, match=r"sha256 of pytorch_model\.bin"):
+        lock_hub.main(["--lock", str(path), "--checkpoints", str(out / "revision.json")])
+    done, _ = fetch(lock=path)
+    assert done.returncode == 2 and "sha256 of pytorch_model.bin" in done.stderr
     assert not (out / "revision.json").exists()

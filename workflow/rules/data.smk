@@ -79,6 +79,7 @@ rule lock_hub:
     input:
         texts=hub_files(HUB_TEXTS, "docs.manifest.json"),
         tokenizers=hub_files(HUB_TOKENIZERS, "tokenizer/tokenizer.manifest.json"),
+        checkpoints=[f"{folder}/revision.json" for folder in revision_folders().values()],
     log:
         "<logs>/lock_hub.log",
     localrule: True
@@ -87,7 +88,8 @@ rule lock_hub:
     params:
         lock=HUB_LOCK,
     shell:
-        "python scripts/lock_hub.py --lock {params.lock} --texts {input.texts} --tokenizers {input.tokenizers} 2> {log}"
+        "python scripts/lock_hub.py --lock {params.lock} --texts {input.texts} --tokenizers {input.tokenizers}"
+        " --checkpoints {input.checkpoints} 2> {log}"
 
 
 rule train_tokenizer:

@@ -72,9 +72,12 @@ def check_files(lock: Mapping[str, Any], name: str, revision: str | None, files:
 
 
 def locked_with(
-    lock: Mapping[str, Any], texts: Sequence[Mapping[str, Any]], tokenizers: Sequence[Mapping[str, Any]]
+    lock: Mapping[str, Any],
+    texts: Sequence[Mapping[str, Any]],
+    tokenizers: Sequence[Mapping[str, Any]],
+    checkpoints: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The lock with what the manifests of fetched texts and tokenizers say added; local ones add nothing.
+    """The lock with what the manifests of fetched texts, tokenizers and checkpoints say added; local ones add nothing.
 
     Raises MyopiaError when a manifest contradicts the lock: nothing in it is ever replaced.
     """
@@ -91,14 +94,20 @@ def locked_with(
             entry["texts"].append(text)
     for manifest in tokenizers:
         spec = manifest["spec"]
-        if "commit" not in spec:
-            continue
-        name, files = _key(spec["path_or_id"], spec["revision"]), {"tokenizer.json": manifest["sha256"]}
-        entry = result["models"].setdefault(name, {"commit": spec["commit"], "files": {}})
-        _same(f"the model '{name}'", "commit", entry["commit"], spec["commit"])
-        check_files(result, spec["path_or_id"], spec["revision"], files)
-        entry["files"].update(files)
+        if "commit" in spec:
+            files = {"tokenizer.json": manifest["sha256"]}
+            _lock_model(result, spec["path_or_id"], spec["revision"], spec["commit"], files)
+    for record in checkpoints:
+        _lock_model(result, record["repo"], record["revision"], record["commit"], record["files"])
     return result
+
+
+def _lock_model(lock: dict[str, Any], repo: str, revision: str | None, commit: str, files: Mapping[str, str]) -> None:
+    name = _key(repo, revision)
+    entry = lock["models"].setdefault(name, {"commit": commit, "files": {}})
+    _same(f"the model '{name}'", "commit", entry["commit"], commit)
+    check_files(lock, repo, revision, files)
+    entry["files"].update(files)
 
 
 def _key(name: str, revision: str | None) -> str:
