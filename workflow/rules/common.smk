@@ -13,6 +13,7 @@ from myopia.config.load import load_config
 from myopia.config.multiplication import roles_of
 from myopia.config.plan import run_shape
 from myopia.config.released import released_specs
+from myopia.config.toys import toy_tuning_seeds
 from myopia.config.zero_shot import scored_sizes
 from myopia.config.runs import ARMS, DOSES, root, run_specs, tuning_specs
 

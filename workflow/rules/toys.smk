@@ -19,3 +19,20 @@ rule evaluate_toys:
         "python scripts/evaluate_toys.py --spec {params.spec:q} --tuning-seeds {params.tuning_seeds}"
         " --out-shared {output.shared} --out-optimum {output.optimum} --out-hidden {output.hidden}"
         " --out-consequence {output.consequence} 2> {log}"
+
+
+rule tune_toys:
+    output:
+        table="<results>/tables/tuning_toys.csv",
+    log:
+        "<logs>/tune_toys.log",
+    benchmark:
+        "<benchmarks>/tune_toys.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
+    params:
+        spec=as_json(SETTINGS["toys"]),
+        seeds=toy_tuning_seeds(SETTINGS),
+        recipe=RECIPE["measure"],
+    shell:
+        "python scripts/tune_toys.py --spec {params.spec:q} --seeds {params.seeds} --out {output.table} 2> {log}"

@@ -42,10 +42,23 @@ def toy_seeds(number: int, tuning_seeds: Iterable[int]) -> list[int]:
     return list(islice((seed for seed in count() if seed not in spent), number))
 
 
+def toy_tuning_seeds(settings: dict[str, Any]) -> list[int]:
+    """Seeds of the toys' own grid, which is cheap enough for more of them than `tuning_seeds` has."""
+    first = min(settings["tuning_seeds"])
+    return list(range(first, first + settings["toys"]["shared"]["grid"]["seeds"]))
+
+
 def check_toys(settings: dict[str, Any]) -> None:
     """Checks the schema cannot make."""
     part = settings["toys"]
     check_search(part["shared"]["alphabet"] ** 2, part["shared"]["capacity"], "toys.shared.capacity")
+    shared = toy_seeds(part["seeds"], settings["tuning_seeds"])
+    both = sorted({*shared} & {*toy_tuning_seeds(settings)})
+    if both:
+        raise MyopiaError(
+            f"config key toys.shared.grid.seeds: seed {both[0]} would be tuned on and judged too; lower toys.seeds "
+            f"({part['seeds']}) or toys.shared.grid.seeds, or move tuning_seeds up"
+        )
     world = part["consequence"]
     if not 1 <= world["capacity"] <= world["letters"]:
         raise MyopiaError(

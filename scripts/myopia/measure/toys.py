@@ -28,6 +28,7 @@ from myopia.train.toy_tables import Tables, teacher_forced
 
 SHARED = "overlap,balance,capacity,arm,seed,loss1,loss2,bits_future".split(",")
 OPTIMUM = "overlap,balance,capacity,aim,ties,loss1,loss2,entropy1,entropy2,floor1,floor2".split(",")
+TUNING = "lr,start,arm,seed,regret".split(",")
 HIDDEN = "training,seed,step,bits,bits_permuted,amplitude,rms,bits_expected,amplitude_expected".split(",")
 CONSEQUENCE = "training,arm,seed,step,p_easy,p_expected,spread_expected,loss1,loss_rollout".split(",")
 BINS = 16
@@ -49,6 +50,23 @@ def measure_shared(part: dict[str, Any], seeds: Sequence[int]) -> tuple[pd.DataF
         world = {"overlap": overlap, "balance": balance, "entropy1": entropy1, "entropy2": entropy2}
         exact.append(optima(joint_XZW, part["capacity"]).assign(**world, floor1=floor1, floor2=floor2))
     return trained[SHARED], pd.concat(exact)[OPTIMUM]
+
+
+def tune_shared(part: dict[str, Any], seeds: Sequence[int]) -> pd.DataFrame:
+    """`lr, start, arm, seed, regret` over `part["grid"]`; regret: bits above the exact optimum of the arm's own aim,
+    mean over all worlds and capacities."""
+    cell, aims = ["overlap", "balance", "capacity"], {"vanilla": ["loss1", "loss2"], "myopic": ["loss1"]}
+    rows = []
+    for lr, start in product(part["grid"]["lr"], part["grid"]["start"]):
+        recipe = part["optim"] | {"lr": lr, "start": start}
+        trained, exact = measure_shared(part | {"optim": recipe}, seeds)
+        for arm, aim in aims.items():
+            best = exact[(exact["aim"] == arm) & (exact["ties"] == "best")].set_index(cell)[aim].sum(axis=1)
+            runs = trained[trained["arm"] == arm].set_index(cell)
+            regret = runs[aim].sum(axis=1) - best.reindex(runs.index)
+            by_seed = regret.groupby(runs["seed"].to_numpy()).mean()
+            rows += [(lr, start, arm, seed, value) for seed, value in by_seed.items()]
+    return pd.DataFrame(rows, columns=TUNING)
 
 
 def measure_hidden(part: dict[str, Any], seeds: Sequence[int], points: int) -> pd.DataFrame:

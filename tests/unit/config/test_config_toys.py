@@ -34,6 +34,7 @@ def test_every_scale_can_be_searched_and_judged(config, scale):
         ("consequence.capacity", 9, "toys.consequence.capacity: it must be between 1 and toys.consequence.letters"),
         ("consequence.capacity", 0, "toys.consequence.capacity: it must be between 1"),
         ("points", 5000, "5000 points do not fit into 1200 steps of toys.hidden"),
+        ("seeds", 110, "toys.shared.grid.seeds: seed 103 would be tuned on and judged too"),
         ("shared.overlap", [1.5], "1.5 is greater than the maximum"),
         ("hidden.precision", 0, "hidden.precision"),
     ],

@@ -90,6 +90,14 @@ def test_no_trained_run_beats_the_exact_optimum(shared):
     assert (exact["entropy1"] >= exact["loss1"] - 1e-9).all() and (exact["floor2"] <= exact["loss2"] + 1e-9).all()
 
 
+def test_the_grid_tells_a_good_rate_from_one_that_hardly_moves():
+    grid = {"lr": [1e-4, 0.1], "start": [0.1], "seeds": 2}
+    table = toys.tune_shared(SMALL["shared"] | {"grid": grid}, [100, 101])
+    assert list(table) == toys.TUNING and len(table) == 2 * 2 * 2
+    regret = table.groupby(["arm", "lr"])["regret"].mean().unstack()
+    assert (regret > -1e-5).all(axis=None) and (regret[0.1] < 0.02).all() and (regret[1e-4] > 0.1).all()
+
+
 def test_arms_serve_whom_they_should(shared):
     trained = shared[0].query("overlap == 0 and balance == 0.7 and capacity == 2")
     loss = trained.groupby("arm")[["loss1", "loss2"]].median()
