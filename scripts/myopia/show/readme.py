@@ -11,6 +11,8 @@ from myopia.common.errors import MyopiaError
 from myopia.judge.console import label, number, read_verdicts
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_RUN
 
+SIZES = ("paper", "gpu", "cpu", "laptop")
+"""Scales, the most telling first; any other name comes after them."""
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -30,27 +32,56 @@ def render(readme: str, published: Path) -> str:
 
 
 def findings(published: Path) -> str:
-    """One table per published scale: claims of the paper that were judged or estimated, then our own controls."""
-    parts, shown = [], set()
+    """Every claim once, from the largest published scale that judged it: the paper's first, the rest folded away."""
+    frame = _most_telling(published)
+    if frame.empty:
+        return "No results are published yet.\n"
+    judged, control = ~frame["verdict"].isin([NOT_RUN, NO_PAPER]), frame["where"].str.startswith("control")
+    own = (frame["verdict"] == NO_PAPER) & ~control
+    shown = frame[judged & ~control]
+    scales = ", ".join(f"[`{name}`](docs/results/{name}/verdicts.csv)" for name in frame["scale"].unique())
+    parts = [
+        f"{_tally(shown['verdict'])}, of {_count(len(shown), 'claim')} of the paper judged so far. Intervals: 95 %; n: seeds x "
+        f"held-out units. Every row with its criterion: {scales}.\n\n" + _table(shown)
+    ]
+    for title, these in (("Findings of our own", own), ("Controls", control & (frame["verdict"] == NO_PAPER))):
+        if these.any():
+            states = frame["reason"][these].str.split(";").str[0]
+            parts.append(_folded(f"{title}, {these.sum()}: {_tally(states)}", frame[these]))
+    rest = frame[~judged & (frame["verdict"] != NO_PAPER)]
+    if len(rest):
+        title = f"{_count(len(rest), 'estimate')} that no published scale judges (too few seeds, or too small)"
+        parts.append(_folded(title, rest))
+    return "\n".join(parts)
+
+
+def _most_telling(published: Path) -> pd.DataFrame:
+    """Rows with an estimate or a verdict, `scale` added, one per claim: judged before not, then in the order of SIZES."""
+    found = []
     for folder in sorted(p.parent for p in published.glob("*/verdicts.csv")):
-        frame = read_verdicts(folder / "verdicts.csv")
-        frame = frame[frame["ours"].notna() | ~frame["verdict"].isin([NOT_RUN, NO_PAPER])]
-        # A scale run again with more corpora repeats what it measured before: each finding is shown once.
-        rows = [(row.id, number(row.ours), row.verdict) for row in frame.itertuples()]
-        frame = frame[[row not in shown for row in rows]]
-        shown.update(rows)
-        own = frame["where"].str.startswith("control") | (frame["verdict"] == NO_PAPER)
-        parts.append(
-            f"**Scale `{folder.name}`** (`docs/results/{folder.name}/verdicts.csv`). Intervals: 95 %; "
-            "n: seeds x held-out units.\n\n" + _table(frame[~own])
-        )
-        if own.any():
-            parts.append("Controls and findings of our own:\n\n" + _table(frame[own]))
-    return "\n".join(parts) if parts else "No results are published yet.\n"
+        frame = read_verdicts(folder / "verdicts.csv").assign(scale=folder.name)
+        found.append(frame.assign(size=SIZES.index(folder.name) if folder.name in SIZES else len(SIZES)))
+    if not found:
+        return pd.DataFrame()
+    frame = pd.concat(found, ignore_index=True)
+    frame = frame[frame["ours"].notna() | ~frame["verdict"].isin([NOT_RUN, NO_PAPER])]
+    place = {name: n for n, name in enumerate(frame["id"].unique())}
+    frame = frame.assign(unjudged=frame["verdict"] == NOT_RUN, place=frame["id"].map(place))
+    frame = frame.sort_values(["unjudged", "size"], kind="stable").drop_duplicates("id")
+    return frame.sort_values("place", kind="stable")
+
+
+def _tally(values: pd.Series) -> str:
+    counts = sorted(values.value_counts().items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {value}" for value, count in counts)
+
+
+def _folded(title: str, frame: pd.DataFrame) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{_table(frame)}\n</details>\n"
 
 
 def _table(frame: pd.DataFrame) -> str:
-    lines = ["| claim | paper's | ours | n | verdict |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| claim | paper's | ours | n | scale | verdict |", "| --- | --- | --- | --- | --- | --- |"]
     for row in frame.itertuples():
         ours = number(row.ours) + ("" if pd.isna(row.ci_low) else f" [{number(row.ci_low)}, {number(row.ci_high)}]")
         n = f"{row.seeds:g} x {row.documents:g}" if row.documents else f"{row.seeds:g}"
@@ -58,9 +89,12 @@ def _table(frame: pd.DataFrame) -> str:
         reason = "" if pd.isna(row.reason) else row.reason
         if row.verdict == NO_PAPER:
             verdict = reason.split(";")[0]
-        elif row.verdict in (INCONCLUSIVE, NOT_RUN) and reason:
+        elif row.verdict == NOT_RUN:
+            verdict = reason.removesuffix("; the estimate is shown")
+        elif row.verdict == INCONCLUSIVE and reason:
             verdict += f" ({reason})"
-        lines.append(f"| {row.claim} ({row.where}) | {number(row.paper_value)} | {ours} | {n} | {verdict} |")
+        cells = (f"{row.claim} ({row.where})", number(row.paper_value), ours, n, row.scale, verdict)
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

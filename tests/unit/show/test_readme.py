@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from myopia.common.errors import MyopiaError
+from myopia.judge.verdicts import COLUMNS
 from myopia.show.readme import render
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,3 +31,28 @@ def test_a_changed_result_changes_readme(tmp_path):
 def test_unknown_block_is_an_error(tmp_path):
     with pytest.raises(MyopiaError, match="does not exist"):
         render("<!-- generated: wishes -->\n<!-- end -->", tmp_path)
+
+
+def verdict(name, verdict="replicated", ours=1.0, where="p. 7", reason=None):
+    row = dict.fromkeys(COLUMNS)
+    row |= {"id": name, "claim": f"claim {name}", "where": where, "ours": ours, "seeds": 3, "documents": 0}
+    return row | {"verdict": verdict, "reason": reason, "judged_by": "direction"}
+
+
+def test_each_claim_is_shown_once_from_the_largest_scale_that_judged_it(tmp_path):
+    tables = {
+        "laptop": [verdict("a", ours=0.111), verdict("b", ours=0.222), verdict("c", "not run at this scale", 0.333),
+                   verdict("control", "no paper value", where="control", reason="undecided; not a claim of the paper")],
+        "cpu": [verdict("a", "not run at this scale", 0.444), verdict("b", "inconclusive", 0.555, reason="too wide"),
+                verdict("c", "not run at this scale", 0.666), verdict("d", "not run at this scale", None)],
+    }  # fmt: skip
+    for name, rows in tables.items():
+        (tmp_path / name).mkdir()
+        pd.DataFrame(rows).to_csv(tmp_path / name / "verdicts.csv", index=False)
+    text = render("<!-- generated: findings -->\n<!-- end -->", tmp_path)
+    top, *folded = text.split("<details>")
+    assert "| claim a (p. 7) |  | 0.111 | 3 | laptop | replicated (direction only) |" in top
+    assert "| claim b (p. 7) |  | 0.555 | 3 | cpu | inconclusive (too wide) |" in top
+    assert "1 inconclusive, 1 replicated, of 2 claims" in top and "claim c" not in top
+    assert "Controls, 1: 1 undecided" in folded[0] and "claim c (p. 7) |  | 0.666 | 3 | cpu |" in folded[1]
+    assert text.count("claim d") == 0 and len(folded) == 2
