@@ -1,7 +1,7 @@
 """What a scale costs, before anything runs: jobs, tokens, FLOPs, device-hours, memory, disk, downloads.
 
 Formulas are in shapes.py; what they cannot know (an architecture, a size nobody has published) is said in `note`,
-not guessed. Measuring, judging and drawing are left out: they are small beside training.
+not guessed. Measuring (the toys train inside it), judging and drawing are left out: they are small beside training.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ COLUMNS = (
     "experiment model parameters runs seeds jobs tokens flops device_hours kwh devices layout micro_batch memory_gb fits"
     " disk_gb download_gb note"
 ).split()
+WORLDS = {"dp": "synthetic (D_p)", "multiplication": "multiplication", "induction": "induction"}
 _BYTES_PER_TOKEN = 4.0  # of English text
 _COMPRESSED = 0.4  # share of its size that text has in docs.jsonl.zst
 
@@ -59,7 +60,7 @@ def _experiments(
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for spec in specs.values():
         data = spec["data"]
-        name = "synthetic (D_p)" if data["kind"] == "dp" else f"text: {data.get('corpus', data['kind'])}"
+        name = WORLDS.get(data["kind"]) or f"text: {data['corpus']}"
         groups.setdefault((prefix + name, _model_name(spec["model"])), []).append(spec)
     return [_experiment(settings, name, model, group, seeds) for (name, model), group in groups.items()]
 
