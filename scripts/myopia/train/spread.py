@@ -42,7 +42,7 @@ class Spread:
             # Arms may leave projections without gradient, which DDP must look for. It also keeps its buckets from
             # being rearranged after the first step, so that a resumed run adds in the same order.
             self._replicas = DistributedDataParallel(
-                self.train, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+                self.train, forward_sync_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
             )
             self.train = self._replicas
 
