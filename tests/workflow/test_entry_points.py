@@ -68,7 +68,7 @@ def test_the_learning_rate_grid_plans(fresh):
 
 
 def test_profiles_are_known():
-    assert PROFILES == ["conda", "default", "slurm"]
+    assert PROFILES == ["conda", "default", "kubernetes", "slurm"]
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -151,6 +151,7 @@ def stamped(fresh):
         (("test",), "python -m pytest"),
         (("bench",), "python benchmarks/bench_attention.py"),
         (("bench",), "python benchmarks/bench_tokenize.py"),
+        (("simulate",), "python benchmarks/simulate_schedule.py"),
     ],
 )
 def test_make_says_what_it_would_do(stamped, words, command):
