@@ -220,7 +220,7 @@ def test_an_evicted_pod_resumes(cluster, tmp_path):
         wait_for(lambda: (job / "started anew").exists(), process, output)
         stopped = re.search(r"stopped by signal 15 at step (\d+), state saved", (job / "out").read_text())
         assert stopped, (job / "out").read_text()
-        assert process.wait(400) == 0, output.read_text() + (job / "out").read_text()
+        assert process.wait(800) == 0, output.read_text() + (job / "out").read_text()
     finally:
         process.kill()
     assert [path.name for path in jobs.iterdir()] == ["myopia-0"]  # Snakemake has not seen it
