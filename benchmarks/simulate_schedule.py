@@ -15,7 +15,8 @@ Stood in for:
   `--draw`, the run and the number of the attempt.
 
 Afterwards every run that was struck is trained once more without disturbance, and must give the same bytes. Two tables:
-`schedule.csv`, one row, and `preemptions.csv`, a row for each. Exit status 1 if anything was lost that must not be.
+`schedule.csv`, one row, and `preemptions.csv`, a row for each; `provenance.json` beside them. Exit status 1 if anything
+was lost that must not be.
 """
 
 from __future__ import annotations
@@ -246,7 +247,9 @@ def simulate(args: argparse.Namespace, tree: Path) -> tuple[dict[str, Any], list
 def main() -> int:
     """Simulate, write the tables, say what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, metavar="DIR", help="for schedule.csv and preemptions.csv")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="for schedule.csv, preemptions.csv, provenance.json"
+    )
     parser.add_argument("--seeds", type=int, default=34, help="each is a job for every run of the scale smoke")
     parser.add_argument("--made", action="store_true", help="only runs that need no text, and no table of them")
     parser.add_argument("--preempted", type=float, default=0.05, help="probability that an attempt is struck")
@@ -257,8 +260,11 @@ def main() -> int:
     parser.add_argument("--retries", type=int, default=5, help="as in workflow/profiles/slurm")
     args = parser.parse_args()
     import pandas as pd
+    import torch
 
-    from myopia.common.files import write_csv
+    from myopia.common.files import write_csv, write_json
+    from myopia.train.provenance import environment as provenance
+    from myopia.train.provenance import git_state
 
     with tempfile.TemporaryDirectory(prefix="schedule-") as name:
         tree = make_tree(Path(name), args.seeds)
@@ -269,6 +275,8 @@ def main() -> int:
     write_csv(Path(args.out, "schedule.csv"), pd.DataFrame([row]))
     columns = ["run", "seed", "attempt", "how", "step", "resumed_at", "steps_lost"]
     write_csv(Path(args.out, "preemptions.csv"), pd.DataFrame(struck, columns=columns))
+    versions = provenance(torch.device("cpu"))["versions"]
+    write_json(Path(args.out, "provenance.json"), {"git": git_state(), "versions": versions})
     sys.stderr.write("".join(f"{key} {value}\n" for key, value in row.items()))
     sys.stderr.write("".join(f"error: {sentence}\n" for sentence in wrong))
     return 1 if wrong else 0
