@@ -101,9 +101,12 @@ def training_jobs(output: str) -> dict[str, tuple[list[str], str]]:
         kind, _, rest = line.strip().partition(": ")
         if kind == "benchmark":
             benchmark = rest
+        rest = rest.removeprefix("exec ")
         if kind == "Shell command" and rest.startswith("python scripts/train_models.py "):
             words = shlex.split(rest)
             jobs[words[words.index("--log") + 1]] = words, benchmark
+    if not jobs:
+        sys.exit("the dry run shows no job that trains")
     return jobs
 
 
