@@ -2,6 +2,7 @@
 # make smoke  every rule once, in a minute                    make bench  operator against vanilla, tokenizing
 # make tune   the learning-rate grid on the tuning seeds      make dag    a picture of the workflow
 # make watch  the runs at work, live, from another terminal   make report the replication report
+# make simulate   1,000 jobs on a simulated cluster that takes machines away
 # SCALE=cpu make   another scale;   make ARGS="..."   further arguments to snakemake
 PYTHON ?= python3
 SCALE ?= laptop
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
 
-.PHONY: all test browser lint smoke tune watch report bench dag clean unlock
+.PHONY: all test browser lint smoke tune watch report bench simulate dag clean unlock
 .DEFAULT_GOAL := all
 
 all: $(STAMP) unlock
@@ -62,6 +63,9 @@ lint: $(STAMP)
 bench: $(STAMP)
 	python benchmarks/bench_attention.py --out results/bench/attention.csv
 	python benchmarks/bench_tokenize.py --out results/bench/tokenize.csv
+
+simulate: $(STAMP)
+	python benchmarks/simulate_schedule.py --out results/bench/schedule
 
 dag: $(STAMP)
 	@mkdir -p results

@@ -1,6 +1,7 @@
 """`train_models.py --devices 2`, the whole job: it ends where one process ends, whatever happens to it on the way."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -35,7 +36,7 @@ SPEC = text_spec(
 class Job:
     """One attempt of the script on SPEC, in a place of its own or an earlier attempt's."""
 
-    def __init__(self, root, corpus, sharding="replicate", devices=2, spec=SPEC):
+    def __init__(self, root, corpus, sharding="replicate", devices=2, spec=SPEC, more=(), env=None):
         self.root, self.name = Path(root), spec["name"]
         self.root.mkdir(parents=True, exist_ok=True)
         self.log = self.root / f"attempt{len(list(self.root.glob('attempt*')))}.log"
@@ -50,8 +51,8 @@ class Job:
             str(self.root / "state"),
         ]
         with open(self.log, "w") as handle:
-            command = [sys.executable, str(ROOT / "scripts/train_models.py"), *arguments]
-            self.process = subprocess.Popen(command, stderr=handle, stdout=handle)
+            command = [sys.executable, str(ROOT / "scripts/train_models.py"), *arguments, *more]
+            self.process = subprocess.Popen(command, stderr=handle, stdout=handle, env=env)
 
     @property
     def folder(self):
@@ -179,6 +180,14 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(corpus, tmp_pa
         "1, 2, 4, 8, or change batch_size"
     )
     assert [line for line in job.text().splitlines() if "error" in line.lower()] == [sentence]
+    assert not (tmp_path / "state").exists() and not (tmp_path / "runs").exists()
+
+
+def test_a_node_without_the_gpus_asked_for_is_one_sentence(corpus, tmp_path):
+    job = Job(tmp_path, corpus, more=("--device", "cuda"), env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    assert job.end() == EXIT_BAD_INPUT, job.text()
+    (sentence,) = [line for line in job.text().splitlines() if "error" in line.lower()]
+    assert sentence.startswith("error: device is cuda but torch finds no CUDA GPU: set device: cpu, or install")
     assert not (tmp_path / "state").exists() and not (tmp_path / "runs").exists()
 
 

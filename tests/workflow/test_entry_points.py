@@ -68,7 +68,7 @@ def test_the_learning_rate_grid_plans(fresh):
 
 
 def test_profiles_are_known():
-    assert PROFILES == ["conda", "default", "slurm"]
+    assert PROFILES == ["conda", "default", "kubernetes", "slurm"]
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -125,6 +125,20 @@ def test_an_impossible_value_in_a_config_file(fresh, tmp_path):
     assert message.startswith("config key scales.smoke.synthetic.p.0: 1.5")
 
 
+def test_more_runs_than_a_command_can_name(fresh, tmp_path):
+    """Or the first job after all training would be the one that cannot be started."""
+    (tmp_path / "many.yaml").write_text(f"scale: smoke\nscales: {{smoke: {{seeds: {list(range(90))}}}}}\n")
+    message = refused(fresh, "--configfile", tmp_path / "many.yaml")
+    assert message.startswith("config: this scale needs a command of") and "lower the number of seeds" in message
+
+
+def test_what_the_papers_scale_has_cost_can_be_asked(fresh):
+    """A thousand folders one by one would be too long for a command."""
+    done = snakemake(fresh, "--dry-run", "--printshellcmds", "--", "cost", scale="paper")
+    (command,) = [line for line in done.output.splitlines() if "scripts/tabulate_cost.py" in line]
+    assert len(command.encode()) < 60_000
+
+
 # --- make ---
 
 
@@ -151,6 +165,7 @@ def stamped(fresh):
         (("test",), "python -m pytest"),
         (("bench",), "python benchmarks/bench_attention.py"),
         (("bench",), "python benchmarks/bench_tokenize.py"),
+        (("simulate",), "python benchmarks/simulate_schedule.py"),
     ],
 )
 def test_make_says_what_it_would_do(stamped, words, command):

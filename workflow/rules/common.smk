@@ -100,8 +100,18 @@ wildcard_constraints:
     task=r"[a-z0-9_-]+",
 
 
+MAX_WORD = 120_000  # bytes: Linux takes 128 KiB in one word, and to a shell a whole command is one
+
+
 def as_json(value):
-    return json.dumps(value, sort_keys=True)
+    """Canonical text, part of a command; one that could not be started is refused before anything is."""
+    text = json.dumps(value, sort_keys=True)
+    if len(text) > MAX_WORD:
+        raise WorkflowError(
+            f"config: this scale needs a command of {len(text)} bytes, and a command may have {MAX_WORD}:"
+            " lower the number of seeds or of arms"
+        )
+    return text
 
 
 def synthetic_names():

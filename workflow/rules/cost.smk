@@ -7,11 +7,11 @@ rule cost:
     conda:
         "../../envs/report.yaml"
     params:
-        figures=lambda wildcards: as_json(figure_folders()),
-        runs=lambda wildcards: list(state_folders()),
-        states=lambda wildcards: as_json(state_folders()),
+        figures=as_json(figure_experiments()),
+        runs=lambda wildcards: as_json(trained_runs()),
+        results=SETTINGS["results"],
         watts=SETTINGS["plan"]["device_watts"],
         table=f"{SETTINGS['results']}/tables/cost.csv",
     shell:
-        "python scripts/tabulate_cost.py --figures {params.figures:q} --runs {params.runs}"
-        " --states {params.states:q} --watts {params.watts} --out {params.table} 2> {log}"
+        "python scripts/tabulate_cost.py --figures {params.figures:q} --runs {params.runs:q}"
+        " --results {params.results} --watts {params.watts} --out {params.table} 2> {log}"

@@ -28,35 +28,32 @@ FIGURES_OF = {
 }
 
 
-def trained_folders():
-    """{experiment: folders of its runs}; tuning runs of learning-rate grids belong to no figure."""
-    family = family_files("metrics.json")
+def trained_runs():
+    """{experiment: [[folder of a run, its seeds]]}: a thousand folders one by one would be too long for one command.
+    Tuning runs of learning-rate grids belong to no figure."""
+
+    def seeded(names, seeds=SEEDS):
+        return [[f"{root(spec_of(name))}/{name}", seeds] for name in names]
+
+    def trained(name):
+        return [seed for seed in SETTINGS["tuning_seeds"] if os.path.isdir(run_folder(name, seed))]
+
+    family = SETTINGS["family"]
     return {
-        "synthetic": run_folders(synthetic_names()),
-        "text": run_folders(text_names()),
-        "family": [os.path.dirname(path) for path in family],
-        "multiplication": run_folders(multiplication_names()),
-        "small": run_folders(bias_names()),
-        "induction": run_folders(induction_names()),
-        "tuning": [f for f in run_folders(TUNING, SETTINGS["tuning_seeds"]) if os.path.isdir(f)],
+        "synthetic": seeded(synthetic_names()),
+        "text": seeded(text_names()),
+        "family": seeded(FAMILY.specs, family["seeds"])
+        + seeded(FAMILY.tuning_runs(), family["tuning_seeds"]),
+        "multiplication": seeded(multiplication_names()),
+        "small": seeded(bias_names()),
+        "induction": seeded(induction_names()),
+        "tuning": [run for name in TUNING for run in seeded([name], trained(name))],
     }
 
 
-def figure_folders():
-    folders, found = trained_folders(), {}
+def figure_experiments():
+    found = {}
     for experiment, figures in FIGURES_OF.items():
         for figure in figures:
-            found[figure] = found.get(figure, []) + folders[experiment]
+            found.setdefault(figure, []).append(experiment)
     return found
-
-
-def state_folders():
-    """{run folder: its state folder}"""
-    folders = [folder for group in trained_folders().values() for folder in group]
-    state = f"{SETTINGS['results']}/.state"
-    return {
-        folder: os.path.join(
-            state, os.path.basename(os.path.dirname(folder)), os.path.basename(folder)
-        )
-        for folder in folders
-    }

@@ -36,6 +36,27 @@ def cost_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def run_places(
+    results: str, runs: Mapping[str, Sequence[tuple[str, Sequence[int]]]]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """({experiment: folders of its runs}, {folder: its state folder}) of runs that are named with their seeds.
+
+    Args:
+        results: folder of a scale.
+        runs: experiment -> (folder of a run within `results`, its seeds).
+    """
+    folders: dict[str, list[str]] = {}
+    states: dict[str, str] = {}
+    for experiment, named in runs.items():
+        folders[experiment] = []
+        for run, seeds in named:
+            for seed in seeds:
+                folder = f"{results}/{run}/seed{seed}"
+                folders[experiment].append(folder)
+                states[folder] = f"{results}/.state/{Path(run).name}/seed{seed}"
+    return folders, states
+
+
 def _cost(folder: str, state: str | None) -> dict[str, Any] | None:
     """What one finished run cost; None if it has not finished."""
     try:

@@ -47,7 +47,11 @@ class Checkpoint:
         self.team.lead(lambda: self.state.seal_parts(step, rest, seconds))
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Put the newest good state into network and optimiser; returns (rest, record), or None if there is none."""
+        """Put the newest good state into network and optimiser; returns (rest, record), or None if there is none.
+
+        Raises:
+            MyopiaError: it is whole, but of a network that this one is not.
+        """
         mine: dict[str, Any] | None = None
 
         def find() -> dict[str, Any] | None:
@@ -62,6 +66,24 @@ class Checkpoint:
         if record is None:
             return None
         tensors = self.state.read(record) if mine is None else mine
+        try:
+            self._put(tensors, record)
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, RuntimeError, TypeError, ValueError, CheckpointException) as error:
+            # Not set aside as a damaged one is: hours of work may be in it, and the version that wrote it can go on.
+            raise self.team.error(
+                f"run {self.state.label}: the state at step {record['step']} in {self.state.folder} is undamaged but does "
+                "not fit this network, so another version of myopia, torch or transformers has written it: go on with "
+                "that one, or remove the folder to train from the start"
+            ) from error
+        return {key: value for key, value in tensors.items() if key not in ("model", "optimizer")}, record
+
+    def _put(self, tensors: dict[str, Any], record: dict[str, Any]) -> None:
+        """Put a state into network and optimiser."""
+        missing = {"curve", "sum", "count"} - set(tensors)  # what the trainer goes on from
+        if missing:
+            raise KeyError(*missing)
         if record["format"] == PARTS:
             self._load_parts(record["step"])
         elif is_divided(self.model):
@@ -70,7 +92,6 @@ class Checkpoint:
             self.model.load_state_dict(tensors["model"])
             if not record["final"]:
                 self.optimizer.load_state_dict(tensors["optimizer"])
-        return {key: value for key, value in tensors.items() if key not in ("model", "optimizer")}, record
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         """In the order by which an optimiser's state dict numbers them."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from myopia.judge.cost import COLUMNS, TOTAL, cost_table
+from myopia.judge.cost import COLUMNS, TOTAL, cost_table, run_places
 
 
 @pytest.fixture
@@ -47,3 +47,31 @@ def test_runs_from_before_device_seconds_count_what_they_remember(runs):
     with open(path, "w") as handle:
         json.dump({"seconds": 720.0, "attempts": 2}, handle)
     assert cost_table({}, [folders["c"]], {}, 10)["device_hours"].tolist() == pytest.approx([0.2])
+
+
+def test_runs_are_named_with_their_seeds():
+    folders, states = run_places(
+        "results/x", {"text": [["runs/a", [0, 7]], ["arms/b", [0]]], "tuning": [["runs/c", []]]}
+    )
+    assert folders == {
+        "text": ["results/x/runs/a/seed0", "results/x/runs/a/seed7", "results/x/arms/b/seed0"],
+        "tuning": [],
+    }
+    assert states == {
+        "results/x/runs/a/seed0": "results/x/.state/a/seed0",
+        "results/x/runs/a/seed7": "results/x/.state/a/seed7",
+        "results/x/arms/b/seed0": "results/x/.state/b/seed0",
+    }
+
+
+def test_the_command_adds_up_what_it_is_told_of(runs, tmp_path):
+    (tmp_path / "runs/a").rename(tmp_path / "moved")
+    (tmp_path / "runs/a").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "runs/a/seed0")
+    import tabulate_cost
+
+    told = {"--figures": '{"one": ["text"]}', "--runs": '{"text": [["runs/a", [0, 1]]]}', "--results": str(tmp_path)}
+    words = [word for pair in told.items() for word in pair]
+    tabulate_cost.main([*words, "--watts", "10", "--out", str(tmp_path / "cost.csv")])
+    lines = (tmp_path / "cost.csv").read_text().splitlines()
+    assert lines[1].startswith("one,1,1,3,") and lines[2].startswith(f"{TOTAL},1,1,3,")
