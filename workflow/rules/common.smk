@@ -7,6 +7,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
+from myopia.common.files import sha256_file
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
 from myopia.config.load import load_config
