@@ -3,12 +3,6 @@
 REPORTED = {figure: caption(figure) for figure in FIGURES}
 
 
-def released_so_far(wildcards):
-    """Tables of the target `released` that are there, by content: the report shows them, but never asks for them."""
-    tables = sorted(Path(SETTINGS["results"], "released", "tables").glob("*.csv"))
-    return [f"{path.name} {sha256_file(path)[:16]}" for path in tables]
-
-
 rule write_report:
     input:
         figures=collect("<results>/figures/{figure}.svg", figure=FIGURES),
