@@ -2,10 +2,13 @@
 
 import csv
 import gzip
+import html
 import json
 import re
 import socket
+from pathlib import Path
 
+import yaml
 from harness import ROOT, planned, snakemake
 
 # Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan, the crate. Those of released.smk
@@ -111,8 +114,25 @@ def test_a_second_run_has_nothing_to_do(sandbox, record_property):
     assert "Nothing to be done" in done.output and done.cpu_seconds < 10
 
 
-def test_the_report_is_written_with_its_captions(sandbox):
+def embedded(page, name):
+    """A variable of Snakemake's report."""
+    return json.JSONDecoder().raw_decode(page[re.search(rf"\b{name}\s*=\s*(?=\{{)", page).end() :])[0]
+
+
+def test_snakemakes_own_report_has_every_figure_with_its_caption_and_place(sandbox):
     snakemake(sandbox, "--report", "report.html")
     page = (sandbox / "report.html").read_text()
-    assert "Figures" in page and "Verdicts" in page and "fig2_probe_r2.svg" in page
-    assert "Causal test of pre-caching" in page  # a figure's caption
+    shown = {Path(path).stem: told for path, told in embedded(page, "results").items()}
+    figures = {path.stem for path in (sandbox / "results/smoke/figures").glob("*.svg")}
+    assert set(shown) == figures | {"verdicts", "seeds"} and len(figures) == 25
+    for name, told in shown.items():
+        source = (ROOT / f"workflow/report/{name}.rst").read_text()
+        words = [re.sub(r"\W", "", word) for word in source.split()[:5]]  # a caption's text, whatever its markup became
+        caption = re.sub(r"[^\w]", "", re.sub(r"<[^>]*>", "", html.unescape(told["caption"])))
+        assert "".join(words) in caption, name
+        assert told["labels"]["file"] == name and len(told["labels"]) == 2, name
+        assert name not in told["labels"].values() or list(told["labels"].values()).count(name) == 1, f"{name} has no title"
+    places = {Path(path).stem: category for category, inside in embedded(page, "categories").items() for paths in inside.values() for path in paths}
+    sections = yaml.safe_load((ROOT / "workflow/report/sections.yaml").read_text())["sections"]
+    expected = {figure: section["title"] for section in sections for figure in section["figures"] if figure in figures}
+    assert places == expected | {"verdicts": "Verdicts", "seeds": "Runs"}

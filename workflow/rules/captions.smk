@@ -1,4 +1,19 @@
-# What captions say about a scale: sizes, seeds, and where they differ from the paper's.
+# What captions say about a scale: sizes, seeds, and where they differ from the paper's; and where figures stand in
+# Snakemake's own report, which is ordered as ours is.
+with open(Path(workflow.basedir) / "report" / "sections.yaml") as handle:
+    PLACES = {
+        figure: (section["title"], told["title"])
+        for section in yaml.safe_load(handle)["sections"]
+        for figure, told in section["figures"].items()
+    }
+
+
+def category(figure):
+    return PLACES.get(figure, ("Further figures", figure))[0]
+
+
+def labels(figure):
+    return {"figure": PLACES.get(figure, ("", figure))[1], "file": figure}
 
 
 def _pretraining(part):

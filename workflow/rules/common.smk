@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import yaml
+
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
