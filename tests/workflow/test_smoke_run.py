@@ -131,8 +131,15 @@ def test_snakemakes_own_report_has_every_figure_with_its_caption_and_place(sandb
         caption = re.sub(r"[^\w]", "", re.sub(r"<[^>]*>", "", html.unescape(told["caption"])))
         assert "".join(words) in caption, name
         assert told["labels"]["file"] == name and len(told["labels"]) == 2, name
-        assert name not in told["labels"].values() or list(told["labels"].values()).count(name) == 1, f"{name} has no title"
-    places = {Path(path).stem: category for category, inside in embedded(page, "categories").items() for paths in inside.values() for path in paths}
+        assert name not in told["labels"].values() or list(told["labels"].values()).count(name) == 1, (
+            f"{name} has no title"
+        )
+    places = {
+        Path(path).stem: category
+        for category, inside in embedded(page, "categories").items()
+        for paths in inside.values()
+        for path in paths
+    }
     sections = yaml.safe_load((ROOT / "workflow/report/sections.yaml").read_text())["sections"]
     expected = {figure: section["title"] for section in sections for figure in section["figures"] if figure in figures}
     assert places == expected | {"verdicts": "Verdicts", "seeds": "Runs"}

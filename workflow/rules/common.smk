@@ -12,6 +12,7 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
+from myopia.config.figures import FIGURES_OF
 from myopia.config.load import load_config
 from myopia.config.multiplication import roles_of
 from myopia.config.plan import run_shape
