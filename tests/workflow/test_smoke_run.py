@@ -67,6 +67,7 @@ def test_a_run_folder_is_complete(smoke):
     for folder in plain + arms:
         names = {path.name for path in folder.iterdir()}
         assert {
+            "README.md",
             "config.json",
             "model.safetensors",
             "metrics.json",
@@ -77,6 +78,25 @@ def test_a_run_folder_is_complete(smoke):
         metrics = json.loads((folder / "metrics.json").read_text())
         assert (metrics["run"], f"seed{metrics['seed']}") == (folder.parent.name, folder.name)
         assert metrics["status"] == "finished" and metrics["purpose"] in ("smoke", "control", "pretraining")
+
+
+def test_every_model_has_a_card_that_the_hub_can_read(smoke):
+    from huggingface_hub import ModelCard
+
+    results = smoke.folder / "results/smoke"
+    folders = sorted(path.parent for path in results.glob("*/*/seed*/model.safetensors"))
+    assert len(folders) == 50
+    for folder in folders:
+        card = ModelCard.load(folder / "README.md")
+        spec = json.loads((folder / "provenance.json").read_text())["spec"]
+        assert card.data.tags == ["myopia", spec["arm"]["kind"]] and f"# {folder.parent.name}\n" in card.text
+        plain = spec["data"]["kind"] != "dp" and folder.parent.parent.name == "runs"
+        assert card.data.library_name == ("transformers" if plain else None), folder
+        assert ("regression network" in card.text) == (spec["data"]["kind"] == "dp"), folder
+        if spec["arm"]["kind"] in ("local", "bigram"):
+            assert "Do not open this folder with `AutoModelForCausalLM` alone" in card.text
+        for file in re.findall(r"`([a-z]+\.(?:json|csv))`", card.text):
+            assert (folder / file).is_file(), (folder, file)
 
 
 def test_it_ends_by_saying_where_things_are(smoke):
