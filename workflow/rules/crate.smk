@@ -12,7 +12,7 @@ rule write_crate:
         "../../envs/crate.yaml"
     params:
         scale=SETTINGS["scale"],
-        settings=as_json(SETTINGS),
+        settings=lambda wildcards: as_json(SETTINGS),
         results=subpath(output.metadata, parent=True),
         records=os.path.join(".snakemake", "metadata"),
     shell:
