@@ -14,12 +14,13 @@ from myopia.common.files import atomic_path, write_json
 from myopia.config.load import ROOT
 from myopia.show.readme import render
 
-TABLES = ("verdicts.csv", "seeds.csv", "tuning.csv")
+TABLES = ("verdicts.csv", "seeds.csv", "tuning.csv", "cost.csv")
 
 
-def provenance(runs: Path) -> dict[str, Any]:
+def provenance(results: Path) -> dict[str, Any]:
     """What made and what it cost to make all runs of a results folder, from each run's own record."""
-    records = [json.loads(path.read_text()) for path in sorted(runs.glob("*/seed*/provenance.json"))]
+    paths = sorted(path for place in ("runs", "arms") for path in results.glob(f"{place}/*/seed*/provenance.json"))
+    records = [json.loads(path.read_text()) for path in paths]
     return {
         "runs": len(records),
         "commits": sorted({str(r["git"]["commit"]) for r in records}),
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in TABLES:
             if (source / "tables" / name).is_file():
                 shutil.copyfile(source / "tables" / name, target / name)
-        write_json(target / "provenance.json", provenance(source / "runs"))
+        write_json(target / "provenance.json", provenance(source))
         for picture in sorted((source / "figures").glob("*.png")):
             shutil.copyfile(picture, target / picture.name)
     if args.benchmark:

@@ -2,13 +2,16 @@
 
 import csv
 import gzip
+import html
 import json
 import re
 import socket
+from pathlib import Path
 
+import yaml
 from harness import ROOT, planned, snakemake
 
-# Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan. Those of released.smk
+# Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan, the crate. Those of released.smk
 # have a target and a test of their own.
 NOT_IN_SMOKE = {
     "tune",
@@ -19,6 +22,7 @@ NOT_IN_SMOKE = {
     "lock_hub",
     "plan",
     "cost",
+    "write_crate",
 }
 # Smoke trains in bundles what these train one by one.
 BUNDLED = {"train", "train_text", "train_arm"}
@@ -63,6 +67,7 @@ def test_a_run_folder_is_complete(smoke):
     for folder in plain + arms:
         names = {path.name for path in folder.iterdir()}
         assert {
+            "README.md",
             "config.json",
             "model.safetensors",
             "metrics.json",
@@ -73,6 +78,25 @@ def test_a_run_folder_is_complete(smoke):
         metrics = json.loads((folder / "metrics.json").read_text())
         assert (metrics["run"], f"seed{metrics['seed']}") == (folder.parent.name, folder.name)
         assert metrics["status"] == "finished" and metrics["purpose"] in ("smoke", "control", "pretraining")
+
+
+def test_every_model_has_a_card_that_the_hub_can_read(smoke):
+    from huggingface_hub import ModelCard
+
+    results = smoke.folder / "results/smoke"
+    folders = sorted(path.parent for path in results.glob("*/*/seed*/model.safetensors"))
+    assert len(folders) == 50
+    for folder in folders:
+        card = ModelCard.load(folder / "README.md")
+        spec = json.loads((folder / "provenance.json").read_text())["spec"]
+        assert card.data.tags == ["myopia", spec["arm"]["kind"]] and f"# {folder.parent.name}\n" in card.text
+        plain = spec["data"]["kind"] != "dp" and folder.parent.parent.name == "runs"
+        assert card.data.get("library_name") == ("transformers" if plain else None), folder
+        assert ("regression network" in card.text) == (spec["data"]["kind"] == "dp"), folder
+        if spec["arm"]["kind"] in ("local", "bigram"):
+            assert "Do not open this folder with `AutoModelForCausalLM` alone" in card.text
+        for file in re.findall(r"`([a-z]+\.(?:json|csv))`", card.text):
+            assert (folder / file).is_file(), (folder, file)
 
 
 def test_it_ends_by_saying_where_things_are(smoke):
@@ -110,8 +134,32 @@ def test_a_second_run_has_nothing_to_do(sandbox, record_property):
     assert "Nothing to be done" in done.output and done.cpu_seconds < 10
 
 
-def test_the_report_is_written_with_its_captions(sandbox):
+def embedded(page, name):
+    """A variable of Snakemake's report."""
+    return json.JSONDecoder().raw_decode(page[re.search(rf"\b{name}\s*=\s*(?=\{{)", page).end() :])[0]
+
+
+def test_snakemakes_own_report_has_every_figure_with_its_caption_and_place(sandbox):
     snakemake(sandbox, "--report", "report.html")
     page = (sandbox / "report.html").read_text()
-    assert "Figures" in page and "Verdicts" in page and "fig2_probe_r2.svg" in page
-    assert "Causal test of pre-caching" in page  # a figure's caption
+    shown = {Path(path).stem: told for path, told in embedded(page, "results").items()}
+    figures = {path.stem for path in (sandbox / "results/smoke/figures").glob("*.svg")}
+    assert set(shown) == figures | {"verdicts", "seeds"} and len(figures) == 25
+    for name, told in shown.items():
+        source = (ROOT / f"workflow/report/{name}.rst").read_text()
+        words = [re.sub(r"\W", "", word) for word in source.split()[:5]]  # a caption's text, whatever its markup became
+        caption = re.sub(r"[^\w]", "", re.sub(r"<[^>]*>", "", html.unescape(told["caption"])))
+        assert "".join(words) in caption, name
+        assert told["labels"]["file"] == name and len(told["labels"]) == 2, name
+        assert name not in told["labels"].values() or list(told["labels"].values()).count(name) == 1, (
+            f"{name} has no title"
+        )
+    places = {
+        Path(path).stem: category
+        for category, inside in embedded(page, "categories").items()
+        for paths in inside.values()
+        for path in paths
+    }
+    sections = yaml.safe_load((ROOT / "workflow/report/sections.yaml").read_text())["sections"]
+    expected = {figure: section["title"] for section in sections for figure in section["figures"] if figure in figures}
+    assert places == expected | {"verdicts": "Verdicts", "seeds": "Runs"}

@@ -1,4 +1,23 @@
-# What captions say about a scale: sizes, seeds, and where they differ from the paper's.
+# What captions say about a scale: sizes, seeds, and where they differ from the paper's; and where figures stand in
+# Snakemake's own report, which is ordered as ours is.
+with open(Path(workflow.basedir) / "report" / "sections.yaml") as handle:
+    PLACES = {
+        figure: (section["title"], told["title"])
+        for section in yaml.safe_load(handle)["sections"]
+        for figure, told in section["figures"].items()
+    }
+
+
+def seeds_of(seeds):
+    return f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
+
+
+def category(figure):
+    return PLACES.get(figure, ("Further figures", figure))[0]
+
+
+def labels(figure):
+    return {"figure": PLACES.get(figure, ("", figure))[1], "file": figure}
 
 
 def _pretraining(part):
@@ -16,20 +35,20 @@ def caption(figure):
             f"Scale {scale}: {part['model_type']} on {part['corpus']}; {_pretraining(part)}, fine-tuned on"
             f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; from random"
             f" initialisation {part['scratch']['steps']} steps of {part['scratch']['batch_size']};"
-            f" {len(part['seeds'])} seeds"
+            f" {seeds_of(part['seeds'])}"
             " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
         )
     if figure == "fig5_zero_shot":
         part, text = SETTINGS["family"], SETTINGS["text"]
         sizes = (
-            f" Family ({', '.join(part['sizes'])}, {part['corpus']}, {len(part['seeds'])} seeds): fine-tuned pairs as the"
+            f" Family ({', '.join(part['sizes'])}, {part['corpus']}, {seeds_of(part['seeds'])}): fine-tuned pairs as the"
             " authors ran them, each arm at its own learning rate."
             if any(run.startswith("family-") for run, _, _ in zero_shot_pairs())
             else ""
         )
         return (
             f"Scale {scale}: {text['model']['model_type']}, {text['steps']} steps of {text['batch_size']} x {text['T']}"
-            f" tokens, {n} seeds.{sizes}"
+            f" tokens, {seeds_of(SEEDS)}.{sizes}"
         )
     if figure == "fig5_released":
         return f"Scale {scale}: tasks {', '.join(SETTINGS['zero_shot']['tasks'])}."
@@ -65,7 +84,7 @@ def caption(figure):
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
         return (
             f"Scale {scale}: {text['model']['model_type']} ({model}), {text['steps']} steps of"
-            f" {text['batch_size']} x {text['T']} tokens, {n} seeds."
+            f" {text['batch_size']} x {text['T']} tokens, {seeds_of(SEEDS)}."
         )
     if figure in ("fig9_multiplication", "fig10_filler", "multiplication_digits"):
         part = SETTINGS["multiplication"]
@@ -73,7 +92,7 @@ def caption(figure):
             f"{k} {v}" for k, v in sorted(part["model"].items()) if k.startswith("n_")
         )
         return (
-            f"Scale {scale}: GPT-2's shape ({model}), {part['examples']:,} training problems, {n} seeds"
+            f"Scale {scale}: GPT-2's shape ({model}), {part['examples']:,} training problems, {seeds_of(SEEDS)}"
             " (paper: GPT-2 small, 10,000,000 problems, one run)."
         )
     if figure == "induction":
@@ -84,7 +103,7 @@ def caption(figure):
             f" {model['d_model']}; {task['vocab_size']} tokens, periods {task['period'][0]} to"
             f" {task['period'][1]}, T = {task['T']}; {part['steps']} steps of {part['batch_size']}"
             f" sequences, learning rate {rate['vanilla']:g} (vanilla) and {rate['myopic']:g} (myopic),"
-            f" {n} seeds."
+            f" {seeds_of(SEEDS)}."
         )
     if figure == "dose_response":
         return _dose_caption(scale, n)
@@ -92,7 +111,7 @@ def caption(figure):
     task, model = part["task"], part["model"]
     return (
         f"Scale {scale}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
-        f" d_model {model['d_model']}, {part['steps']} steps of {part['batch_size']} sequences, {n} seeds"
+        f" d_model {model['d_model']}, {part['steps']} steps of {part['batch_size']} sequences, {seeds_of(SEEDS)}"
         " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
     )
 
@@ -139,7 +158,7 @@ def _dose_caption(scale, n):
             f"text {text['steps']} steps of {text['batch_size']} x {text['T']} tokens, learning rates"
             f" {_rates(rates['tokens'])}"
         )
-    return f"Scale {scale}: {'; '.join(told)}; {n} seeds."
+    return f"Scale {scale}: {'; '.join(told)}; {seeds_of(SEEDS)}."
 
 
 def _rates(pairs):

@@ -4,11 +4,15 @@ import re
 import subprocess
 import sys
 
+import yaml
+
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
+from myopia.common.files import sha256_file
 from myopia.config.family import family, scratch_tuning_specs
 from myopia.config.corpora import from_hub
+from myopia.config.figures import FIGURES_OF
 from myopia.config.load import load_config
 from myopia.config.multiplication import roles_of
 from myopia.config.plan import run_shape
@@ -325,6 +329,12 @@ def print_summary(results):
         sys.stdout.write(f"report:   {results}/report.html\n")
         Path(f"{results}/{INCOMPLETE}").unlink(missing_ok=True)
     sys.stdout.flush()
+
+
+def released_so_far(wildcards):
+    """Tables of the target `released` that are there, by content: the report shows them, but never asks for them."""
+    tables = sorted(Path(SETTINGS["results"], "released", "tables").glob("*.csv"))
+    return [f"{path.name} {sha256_file(path)[:16]}" for path in tables]
 
 
 INCOMPLETE = "report-incomplete.html"

@@ -1,32 +1,5 @@
 # What cost adds up.
 
-# Which runs a figure is made from, by experiment.
-FIGURES_OF = {
-    "synthetic": [
-        "table1_loss_by_p",
-        "fig2_probe_r2",
-        "fig3_neuron_correlation",
-        "fig6_probe_estimate",
-        "intervention",
-        "dose_response",
-    ],
-    "text": [
-        "influence",
-        "fig4_position",
-        "text_gap_by_step",
-        "table2_text_loss",
-        "token_gap",
-        "future_probes",
-        "fig5_zero_shot",
-        "fig11_gradient_anatomy",
-        "dose_response",
-    ],
-    "family": ["fig7_gap_by_size", "audit_gap_by_lr", "fig5_zero_shot"],
-    "multiplication": ["fig9_multiplication", "fig10_filler", "multiplication_digits"],
-    "small": ["forward_bias"],
-    "induction": ["induction"],
-}
-
 
 def trained_runs():
     """{experiment: [[folder of a run, its seeds]]}: a thousand folders one by one would be too long for one command.

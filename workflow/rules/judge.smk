@@ -32,6 +32,7 @@ rule judge_claims:
             "<results>/tables/verdicts.csv",
             caption="../report/verdicts.rst",
             category="Verdicts",
+            labels={"table": "Every claim", "file": "verdicts"},
         ),
         tables=collect("<results>/tables/{table}.csv", table=[*FIGURES, *LISTS]),
     log:
@@ -59,6 +60,7 @@ rule tabulate_seeds:
             "<results>/tables/seeds.csv",
             caption="../report/seeds.rst",
             category="Runs",
+            labels={"table": "Every run", "file": "seeds"},
         ),
     log:
         "<logs>/tabulate_seeds.log",

@@ -168,7 +168,8 @@ rule tabulate_released:
         audit=report(
             "<results>/released/tables/released_audit.csv",
             caption="../report/released_audit.rst",
-            category="Released checkpoints",
+            category=category("fig7_released"),
+            labels={"figure": "Recorded learning rates", "file": "released_audit"},
         ),
         tables=collect("<results>/released/tables/{figure}.csv", figure=RELEASED_FIGURES),
     log:
@@ -195,8 +196,8 @@ use rule draw_figures as draw_released with:
             report(
                 f"<results>/released/figures/{figure}.svg",
                 caption=f"../report/{figure}.rst",
-                category="Released checkpoints",
-                labels={"figure": figure},
+                category=category(figure),
+                labels=labels(figure),
             )
             for figure in RELEASED_FIGURES
         ],

@@ -27,6 +27,7 @@ rule write_report:
         results=subpath(output.page, parent=True),
         reference=subpath(input.paper, parent=True),
         texts=subpath(input.texts, parent=True),
+        released=released_so_far,
     shell:
         "python scripts/write_report.py --results {params.results} --reference {params.reference}"
         " --texts {params.texts} --scale {params.scale} --captions {params.captions:q} --out {output.page} 2> {log}"

@@ -8,8 +8,8 @@ rule draw_figures:
             report(
                 f"<results>/figures/{figure}.svg",
                 caption=f"../report/{figure}.rst",
-                category="Figures",
-                labels={"figure": figure},
+                category=category(figure),
+                labels=labels(figure),
             )
             for figure in FIGURES
         ],

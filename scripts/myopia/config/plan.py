@@ -38,9 +38,9 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     tuning = tuning_specs(settings) | scratch_tuning_specs(settings)
     sizes = family(settings)
     grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
-    rows = _experiments(settings, jobs, settings["seeds"], "")
-    related = _experiments(settings, sizes.specs, settings["family"]["seeds"], "family, ")
-    chosen = _experiments(settings, grid, settings["family"]["tuning_seeds"], "family's choice of rates, ")
+    rows = experiments(settings, jobs, settings["seeds"], "")
+    related = experiments(settings, sizes.specs, settings["family"]["seeds"], "family, ")
+    chosen = experiments(settings, grid, settings["family"]["tuning_seeds"], "family's choice of rates, ")
     if settings["share_process"]:  # one job trains all runs of a size, tuning seeds included
         related = [row | {"jobs": 1} for row in related]
         chosen = [row | {"jobs": 0} for row in chosen]
@@ -50,11 +50,11 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     for key in ("runs", "jobs", "tokens", "flops", "device_hours", "kwh", "disk_gb", "download_gb"):
         total[key] = sum(row.get(key) or 0 for row in rows)
     total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
-    rows += [total, *_experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
+    rows += [total, *experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
     return [{key: row.get(key) for key in COLUMNS} for row in rows]
 
 
-def _experiments(
+def experiments(
     settings: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]], seeds: list[int], prefix: str
 ) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}

@@ -301,7 +301,7 @@ def _first_line(error: BaseException) -> str:
 def _card(record: Mapping[str, Any]) -> str:
     origin = record["origin"]
     return (
-        f"---\ntags: [myopia, {record['arm']}]\n---\n\n# {record['run']}\n\n"
+        f"---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [myopia, {record['arm']}]\n---\n\n# {record['run']}\n\n"
         f"Weights released by the authors of arXiv 2404.00859, converted by myopia: `{origin['file']}` of "
         f"`{origin['repo']}` at commit `{origin['commit']}` (sha256 `{origin['sha256']}`). A plain transformers folder; "
         f"what else the checkpoint said is in `{RECORD}`.\n"

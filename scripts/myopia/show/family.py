@@ -310,7 +310,8 @@ def _losses_by_rate(axis: Axes, here: pd.DataFrame) -> None:
 
 
 def _gaps_by_rate(axis: Axes, here: pd.DataFrame) -> None:
-    style.points(axis, here[here["panel"] == "gap"], "lr", "gap", label="arms at equal rates", color="#555555")
+    equal = here[here["panel"] == "gap"]  # a form of its own: without red its grey is the purple of "best"
+    style.points(axis, equal, "lr", "gap", label="arms at equal rates", color="#555555", marker="D", markersize=3.5)
     for choice, look in CHOICES.items():
         rows = here[(here["panel"] == "choice") & (here["choice"] == choice)]
         if len(rows):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from myopia.common.errors import MyopiaError
+from myopia.config.figures import plan_by_experiment
+from myopia.config.load import ROOT, load_config
 from myopia.judge.console import label, number, read_verdicts
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_RUN
 
@@ -122,6 +126,62 @@ def benchmark(published: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+FULL = ("gpu", "paper")
+
+
+def hardware(published: Path) -> str:
+    """Device-hours, memory and disk by figure: measured where a scale was run and published, else as `snakemake plan` says."""
+    parts = []
+    for path in sorted(published.glob("*/cost.csv")):
+        record = json.loads((path.parent / "provenance.json").read_text())
+        where = f"{', '.join(record['machine'])}, {', '.join(record['device'])}"
+        lines = [
+            f"**Measured, scale `{path.parent.name}`** ({where}): training of all attempts, by figure. A run behind several",
+            "figures counts in each, and once in the last row; measuring, judging and drawing come on top.",
+            "",
+            "| figures | runs | device-hours | disk (GB) |",
+            "| --- | --- | --- | --- |",
+        ]
+        costs = pd.read_csv(path)
+        for (runs, hours, disk), same in costs[costs["runs"] > 0].groupby(
+            ["runs", "device_hours", "disk_gb"], sort=False
+        ):
+            lines.append(f"| {', '.join(same['figure'])} | {runs} | {hours:.2g} | {disk:.2g} |")
+        parts.append("\n".join(lines) + "\n")
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for scale in FULL:
+        settings = load_config({**config, "scale": scale})
+        rows, device = plan_by_experiment(settings), settings["plan"]
+        hours, disk, download = (sum(row[key] for row in rows) for key in ("device_hours", "disk_gb", "download_gb"))
+        lines = [
+            f"**Planned, scale `{scale}`**, not run: hours of one device of {device['device_tflops']:g} TFLOP/s at "
+            f"{device['mfu']:.0%}, {device['device_memory_gb']:g} GB.",
+            "",
+            "| figures | networks | runs | device-hours | memory (GB) | disk (GB) | download (GB) |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for row in rows:
+            if not (row["runs"] or row["disk_gb"] or row["download_gb"]):
+                continue  # text of this machine, whose size nobody knows before it is harvested
+            what = ", ".join(row["figures"]) or row["experiment"]
+            numbers = [_short(row[key]) for key in ("device_hours", "memory_gb", "disk_gb", "download_gb")]
+            lines.append(" | ".join([f"| {what}", _first_last(row["models"]), _short(row["runs"]), *numbers]) + " |")
+        lines.append(
+            f"| all |  | {sum(row['runs'] for row in rows):,} | {_short(hours)} |  | {_short(disk)} | {_short(download)} |"
+        )
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _first_last(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else ""
+
+
+def _short(value: float) -> str:
+    """Two digits are more than a plan knows; nothing is left empty."""
+    return "" if not value else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _shown(value: float, digits: int) -> str:
     return "" if pd.isna(value) else f"{value:.{digits}f}"
 
@@ -130,4 +190,4 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-SECTIONS = {"findings": findings, "benchmark": benchmark}
+SECTIONS = {"findings": findings, "benchmark": benchmark, "hardware": hardware}

@@ -13,6 +13,7 @@ from torch import nn
 
 from myopia.common.files import sha256_file, write_json
 from myopia.model.attach import to_vanilla
+from myopia.model.regression import RegressionModel
 
 MEANING = {
     "vanilla": "trained with ordinary gradients",
@@ -22,9 +23,13 @@ MEANING = {
 }
 
 
-def model_card(run: str, arm: dict[str, Any], language: bool) -> str:
-    """README.md of a model folder: what the model is, and whether other programs may open it."""
+def model_card(run: str, arm: dict[str, Any], language: bool, tokenizer: bool) -> str:
+    """README.md of a model folder: what the model is, and whether other programs may open it.
+
+    The hub reads its first lines; it names a library only where that library alone opens the folder.
+    """
     details = ", ".join(f"{key} = {value}" for key, value in arm.items())
+    metadata = ""
     if arm["kind"] in ("local", "bigram"):
         use = (
             "**Do not open this folder with `AutoModelForCausalLM` alone.** Its attention differs from what "
@@ -34,8 +39,11 @@ def model_card(run: str, arm: dict[str, Any], language: bool) -> str:
         use = "A regression network on vectors: `myopia.model.regression.load_regression_model` opens it."
     else:
         use = "A plain transformers folder: its forward pass is that of any model of its type."
+        if not tokenizer:
+            use += " It has no tokenizer: its tokens are numbers."
+        metadata = "library_name: transformers\npipeline_tag: text-generation\n"
     return (
-        f"---\ntags: [myopia, {arm['kind']}]\n---\n\n# {run}\n\n"
+        f"---\n{metadata}tags: [myopia, {arm['kind']}]\n---\n\n# {run}\n\n"
         f"Arm: {details} ({MEANING[arm['kind']]}; arXiv 2404.00859).\n\n{use}\n\n"
         "Recipe, seed, data and versions: `provenance.json`. Losses: `metrics.json`, `curve.csv`.\n"
     )
@@ -74,7 +82,8 @@ def export_model(
             if teacher is not None:
                 record["teacher_sha256"] = sha256_file(Path(teacher) / "model.safetensors")
             write_json(temporary / "myopia.json", record)
-        card = model_card(folder.parent.name, arm, language=bool(tokenizer or write_tokenizer))
+        language = not isinstance(model, RegressionModel)
+        card = model_card(folder.parent.name, arm, language, tokenizer=bool(tokenizer or write_tokenizer))
         (temporary / "README.md").write_text(card, encoding="utf-8")
         for file in sorted(temporary.iterdir()):
             os.chmod(file, 0o644)

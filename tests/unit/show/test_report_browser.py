@@ -7,18 +7,22 @@ skipped, except where CI=true.
 from __future__ import annotations
 
 import http.server
+import io
 import os
 import re
 import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from results_folder import CAPTIONS, PANELS, REFERENCE, TEXTS, add_interactive_tables, add_run, results_folder
 
+from myopia.show.report import embed
 from myopia.show.report import page as report
 from myopia.show.report.results import Results
 
@@ -246,10 +250,50 @@ def test_print_shows_what_was_folded_away(page, tmp_path):
     assert page.locator("details:not([open])").count() > 0
 
 
+def test_paper_is_white_and_wide_enough(browser, folder):
+    """A4 within its margins is 703 CSS pixels wide; a wider page would be shrunk by the browser."""
+    page = visit(browser, folder, 703, color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 703
+    # Chromium leaves a button out of a heading that it repeats on the next page.
+    shown = page.evaluate("[...document.querySelectorAll('th button')].map((b) => getComputedStyle(b).display)")
+    assert len(shown) > 20 and set(shown) == {"contents"}
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) > 5
+
+
+def test_a_compressed_picture_looks_like_the_figure(browser, folder):
+    """The page shortens names and coordinates of an SVG: no pixel may be another one but at the edges of letters."""
+    page = browser.new_page(viewport={"width": 900, "height": 700})
+    shots = []
+    for address in (
+        (folder / "figures/table1_loss_by_p.svg").as_uri(),
+        str(embed.picture(folder / "figures/table1_loss_by_p.svg", embed.Budget())),
+    ):
+        (folder / "shown.html").write_text(f'<img src="{address}">')
+        page.goto((folder / "shown.html").as_uri())
+        page.wait_for_function("document.images[0].complete && document.images[0].naturalWidth > 100")
+        shots.append(np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"), dtype=float))
+    (folder / "shown.html").unlink()
+    apart = np.abs(shots[0] - shots[1])
+    assert shots[0].std() > 10 and apart.max() < 80 and (apart > 20).mean() < 1e-3, (apart.max(), (apart > 20).mean())
+
+
 def test_without_a_script_nothing_is_lost(browser, folder):
     page = visit(browser, folder, java_script_enabled=False)
     assert page.locator(".plate img").first.is_visible() and page.locator("#judged tbody tr").count() > 10
     assert page.locator("noscript").count() == 3 and page.locator(".window .tok").first.is_visible()
+
+
+def test_a_packed_csv_is_saved_unpacked(page, folder):
+    name = "verdicts"
+    assert (folder / f"tables/{name}.csv").stat().st_size >= embed.PACKED
+    for _ in range(2):  # the second click finds it unpacked
+        with page.expect_download() as waiting:
+            page.locator(f"a.csv:text-is('{name}.csv')").first.click()
+        assert waiting.value.suggested_filename == f"{name}.csv"
+        assert Path(waiting.value.path()).read_text() == (folder / f"tables/{name}.csv").read_text()
 
 
 def test_the_csv_is_saved_under_its_name(page, folder):

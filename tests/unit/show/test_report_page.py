@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import itertools
 import json
 import os
@@ -145,9 +147,15 @@ def test_a_changed_estimate_changes_the_page(folder, html):
 
 def test_the_csv_one_click_away_is_the_file(finished, parsed):
     links = {a["download"]: a["href"] for a in parsed.all("a") if "download" in a}
-    assert set(links) == {path.name for path in (finished / "tables").glob("*.csv")}
+    assert {name.removesuffix(".gz") for name in links} == {path.name for path in (finished / "tables").glob("*.csv")}
     for name, address in links.items():
-        assert unquote(address.partition(",")[2]) == (finished / "tables" / name).read_text()
+        table = finished / "tables" / name.removesuffix(".gz")
+        assert name.endswith(".gz") == (table.stat().st_size >= embed.PACKED), name
+        kind, _, data = address.partition(",")
+        assert kind == ("data:application/gzip;base64" if name.endswith(".gz") else "data:text/csv;charset=utf-8")
+        text = gzip.decompress(base64.b64decode(data)).decode() if name.endswith(".gz") else unquote(data)
+        assert text == table.read_text()
+    assert "verdicts.csv.gz" in links and "seeds.csv" in links
 
 
 def test_pictures_are_the_figures(parsed):
@@ -183,6 +191,16 @@ def test_runs_tell_of_every_attempt(parsed):
     assert "died 1 time and was resumed" in text
     assert "3 runs, 1 min 20 s of training (one after another), 4.6 million tokens, 2.9e+12 FLOPs" in text
     assert "2 other jobs, 25.0 s" in text  # training jobs are counted as training
+
+
+def test_an_estimate_without_a_verdict_is_not_called_not_run(finished, parsed):
+    frame = pd.read_csv(finished / "tables/verdicts.csv")
+    unjudged = frame["verdict"] == "not run at this scale"
+    estimated, absent = int((unjudged & frame["ours"].notna()).sum()), int((unjudged & frame["ours"].isna()).sum())
+    text = squeezed(parsed.text)
+    assert estimated > 10 and absent > 10
+    assert f"{estimated} estimated, not judged {absent} not run at this scale" in text
+    assert text.count("estimated, not judged") >= estimated + 1 and "no paper value" not in text
 
 
 # --- honesty ---
@@ -260,11 +278,41 @@ def test_an_empty_table_is_not_drawn_as_a_figure(folder):
     assert "This run is not complete" not in found.text
 
 
+# --- results of another target ---
+
+
+def test_released_checkpoints_that_were_not_opened_are_said_to_be_so(finished, parsed):
+    assert not (finished / "released").exists()
+    text = squeezed(parsed.text)
+    assert "The authors' released checkpoints were not opened in this run: snakemake released" in text
+    assert "Released checkpoints against size" not in text and "This run is not complete" not in text
+
+
+def test_released_checkpoints_are_shown_once_they_are_there(folder):
+    for kind in ("tables", "figures"):
+        (folder / "released" / kind).mkdir(parents=True)
+    columns = "size,arm,parameters,lr_in_name,lr_in_hyper_parameters,lr_in_schedule,lr_in_optimizer,lr_as_named"
+    rows = ["14m,vanilla,14067712,0.001,0.001,0.001,absent,yes", "14m,myopic,14067712,0.001,6e-05,6e-05,absent,no",
+            "31m,vanilla,30494720,0.001,absent,absent,absent,unknown"]  # fmt: skip
+    (folder / "released/tables/released_audit.csv").write_text("\n".join([columns, *rows]) + "\n")
+    shutil.copyfile(folder / "tables/table1_loss_by_p.csv", folder / "released/tables/fig7_released.csv")
+    for ending in ("svg", "png"):
+        shutil.copyfile(
+            folder / f"figures/table1_loss_by_p.{ending}", folder / f"released/figures/fig7_released.{ending}"
+        )
+    found = Page(render(folder))
+    text = squeezed(found.text)
+    assert "Of 3 checkpoints, 2 hold a learning rate of their own; in 1 it is not the one in the file's name." in text
+    assert "were not opened" not in text and "figure-fig7_released" in {a.get("id") for a in found.all("figure")}
+    assert len(found.all("img")) == 3 and "This run is not complete" not in text  # two figures of it are not there
+    assert {"released_audit.csv", "fig7_released.csv"} <= {a.get("download") for a in found.all("a")}
+
+
 # --- size ---
 
 
 def test_what_does_not_fit_is_linked_and_named(folder, monkeypatch):
-    monkeypatch.setattr(embed, "LIMIT", page.RESERVE + 150_000)
+    monkeypatch.setattr(embed, "LIMIT", page.RESERVE + 10_000)
     found = Page(render(folder))
     linked = [a["href"] for a in found.all("a") if a["href"].startswith("tables/")]
     assert linked and all((folder / address).is_file() for address in linked)

@@ -13,6 +13,7 @@ from myopia.show.report.results import Results
 DIRECTION = "(direction only)"
 JUDGED = (REPLICATED, PARTLY, NOT_REPLICATED, INCONCLUSIVE)
 ABSENT = "absent"  # no verdicts yet, or no such claim among them
+ESTIMATED = "estimated, not judged"
 UNJUDGED = NOT_RUN + ", estimated"  # an estimate that this scale may not judge
 
 SENTENCES: dict[str, dict[str, str]] = {
@@ -111,7 +112,12 @@ def answer(results: Results, topics: dict[str, dict[str, Any]]) -> list[dict[str
 
 
 def shown_verdict(row: Any) -> str:
-    """A verdict as the report prints it: every judgement by direction says that it is one."""
+    """A verdict as the report prints it: every judgement by direction says that it is one.
+
+    An estimate that the scale may not judge is not called "not run": it was, and stands beside the word.
+    """
+    if row.verdict == NOT_RUN and not pd.isna(row.ours):
+        return ESTIMATED
     if row.verdict == NO_PAPER and isinstance(row.reason, str):
         return row.reason.split(";")[0]
     return f"{row.verdict} {DIRECTION}" if row.verdict in JUDGED and row.judged_by == "direction" else row.verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from markupsafe import Markup
 
 LIMIT = 8_000_000
 """Bytes of the page at most."""
+
+GZIP = "data:application/gzip;base64,"
+PACKED = 20_000
+"""Bytes from which a table is packed: five times smaller, and the page's script unpacks it again when it is saved."""
 
 DECIMALS = re.compile(r"-?\d+\.\d{3,}")  # coordinates: a hundredth of a point is below any screen's pixel
 SAFE = "/<>=:;,.!?*+-_()[]{}|'@$~^ "  # may stand unescaped in an address inside a double-quoted attribute
@@ -41,16 +46,25 @@ def picture(svg: Path, budget: Budget) -> Markup:
             uri = address(source)
             if budget.take(len(uri)):
                 return Markup(uri)
-    budget.refused.append(f"figures/{svg.name}")
-    return Markup(f"figures/{quote(svg.name)}")
+    budget.refused.append(_beside(svg))
+    return Markup(quote(_beside(svg)))
+
+
+def _beside(path: Path) -> str:
+    """Where a file lies beside the page."""
+    here = f"{path.parent.name}/{path.name}"
+    return f"released/{here}" if path.parent.parent.name == "released" else here
 
 
 def _svg_address(path: Path) -> str:
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", path.read_text(), flags=re.DOTALL)
     text = re.sub(r'(?<= )(d|x|y)="([^"]*)"', lambda m: f'{m[1]}="{DECIMALS.sub(_rounded, m[2])}"', text)
+    # Letters are most of a figure, each a reference to its glyph: short names for them save a quarter.
+    text = re.sub(r"translate\(([^)]*)\)", lambda m: f"translate({DECIMALS.sub(_rounded, m[1])})", text)
+    text = text.replace('xlink:href="#', 'href="#').replace("DejaVuSans", "D")
     # Escaped text is smaller than base64, once it has few characters that must be escaped.
     text = text.replace('"', "'") if "'" not in text else text
-    return "data:image/svg+xml," + quote(" ".join(text.split()), safe=SAFE)
+    return "data:image/svg+xml," + quote(" ".join(text.split()).replace("> <", "><"), safe=SAFE)
 
 
 def _rounded(match: re.Match[str]) -> str:
@@ -62,12 +76,20 @@ def _png_address(path: Path) -> str:
 
 
 def table(path: Path, budget: Budget) -> Markup:
-    """A csv as an address to download it from; a link to the file beside the page where it does not fit."""
-    uri = "data:text/csv;charset=utf-8," + quote(path.read_text(encoding="utf-8"), safe=SAFE)
+    """A csv as an address to download it from, gzipped if large; a link to the file beside the page where it does not fit."""
+    if path.stat().st_size < PACKED:
+        uri = "data:text/csv;charset=utf-8," + quote(path.read_text(encoding="utf-8"), safe=SAFE)
+    else:
+        uri = GZIP + base64.b64encode(gzip.compress(path.read_bytes(), mtime=0)).decode()
     if budget.take(len(uri)):
         return Markup(uri)
-    budget.refused.append(f"tables/{path.name}")
-    return Markup(f"tables/{quote(path.name)}")
+    budget.refused.append(_beside(path))
+    return Markup(quote(_beside(path)))
+
+
+def saved_as(name: str, address: str) -> str:
+    """The name under which a browser without script saves a table."""
+    return f"{name}.csv.gz" if address.startswith(GZIP) else f"{name}.csv"
 
 
 def shown_width(svg: Path) -> int:

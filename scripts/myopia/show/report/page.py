@@ -15,13 +15,14 @@ from markupsafe import Markup
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
 from myopia.judge.console import number
-from myopia.judge.verdicts import NO_PAPER, NOT_RUN, VERDICTS
+from myopia.judge.verdicts import NO_PAPER, NOT_RUN
 from myopia.show.report import embed, interactive
-from myopia.show.report.answer import answer, shown_verdict
+from myopia.show.report.answer import ESTIMATED, JUDGED, answer, shown_verdict
 from myopia.show.report.results import ABANDONED, Results, fill
 from myopia.show.report.sections import ABSENT, EMPTY, Section, sections, sentences
 from myopia.show.states import FINISHED, RUNNING
 
+OWN = "controls and findings of our own"
 RESERVE = 300_000  # bytes kept free for the page's own text beside its pictures and tables
 
 
@@ -46,7 +47,7 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
     if not budget.take(len(library) + sum(len(chart.json) for chart in drawn)):
         drawn, library = [], Markup("")  # their figures are there
         budget.refused.append("interactive charts")
-    tables = _tables(results, budget)
+    tables = _tables(results.folder / "tables", budget) | _tables(results.folder / "released/tables", budget)
     claims = [] if results.verdicts is None else list(results.verdicts.itertuples())
     measured = [row for row in claims if not pd.isna(row.ours) or row.verdict not in (NOT_RUN, NO_PAPER)]
     errors = {
@@ -68,7 +69,8 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
         figure_of=_figure_of(parts),
         tables=tables,
         unlinked=sorted(
-            set(tables) - {"verdicts", "seeds", "tuning", *(f.name for part in parts for f in part.figures)}
+            set(tables)
+            - {"verdicts", "seeds", "tuning", "released_audit", *(f.name for part in parts for f in part.figures)}
         ),
         refused=budget.refused,
         judged=[row for row in measured if not _own(row)],
@@ -85,7 +87,7 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
         map=windows,
         map_cap=cap,
         audit=_audit(results),
-        released=results.file("released/tables", "released_audit.csv") is not None,
+        rates=_released_rates(results),
         provenance=results.provenance,
         corpora=results.corpora,
         cost=results.cost(),
@@ -118,9 +120,9 @@ def _yaml(path: Path) -> Any:
         raise MyopiaError(f"{path} cannot be read ({error}); restore it from the repository.") from None
 
 
-def _tables(results: Results, budget: embed.Budget) -> dict[str, str]:
+def _tables(folder: Path, budget: embed.Budget) -> dict[str, str]:
     """Table -> address of its csv; small tables first, so that one giant cannot push out the rest."""
-    paths = sorted((results.folder / "tables").glob("*.csv"), key=lambda path: (path.stat().st_size, path.name))
+    paths = sorted(folder.glob("*.csv"), key=lambda path: (path.stat().st_size, path.name))
     return {path.stem: embed.table(path, budget) for path in paths}
 
 
@@ -140,9 +142,13 @@ def _own(row: Any) -> bool:
 
 
 def _counts(claims: list[Any]) -> list[tuple[str, int]]:
-    """How often each verdict was given, in the order of the protocol."""
-    found = [(verdict, sum(row.verdict == verdict for row in claims)) for verdict in VERDICTS]
-    return [(verdict, n) for verdict, n in found if n]
+    """How often each verdict was given; what was estimated without a verdict is counted apart from what was not run."""
+    kinds = []
+    for row in claims:
+        estimated = row.verdict == NOT_RUN and not pd.isna(row.ours)
+        kinds.append(OWN if row.verdict == NO_PAPER else ESTIMATED if estimated else row.verdict)
+    names = [*JUDGED, ESTIMATED, NOT_RUN, OWN]
+    return [(name, kinds.count(name)) for name in names if name in kinds]
 
 
 def _run_counts(runs: pd.DataFrame) -> dict[str, int]:
@@ -164,6 +170,12 @@ def _audit(results: Results) -> list[Any]:
         return []
     frame = frame[frame["panel"] == "choice"].sort_values(["start", "n_params", "choice"], kind="stable")
     return list(frame.itertuples())
+
+
+def _released_rates(results: Results) -> list[Any]:
+    """What the authors' released checkpoints say of their own learning rates; empty until they have been opened."""
+    frame = results.table("released_audit", "released/tables")
+    return [] if frame is None else list(frame.itertuples())
 
 
 # --- how things are written ---
@@ -198,6 +210,12 @@ def interval(row: Any) -> str:
     return number(row.ours) + bounds
 
 
+def spans(row: Any) -> Markup:
+    """The same with the interval kept on one line."""
+    estimate, found, bounds = interval(row).partition(" ")
+    return Markup('{}{}<span class="whole">{}</span>').format(estimate, found, bounds) if found else Markup(estimate)
+
+
 def n_of(row: Any) -> str:
     """ "3 × 128": seeds and held-out units."""
     if not row.seeds:
@@ -221,6 +239,6 @@ def text(x: Any) -> str:
 
 
 FILTERS = {
-    "duration": duration, "amount": amount, "interval": interval, "n_of": n_of, "num": value, "key": key, "text": text,
-    "number": number, "verdict": shown_verdict, "json": lambda x: Markup(json.dumps(x).replace("<", "\\u003c")),
+    "duration": duration, "amount": amount, "interval": interval, "spans": spans, "n_of": n_of, "num": value, "key": key, "text": text,
+    "number": number, "verdict": shown_verdict, "saved_as": embed.saved_as, "json": lambda x: Markup(json.dumps(x).replace("<", "\\u003c")),
 }  # fmt: skip

@@ -48,9 +48,9 @@ class Results:
         found = self.verdicts[self.verdicts["id"] == name]
         return None if found.empty else next(found.itertuples())
 
-    def table(self, name: str) -> pd.DataFrame | None:
+    def table(self, name: str, kind: str = "tables") -> pd.DataFrame | None:
         """tables/<name>.csv; None if it is not there or holds nothing."""
-        path = self.folder / "tables" / f"{name}.csv"
+        path = self.folder / kind / f"{name}.csv"
         if not path.is_file():
             return None
         try:

@@ -47,6 +47,7 @@ class Section:
     deviations: list[str] = field(default_factory=list)
     hard: list[str] = field(default_factory=list)
     cost: dict[str, Any] = field(default_factory=dict)
+    optional: str = ""  # the target that makes what it shows, where that is not the one that makes the report
 
 
 def sections(
@@ -61,7 +62,7 @@ def sections(
     if rest:
         spec = {"id": "further", "title": "Further figures", "lead": "", "runs": [], "jobs": [], "figures": rest}
         made.append(_section(spec, results, captions, rst, paper, budget))
-    return [section for section in made if section.figures or section.claims]
+    return [section for section in made if section.figures or section.claims or section.optional]
 
 
 def _section(
@@ -72,10 +73,11 @@ def _section(
     paper: pd.DataFrame,
     budget: Budget,
 ) -> Section:
+    apart = spec.get("folder", "")  # of results that another target makes, which may never have been asked for
     figures = [
-        _figure(name, told, results, captions.get(name, ""), rst, budget)
+        _figure(name, told, results, captions.get(name, ""), rst, budget, apart)
         for name, told in spec["figures"].items()
-        if name in captions or results.file("figures", f"{name}.svg")
+        if (name in captions and not apart) or results.file(f"{apart}figures", f"{name}.svg")
     ]
     # A section without a figure still shows its claims, which then say why they were not run.
     families = {family for told in spec["figures"].values() for family in told.get("families", ())}
@@ -89,6 +91,7 @@ def _section(
         deviations=sentences(spec.get("deviations", ()), results, paper),
         hard=sentences(spec.get("hard", ()), results, paper),
         cost=results.cost(spec["runs"], spec["jobs"]),
+        optional=apart.rstrip("/"),
     )
 
 
@@ -103,13 +106,17 @@ def sentences(texts: Any, results: Results, paper: pd.DataFrame) -> list[str]:
     return found
 
 
-def _figure(name: str, told: dict[str, Any], results: Results, note: str, rst: Path, budget: Budget) -> Figure:
-    svg, table = results.file("figures", f"{name}.svg"), results.table(name)
+def _figure(
+    name: str, told: dict[str, Any], results: Results, note: str, rst: Path, budget: Budget, apart: str
+) -> Figure:
+    svg, table = results.file(f"{apart}figures", f"{name}.svg"), results.table(name, f"{apart}tables")
     described = {
         "name": name, "title": told["title"], "method": method(rst / f"{name}.rst"), "note": note,
         "families": tuple(told.get("families", ())),
     }  # fmt: skip
-    if svg is None or not results.file("tables", f"{name}.csv"):  # a picture without its table is of an earlier run
+    if svg is None or not results.file(
+        f"{apart}tables", f"{name}.csv"
+    ):  # a picture without its table is of an earlier run
         return Figure(state=ABSENT, **described)
     if table is None:
         return Figure(state=EMPTY, **described)

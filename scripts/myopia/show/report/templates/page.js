@@ -59,6 +59,23 @@
       .catch((error) => { box.textContent = "This chart could not be drawn; the figure above holds the same numbers."; console.error(error); });
   }
 
+  // Large tables lie in the page packed. Without this they are saved as .csv.gz.
+  for (const link of document.querySelectorAll("a.csv[download$='.gz']")) {
+    if (!("DecompressionStream" in window)) break;
+    link.addEventListener("click", async (event) => {
+      if (link.href.startsWith("blob:")) return;
+      event.preventDefault();
+      const bytes = Uint8Array.from(atob(link.href.split(",")[1]), (c) => c.charCodeAt(0));
+      const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      link.href = URL.createObjectURL(new Blob([await new Response(plain).arrayBuffer()], { type: "text/csv" }));
+      link.download = link.download.replace(/\.gz$/, "");
+      link.click();
+    });
+  }
+
+  for (const token of document.querySelectorAll(".window .tok")) {
+    token.setAttribute("aria-label", `${token.textContent.trim() || "space"}: ${token.dataset.told}`);
+  }
   const readout = document.getElementById("readout");
   for (const text of document.querySelectorAll(".window .text")) {
     const tokens = [...text.children];
