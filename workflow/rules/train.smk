@@ -24,7 +24,8 @@ rule train:
     resources:
         gpu=train_gpus,
         runtime=train_runtime,
-        mem_mb=lambda wildcards, attempt: attempt * train_memory([wildcards.run]),
+        mem_mb=lambda wildcards, attempt: grown(train_memory([wildcards.run]), attempt),
+        slurm_extra=WARNED,
     params:
         spec=lambda wildcards: as_json(RUNS[wildcards.run]),
         seeds=lambda wildcards: wildcards.get("seed", SEEDS),
@@ -107,7 +108,8 @@ if BUNDLES:
             resources:
                 gpu=train_gpus,
                 runtime=train_runtime,
-                mem_mb=train_memory(runs),
+                mem_mb=bundle_memory(runs),
+                slurm_extra=WARNED,
             params:
                 specs=[bundled_spec(run, seeds) for run in runs],
                 seeds=seeds,
