@@ -1,7 +1,8 @@
 # One job trains one run. At small scales it trains all seeds of the run, one after another in one process, because
 # starting torch costs more than a small run's share of a minute; at large scales each seed is a job of its own.
 # State lives in <results>/.state, undeclared, so that Snakemake never wipes it: a job that is killed and started
-# again resumes. Exit code 75 means "stopped by a signal, state saved".
+# again resumes. Exit code 75 means "stopped by a signal, state saved". `exec`, because a scheduler signals all processes of
+# a job: a shell would die of it, and Snakemake take its death for the job's end while the state is still being written.
 
 
 rule train:
@@ -32,7 +33,7 @@ rule train:
         place=train_arguments,
         recipe=RECIPE["train"],
     shell:
-        "python scripts/train_models.py --spec {params.spec:q} --seeds {params.seeds} {params.place}"
+        "exec python scripts/train_models.py --spec {params.spec:q} --seeds {params.seeds} {params.place}"
         " --threads {threads} --log {log}"
 
 
@@ -116,7 +117,7 @@ if BUNDLES:
                 place=place_arguments(runs[0]),
                 recipe=RECIPE["train"],
             shell:
-                "python scripts/train_models.py --spec {params.specs:q} --seeds {params.seeds}"
+                "exec python scripts/train_models.py --spec {params.specs:q} --seeds {params.seeds}"
                 " {params.place} --threads {threads} --log {log}"
 
 
