@@ -59,11 +59,15 @@ def test_what_can_be_met(request_):
     [
         (Request("train"), [GPU], "no partition is named and this cluster has no default one; name gpu in a profile"),
         (Request("train", "cpu,gpus"), [SMALL, GPU], "this cluster has no partition 'gpus'; name one of cpu, gpu"),
-        (Request("train", gpus=1), [SMALL, GPU], "asks for 1 GPUs, but no node of partition cpu offers more than 0"),
-        (Request("train", "gpu", minutes=1441), [GPU], "more than 1440; .*--set-resources train:runtime=N"),
-        (Request("train", "gpu", cpus=33), [GPU], "33 cores, .*--set-threads train=N"),
+        (Request("train", gpus=1), [SMALL, GPU], "asks for gpu=1, but no node of partition cpu offers more than 0"),
+        (
+            Request("train", "gpu", minutes=1441),
+            [GPU],
+            "runtime=1441, .*more than 1440; .*--set-resources train:runtime=N",
+        ),
+        (Request("train", "gpu", cpus=33), [GPU], "threads=33, .*--set-threads train=N"),
         # either of two nodes would do, but no one of them has both
-        (Request("train", cpus=64, memory_mb=16_000), [SMALL, LARGE], "64 cores, .*more than 8;"),
+        (Request("train", cpus=64, memory_mb=16_000), [SMALL, LARGE], "threads=64, .*more than 8;"),
     ],
 )
 def test_what_can_never_be_met(request_, offered, words):

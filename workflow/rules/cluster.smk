@@ -24,7 +24,7 @@ def slurm_requests():
             job.attempt = attempt
             asked = {key: job.resources.get(key) for key in ("gpu", "mem_mb", "runtime")}
             gpus, memory, minutes = [n if isinstance(n, int) else 0 for n in asked.values()]
-            partition = job.resources.get("slurm_partition") or None
+            partition = str(job.resources.get("slurm_partition") or "") or None
             found.add(Request(job.rule.name, partition, job.threads, gpus, memory, minutes))
     return sorted(found, key=str)
 

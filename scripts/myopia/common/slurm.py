@@ -16,6 +16,12 @@ from math import inf
 from myopia.common.errors import MyopiaError
 
 OWN_PROFILE = "in a profile of your own (default-resources: [slurm_partition=NAME])"
+FLAGS = {
+    "gpus": "--set-resources {}:gpu",
+    "memory_mb": "--set-resources {}:mem_mb",
+    "minutes": "--set-resources {}:runtime",
+    "cpus": "--set-threads {}",
+}
 
 
 @dataclass(frozen=True)
@@ -93,19 +99,14 @@ def require(requests: Iterable[Request], offered: list[Nodes]) -> None:
     for request in requests:
         nodes = _reachable(request, offered)
         where = f"of partition {'/'.join(sorted({n.partition for n in nodes}))}"
-        for field, unit, flag in (
-            ("gpus", "GPUs", "gpu"),
-            ("memory_mb", "MB of memory", "mem_mb"),
-            ("cpus", "cores", "threads"),
-            ("minutes", "minutes", "runtime"),
-        ):
+        for field, flag in FLAGS.items():
             wanted, most = getattr(request, field), max(getattr(node, field) for node in nodes)
             if wanted > most:
-                less = f"--set-threads {request.rule}=N" if flag == "threads" else f"--set-resources {request.rule}:{flag}=N"
+                name = flag.rpartition(":")[2] if ":" in flag else "threads"
                 raise MyopiaError(
-                    f"slurm: rule {request.rule} asks for {wanted} {unit}, but no node {where} offers more than "
-                    f"{most:g}; name another partition for it (--set-resources {request.rule}:slurm_partition=NAME) "
-                    f"or ask for less ({less})"
+                    f"slurm: rule {request.rule} asks for {name}={wanted}, but no node {where} offers more than {most:g}; "
+                    f"name another partition for it (--set-resources {request.rule}:slurm_partition=NAME) or ask for less "
+                    f"({flag.format(request.rule)}=N)"
                 )
             nodes = [node for node in nodes if getattr(node, field) >= wanted]
 
