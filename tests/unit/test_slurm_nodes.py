@@ -41,6 +41,18 @@ def test_a_line_of_sinfo():
     assert _nodes("gpu*", "32+", "gpu:4", "500000+", "1-00:00:00") == Nodes("gpu", True, 32, 4, 500_000, 1440)
 
 
+@pytest.fixture
+def sbatch(monkeypatch, tmp_path):
+    """Makes one that says something."""
+
+    def make(words):
+        (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho '{words}' >&2\n")
+        (tmp_path / "sbatch").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return make
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -70,9 +82,17 @@ def test_what_can_be_met(request_):
         (Request("train", cpus=64, memory_mb=16_000), [SMALL, LARGE], "threads=64, .*more than 8;"),
     ],
 )
-def test_what_can_never_be_met(request_, offered, words):
+def test_what_can_never_be_met(request_, offered, words, sbatch):
+    sbatch("allocation failure: No partition specified or system default partition")
     with pytest.raises(MyopiaError, match=words):
         require([request_], offered)
+
+
+def test_a_site_that_finds_partitions_itself(sbatch):
+    sbatch("sbatch: Job 1 to start at 2026-11-21T19:31:03 using 1 processors on nodes n1 in partition gpu")
+    require([Request("train", gpus=4)], [GPU])
+    with pytest.raises(MyopiaError, match="asks for gpu=5"):
+        require([Request("train", gpus=5)], [GPU])
 
 
 def test_a_machine_without_slurm(monkeypatch, tmp_path):

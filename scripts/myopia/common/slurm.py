@@ -1,7 +1,7 @@
 """What a Slurm cluster offers, held against what jobs ask for, before the first of them is submitted.
 
 Slurm takes a job that no node can ever run only to refuse it when its turn comes, hours later, or to keep it waiting for
-ever (a limit on time, by default). `sbatch --test-only` does not help: it knows no limits on time, and says of a node
+ever (a limit on time, by default). `sbatch --test-only` is not enough: it knows no limits on time, and says of a node
 that is down today what it says of one that does not exist. So nodes are compared as they are configured.
 """
 
@@ -116,16 +116,23 @@ def _reachable(request: Request, offered: list[Nodes]) -> list[Nodes]:
     names = sorted({nodes.partition for nodes in offered})
     if request.partition is None:
         found = [nodes for nodes in offered if nodes.default]
-        if not found:
+        if not found and not _finds_a_partition():
             raise MyopiaError(
                 f"slurm: no partition is named and this cluster has no default one; name {_one_of(names)} {OWN_PROFILE}"
             )
-        return found
+        return found or offered
     wanted = request.partition.split(",")
     for name in wanted:
         if name not in names:
             raise MyopiaError(f"slurm: this cluster has no partition {name!r}; name {_one_of(names)} {OWN_PROFILE}")
     return [nodes for nodes in offered if nodes.partition in wanted]
+
+
+def _finds_a_partition() -> bool:
+    """Whether a job that names no partition gets one all the same: from SBATCH_PARTITION, or from rules of the site."""
+    command = ["sbatch", "--test-only", "--wrap=true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return "No partition specified" not in done.stderr
 
 
 def _one_of(names: list[str]) -> str:
