@@ -1,4 +1,4 @@
-# What a cluster is asked for, and whether it can give it. Included last: it looks at all rules.
+# What a cluster is asked for, and whether it can give it. Included after all rules that do something.
 from myopia.common.slurm import Request, cluster, keeps_accounts, require
 
 # Not default-resources in the profile: of two profiles Snakemake takes only one's, and the user's own names account and
