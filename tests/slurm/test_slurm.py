@@ -195,7 +195,7 @@ def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tm
     found = check_run(tree, SCANCELLED, undisturbed, ["preempted", "end"])
     assert 0 < found[0][-1]["step"] < STEPS
     told = Path(first["StdOut"]).read_text()  # the Snakemake around it waited until the state was written
-    assert told.index("stopped by signal 15") < told.index("command exited with non-zero exit code")
+    assert told.index("stopped by signal 15") < told.index("CalledProcessError")
 
     first, second = jobs_of(slurm, tree, TIMED_OUT)
     assert (first["JobState"], second["JobState"]) == ("TIMEOUT", "COMPLETED")

@@ -1,8 +1,9 @@
 # One job trains one run. At small scales it trains all seeds of the run, one after another in one process, because
 # starting torch costs more than a small run's share of a minute; at large scales each seed is a job of its own.
 # State lives in <results>/.state, undeclared, so that Snakemake never wipes it: a job that is killed and started
-# again resumes. Exit code 75 means "stopped by a signal, state saved". `exec`, because a scheduler signals all processes of
-# a job: a shell would die of it, and Snakemake take its death for the job's end while the state is still being written.
+# again resumes. Exit code 75 means "stopped by a signal, state saved". `exec` (implied from bash 5.1 on), because a
+# scheduler signals all processes of a job: a shell would die of it, and Snakemake take that for the job's end while the
+# state is still being written.
 
 
 rule train:
