@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
 
-.PHONY: all test browser lint smoke tune watch report bench simulate dag clean unlock
+.PHONY: all test browser slurm lint smoke tune watch report bench simulate dag clean unlock
 .DEFAULT_GOAL := all
 
 all: $(STAMP) unlock
@@ -45,7 +45,7 @@ $(STAMP): requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --retries 5 --timeout 120 $(PIP_ARGS) -r requirements.txt
 	@touch $@
 
-test: lint browser
+test: lint browser slurm
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
 
 # Tests of the report need a browser. Nobody's machine is changed for it but that of continuous integration.
@@ -53,6 +53,14 @@ browser:
 	@[ "$(CI)" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null || exit 0; \
 	for name in chromium chromium-browser google-chrome google-chrome-stable; do command -v $$name > /dev/null && exit 0; done; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null
+
+# Tests of cluster jobs need a Slurm, which they start themselves; likewise. Where root is a word away it is asked.
+slurm:
+	@[ "$(CI)" = true ] && command -v apt-get > /dev/null || exit 0; \
+	PATH=$$PATH:/usr/sbin; command -v slurmctld > /dev/null && command -v slurmd > /dev/null && command -v sbatch > /dev/null && exit 0; \
+	[ "$$(id -u)" = 0 ] || SUDO="sudo -n"; \
+	$$SUDO apt-get update -qq && \
+	$$SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client > /dev/null
 
 lint: $(STAMP)
 	ruff check .

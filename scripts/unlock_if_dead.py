@@ -21,12 +21,15 @@ log = logging.getLogger(__name__)
 
 
 def living_snakemake(folder: Path) -> int | None:
-    """Process id of a snakemake, not an ancestor of ours, that works in `folder`; None if there is none."""
+    """Process id of a snakemake, not an ancestor of ours, that works in `folder`; None if there is none.
+
+    Those inside a cluster's jobs do not count: they take no lock, and outlive the one that did.
+    """
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     for process in psutil.process_iter(["pid", "cmdline"]):
         try:
             words = [Path(word).name for word in process.info["cmdline"] or []]
-            if process.info["pid"] in own or "snakemake" not in words[:4]:
+            if process.info["pid"] in own or "snakemake" not in words[:4] or "--nolock" in words:
                 continue
             if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder:
                 return process.info["pid"]

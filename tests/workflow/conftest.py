@@ -1,13 +1,12 @@
 """One smoke run of the whole workflow, shared by every test here; a test that changes anything gets a copy of it."""
 
-import fcntl
-import json
-import os
 import shutil
-from types import SimpleNamespace
 
 import pytest
-from harness import checkout, snakemake
+import smoke_run
+from harness import checkout
+
+smoke = smoke_run.smoke
 
 
 def pytest_itemcollected(item):
@@ -15,22 +14,6 @@ def pytest_itemcollected(item):
     item.add_marker(pytest.mark.slow)
     item.add_marker(pytest.mark.xdist_group("snakemake"))
     item.add_marker(pytest.mark.timeout(900))
-
-
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory):
-    """The smoke scale, run once for all workers: its folder, its output, how long it took. Not to be changed."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # the workers' own folders lie side by side
-    folder, record = base / "smoke", base / "smoke.json"
-    with open(base / "smoke.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not record.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # a worker failed here: the next one tells why as well
-            done = snakemake(checkout(folder))
-            record.write_text(json.dumps({"output": done.output, "seconds": done.seconds}))
-    return SimpleNamespace(folder=folder, **json.loads(record.read_text()))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Ways in: scales, profiles, make, a cluster, conda, and configs that must not get in."""
 
 import csv
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -82,14 +83,26 @@ def test_a_profile_holds_only_options_of_snakemake(name):
     assert not {"slurm_account", "slurm_partition", "default-resources"} & set(profile)  # the user's own
 
 
-def test_slurm_profile_plans(fresh, tmp_path):
-    """Its executor is an optional plugin, so without that one line."""
-    profile = yaml.safe_load((fresh / "workflow/profiles/slurm/profile.yaml").read_text())
-    assert profile.pop("executor") == "slurm"
-    (tmp_path / "slurm").mkdir()
-    (tmp_path / "slurm/profile.yaml").write_text(yaml.dump(profile))
-    words = ("--workflow-profile", tmp_path / "slurm", "--dry-run", "--quiet", "rules")
+def test_slurm_profile_plans(fresh):
+    """A plan needs no cluster; what each job asks for grows with its attempts."""
+    words = ("--workflow-profile", "workflow/profiles/slurm", "--dry-run", "--quiet", "rules")
     assert planned(snakemake(fresh, *words, scale="gpu").output)["train"] >= 30
+
+
+@pytest.mark.parametrize(("attempt", "times"), [(1, 1), (6, 3)])
+def test_every_job_says_what_it_needs(fresh, attempt, times):
+    words = ("--workflow-profile", "workflow/profiles/slurm", "--dry-run", "--attempt", attempt)
+    done = snakemake(fresh, *words, scale="gpu")
+    asked = {}
+    for rule, resources in re.findall(r"^rule (\w+):.*?^    resources: (.*?)$", done.output, re.M | re.S):
+        asked[rule] = dict(word.split("=", 1) for word in resources.split(", ") if "=" in word)
+    asked.pop("all")  # no job
+    assert {"train", "train_text", "evaluate_text", "judge_claims"} <= set(asked)
+    assert all(int(words["runtime"]) >= 60 * times for words in asked.values())
+    train, measure = asked["train"], asked["evaluate_tokens"]
+    assert (train["gpu"], train["runtime"], train["slurm_extra"]) == ("1", str(480 * times), "--signal=TERM@300")
+    assert int(train["mem_mb"]) == times * (int(train["mem_mb"]) // times) >= 3000 * times
+    assert (measure["gpu"], measure["runtime"]) == ("1", str(480 * times)) and int(measure["mem_mb"]) >= 3000 * times
 
 
 # --- bad configs ---

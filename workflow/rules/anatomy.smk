@@ -43,6 +43,8 @@ rule measure_anatomy:
         "../../envs/evaluate.yaml"
     resources:
         gpu=gpus_needed,
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=anatomy_spec(),
         device=SETTINGS["device"],

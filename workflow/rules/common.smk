@@ -303,6 +303,11 @@ def train_gpus(wildcards):
 TRAIN_THREADS = SETTINGS["devices"]  # processes that train together have a core each
 
 
+def grown(amount, attempt):
+    """What a later attempt is given: one that was stopped for time or memory needs more, but no queue is endless."""
+    return amount * min(attempt, 3)
+
+
 def train_memory(runs):
     """Host memory of a training job, MB: of every process its libraries, and a state as it is read."""
     shapes = [run_shape(SETTINGS, spec_of(run)) for run in runs]
@@ -310,9 +315,27 @@ def train_memory(runs):
     return SETTINGS["devices"] * (3000 + 16 * largest // 10**6)
 
 
+def bundle_memory(runs):
+    return lambda wildcards, attempt: grown(train_memory(runs), attempt)
+
+
+def measure_memory(wildcards, attempt):
+    """Host memory of a measuring job, MB: it opens one trained network after another."""
+    return grown(train_memory([*RUNS, *FAMILY.specs]) // SETTINGS["devices"], attempt)
+
+
+def measure_runtime(wildcards, attempt):
+    return grown(480, attempt)
+
+
 def train_runtime(wildcards, attempt):
     """Minutes; a preempted or timed-out attempt resumes, so a longer next attempt only helps."""
-    return 480 * attempt if SETTINGS["device"] == "cuda" else 120 * attempt
+    return grown(480 if SETTINGS["device"] == "cuda" else 120, attempt)
+
+
+# On Slurm a training job is told five minutes before its time is up: a large state takes longer to write than the
+# half minute that usually lies between being told to end and being killed. It then ends with exit code 75.
+WARNED = "--signal=TERM@300"
 
 
 def print_summary(results):

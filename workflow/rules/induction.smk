@@ -13,6 +13,9 @@ rule evaluate_induction:
         "<benchmarks>/evaluate_induction.tsv"
     conda:
         "../../envs/evaluate.yaml"
+    resources:
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=induction_measure_spec(),
         recipe=RECIPE["measure"],

@@ -9,6 +9,9 @@ rule evaluate_synthetic:
         "<benchmarks>/evaluate_synthetic.tsv"
     conda:
         "../../envs/evaluate.yaml"
+    resources:
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=synthetic_measure_spec(
             synthetic_names(), {"n_sequences": SETTINGS["synthetic"]["test_sequences"]}
@@ -32,6 +35,9 @@ rule probe_synthetic:
         "<benchmarks>/probe_synthetic.tsv"
     conda:
         "../../envs/probe.yaml"
+    resources:
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=synthetic_measure_spec(
             probed_names(),
@@ -64,6 +70,9 @@ rule evaluate_text:
         "<benchmarks>/evaluate_text.tsv"
     conda:
         "../../envs/evaluate.yaml"
+    resources:
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=text_measure_spec(),
         recipe=RECIPE["measure"],
@@ -89,6 +98,8 @@ rule evaluate_family:
         "../../envs/evaluate.yaml"
     resources:
         gpu=gpus_needed,
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=family_measure_spec(),
         seeds=SETTINGS["family"]["seeds"],
@@ -115,6 +126,8 @@ rule evaluate_zero_shot:
         "../../envs/zeroshot.yaml"
     resources:
         gpu=gpus_needed,
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=zero_shot_spec(),
         device=SETTINGS["device"],

@@ -15,6 +15,8 @@ rule evaluate_multiplication:
         "../../envs/evaluate.yaml"
     resources:
         gpu=gpus_needed,
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=multiplication_spec(),
         device=SETTINGS["device"],

@@ -132,6 +132,7 @@ rule evaluate_released:
     resources:
         gpu=gpus_needed,
         mem_mb=lambda wildcards, input: 3000 + 2 * input.size_mb,
+        runtime=measure_runtime,
     params:
         spec=released_measure_spec,
         device=SETTINGS["device"],

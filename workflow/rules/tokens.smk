@@ -16,6 +16,8 @@ rule evaluate_tokens:
         "../../envs/evaluate.yaml"
     resources:
         gpu=gpus_needed,
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=token_measure_spec(),
         device=SETTINGS["device"],

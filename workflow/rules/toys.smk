@@ -11,6 +11,9 @@ rule evaluate_toys:
         "<benchmarks>/evaluate_toys.tsv"
     conda:
         "../../envs/evaluate.yaml"
+    resources:
+        mem_mb=measure_memory,
+        runtime=measure_runtime,
     params:
         spec=as_json(SETTINGS["toys"]),
         tuning_seeds=SETTINGS["tuning_seeds"],

@@ -1,7 +1,9 @@
 # One job trains one run. At small scales it trains all seeds of the run, one after another in one process, because
 # starting torch costs more than a small run's share of a minute; at large scales each seed is a job of its own.
 # State lives in <results>/.state, undeclared, so that Snakemake never wipes it: a job that is killed and started
-# again resumes. Exit code 75 means "stopped by a signal, state saved".
+# again resumes. Exit code 75 means "stopped by a signal, state saved". `exec` (implied from bash 5.1 on), because a
+# scheduler signals all processes of a job: a shell would die of it, and Snakemake take that for the job's end while the
+# state is still being written.
 
 
 rule train:
@@ -24,14 +26,15 @@ rule train:
     resources:
         gpu=train_gpus,
         runtime=train_runtime,
-        mem_mb=lambda wildcards, attempt: attempt * train_memory([wildcards.run]),
+        mem_mb=lambda wildcards, attempt: grown(train_memory([wildcards.run]), attempt),
+        slurm_extra=WARNED,
     params:
         spec=lambda wildcards: as_json(RUNS[wildcards.run]),
         seeds=lambda wildcards: wildcards.get("seed", SEEDS),
         place=train_arguments,
         recipe=RECIPE["train"],
     shell:
-        "python scripts/train_models.py --spec {params.spec:q} --seeds {params.seeds} {params.place}"
+        "exec python scripts/train_models.py --spec {params.spec:q} --seeds {params.seeds} {params.place}"
         " --threads {threads} --log {log}"
 
 
@@ -107,14 +110,15 @@ if BUNDLES:
             resources:
                 gpu=train_gpus,
                 runtime=train_runtime,
-                mem_mb=train_memory(runs),
+                mem_mb=bundle_memory(runs),
+                slurm_extra=WARNED,
             params:
                 specs=[bundled_spec(run, seeds) for run in runs],
                 seeds=seeds,
                 place=place_arguments(runs[0]),
                 recipe=RECIPE["train"],
             shell:
-                "python scripts/train_models.py --spec {params.specs:q} --seeds {params.seeds}"
+                "exec python scripts/train_models.py --spec {params.specs:q} --seeds {params.seeds}"
                 " {params.place} --threads {threads} --log {log}"
 
 

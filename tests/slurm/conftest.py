@@ -1,0 +1,40 @@
+"""One Slurm for all tests here, where there is one; under CI=true a missing one is an error."""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from cluster import Slurm, missing
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+import smoke_run
+
+smoke = smoke_run.smoke
+
+
+def pytest_itemcollected(item):
+    """All of it is slow, and best runs in one worker (pytest-xdist 3.8 heeds no group under pytest 9.2)."""
+    item.add_marker(pytest.mark.slow)
+    item.add_marker(pytest.mark.xdist_group("slurm"))
+    item.add_marker(pytest.mark.timeout(1500))
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    lacking = missing()
+    if lacking:
+        reason = f"no {lacking[0]} here: apt-get install slurmctld slurmd slurm-client"
+        assert os.environ.get("CI") != "true", reason
+        pytest.skip(reason)
+    with Slurm(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def one_at_a_time(tmp_path_factory):
+    """Whatever worker a test is in: they wait for minutes on little, but not on each other's jobs."""
+    with open(smoke_run.common_folder(tmp_path_factory) / "slurm.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,282 @@
+"""The workflow on a real Slurm: undisturbed, and with all that happens to jobs there. It always ends with the same bytes.
+
+Runs that are disturbed train for seconds instead of smoke's milliseconds, so that it happens in their middle.
+"""
+
+import contextlib
+import itertools
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import yaml
+from harness import checkout, contents, differing, environment, run, snakemake
+
+STEPS = 800  # fewer, and they would share a job
+LONGER = {"seeds": [0], "synthetic": {"p": [0.3, 1.0], "steps": STEPS, "eval": {"every": STEPS // 4}}}
+BUNDLE = "mult-d2-pad2-vanilla"  # one of the short runs that share a job
+SCANCELLED, TIMED_OUT, ORPHANED, MOVED = "dp-p1-vanilla", "dp-p1-myopic", "dp-p0.3-vanilla", "dp-p0.3-myopic"
+# What a user of this cluster keeps for himself. It has a default partition, and keeps no accounts.
+OWN_PROFILE = {
+    "slurm-status-command": "squeue",
+    "slurm-init-seconds-before-status-checks": 5,
+    "seconds-between-status-checks": 5,
+    "slurm-keep-successful-logs": True,
+}
+
+
+def metrics(*runs):
+    return [f"results/smoke/runs/{name}/seed0/metrics.json" for name in runs]
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    """A config file: smoke, with runs that last."""
+    path = tmp_path_factory.mktemp("config") / "longer.yaml"
+    path.write_text(yaml.dump({"scale": "smoke", "scales": {"smoke": LONGER}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(longer, tmp_path_factory):
+    """Those runs, trained here without Slurm."""
+    folder = checkout(tmp_path_factory.mktemp("undisturbed") / "tree")
+    wanted = metrics(BUNDLE, SCANCELLED, TIMED_OUT, ORPHANED, MOVED)
+    snakemake(folder, "--configfile", longer, "--", *wanted, scale=None)
+    return contents(folder)
+
+
+@pytest.fixture
+def start(slurm, longer, tmp_path):
+    """Starts `snakemake` on the cluster for some runs; whatever is left of it afterwards is killed."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "profile.yaml").write_text(yaml.dump(OWN_PROFILE))
+    started = []
+
+    def start(tree, *runs, options=()):
+        output = open(tree / f"output-{len(started)}", "w+")  # noqa: SIM115
+        process = subprocess.Popen(
+            ["snakemake", "--profile", own, "--workflow-profile", "workflow/profiles/slurm", "--configfile", longer,
+             "--latency-wait", "10", *options, "--", *metrics(*runs)],
+            cwd=tree, env={**environment(), **slurm.env, "PATH": f"{slurm.folder}/bin:{environment()['PATH']}:/usr/sbin"},
+            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return SimpleNamespace(process=process, output=lambda: (tree / output.name).read_text())
+
+    yield start
+    for process in started:
+        with contextlib.suppress(psutil.Error):
+            for child in (*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)):
+                child.kill()
+        process.wait()
+    for job in slurm("squeue", "--noheader", "--format", "%i").split():
+        slurm("scancel", job, rc=None)
+
+
+def ended(slurm, snakemake, rc=0):
+    """Wait for a `snakemake` that was started above."""
+    slurm.until(lambda: snakemake.process.poll() is not None, 800)
+    assert snakemake.process.returncode == rc, snakemake.output()[-6000:] + slurm.told()
+
+
+def trainer(tree, run):
+    """The process that trains `run` from `tree`, None if there is none."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            trains = any(word.endswith("train_models.py") for word in words[:2]) and f'"name": "{run}"' in " ".join(
+                words
+            )
+            if trains and process.cwd() == str(tree):
+                return process
+    return None
+
+
+def state(tree, run):
+    (folder,) = (tree / f"results/smoke/.state/{run}/seed0").iterdir()
+    return folder
+
+
+def attempts(tree, run):
+    """[[first line, last line]] of every attempt's record, in order."""
+    found = []
+    for text in (state(tree, run) / "attempts.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        if line["event"] == "start":
+            found.append([line])
+        found[-1][1:] = [line]
+    return found
+
+
+def in_the_middle(slurm, tree, run, attempt=1):
+    """The process that trains `run`, as soon as its attempt of that number has worked for a moment."""
+
+    def found():
+        with contextlib.suppress(ValueError, FileNotFoundError, psutil.Error):
+            if len(attempts(tree, run)) < attempt:
+                return None
+            process = trainer(tree, run)
+            if process is None or process.pid != attempts(tree, run)[-1][0]["pid"]:
+                return None
+            before = process.cpu_times().user
+            slurm.until(lambda: process.cpu_times().user > before + 0.5, 60)
+            return process
+
+    return slurm.until(found, 400)
+
+
+def job_of(slurm, tree, run):
+    """(id, fields) of the newest Slurm job that trains `run`."""
+    jobs = {n: f for n, f in slurm.jobs(tree).items() if f["Comment"].endswith(f"_{run}")}
+    return list(jobs.items())[-1]
+
+
+def jobs_of(slurm, tree, run):
+    return [fields for fields in slurm.jobs(tree).values() if fields["Comment"].endswith(f"_{run}")]
+
+
+def check_run(tree, run, expected, events):
+    """Equal to the undisturbed run, byte by byte; as many attempts as `events` tell the ends of (None: whatever it was),
+    one after another; the seconds of the result are spent once.
+    """
+    made = {path: data for path, data in contents(tree).items() if path.startswith(f"runs/{run}/")}
+    wanted = {path: data for path, data in expected.items() if path.startswith(f"runs/{run}/")}
+    assert len(wanted) >= 4 and not differing(wanted, made)
+    found = attempts(tree, run)
+    ends = [attempt[-1]["event"] for attempt in found]
+    assert len(ends) == len(events) and all(event in (None, end) for event, end in zip(events, ends)), ends
+    for before, after in itertools.pairwise(found):
+        assert before[-1]["time"] <= after[0]["time"]  # never two at a time
+    timing = json.loads((tree / f"results/smoke/runs/{run}/seed0/timing.json").read_text())
+    spent = sum(attempt[-1]["time"] - attempt[0]["time"] for attempt in found)
+    assert timing["attempts"] == len(events) and 0 < timing["seconds"] <= spent + 0.1
+    return found
+
+
+def test_the_whole_workflow(slurm, smoke, tmp_path):
+    tree = checkout(tmp_path / "tree")
+    (tree / "own").mkdir()
+    (tree / "own/profile.yaml").write_text(yaml.dump(OWN_PROFILE))
+    words = ("--profile", "own", "--workflow-profile", "workflow/profiles/slurm", "--latency-wait", 10)
+    run(tree, "snakemake", *words, "--config", "scale=smoke", env=slurm.env)
+    expected = contents(smoke.folder)
+    assert len(expected) > 100 and not differing(expected, contents(tree))
+    jobs = slurm.jobs(tree)
+    assert len(jobs) >= 20 and {fields["JobState"] for fields in jobs.values()} == {"COMPLETED"}
+
+
+def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tmp_path):
+    """Three jobs of one workflow, each ended by Slurm in its own way and submitted again."""
+    tree = checkout(tmp_path / "tree")
+    bundle = "train_made_runs:mem_mb=300 if attempt == 1 else 2000"
+    snakemake = start(tree, SCANCELLED, TIMED_OUT, BUNDLE, options=("--set-resources", bundle))
+
+    stopped = in_the_middle(slurm, tree, TIMED_OUT)
+    stopped.send_signal(signal.SIGSTOP)  # lest it end before its time
+    number, first = job_of(slurm, tree, TIMED_OUT)
+    slurm("scontrol", "update", f"JobId={number}", "TimeLimit=1")
+
+    in_the_middle(slurm, tree, SCANCELLED)
+    number, before = job_of(slurm, tree, SCANCELLED)
+    slurm("scancel", number)
+    ended(slurm, snakemake)
+
+    first, second = jobs_of(slurm, tree, SCANCELLED)
+    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+    assert (first["TimeLimit"], second["TimeLimit"]) == ("02:00:00", "04:00:00")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("3000M", "6000M")
+    found = check_run(tree, SCANCELLED, undisturbed, ["preempted", "end"])
+    assert 0 < found[0][-1]["step"] < STEPS
+    told = Path(first["StdOut"]).read_text()  # the Snakemake around it waited until the state was written
+    assert told.index("stopped by signal 15") < told.index("CalledProcessError")
+
+    first, second = jobs_of(slurm, tree, TIMED_OUT)
+    # Told in advance that its time is nearly up, it may end by itself (with exit code 75) the moment it can.
+    assert first["JobState"] in ("TIMEOUT", "FAILED") and second["JobState"] == "COMPLETED"
+    found = check_run(tree, TIMED_OUT, undisturbed, ["preempted", "end"])
+    assert 0 < found[0][-1]["step"] < STEPS
+
+    first, second = [f for f in slurm.jobs(tree).values() if f["Comment"] == "rule_train_made_runs"]
+    assert first["JobState"] in ("FAILED", "OUT_OF_MEMORY") and second["JobState"] == "COMPLETED"
+    assert "exceeded memory limit" in (slurm.folder / "slurmd.log").read_text()
+    made = {p: d for p, d in contents(tree).items() if not p.startswith("runs/dp-")}
+    wanted = {p: d for p, d in undisturbed.items() if not p.startswith("runs/dp-")}
+    assert f"runs/{BUNDLE}/seed0/metrics.json" in wanted and not differing(wanted, made)
+
+
+def test_snakemake_itself_is_killed(slurm, undisturbed, start, tmp_path):
+    """Its job works on, and the job of the next Snakemake waits for it."""
+    tree = checkout(tmp_path / "tree")
+    first = start(tree, ORPHANED)
+    orphan = in_the_middle(slurm, tree, ORPHANED)
+    orphan.send_signal(signal.SIGSTOP)
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    run(tree, "python", "scripts/unlock_if_dead.py")
+
+    second = start(tree, ORPHANED)
+    log = tree / f"results/smoke/logs/train/{ORPHANED}.log"
+    slurm.until(lambda: len(jobs_of(slurm, tree, ORPHANED)) == 2 and log.exists() and "waiting: " in log.read_text())
+    time.sleep(2)
+    assert orphan.is_running() and len(attempts(tree, ORPHANED)) == 1
+    orphan.send_signal(signal.SIGCONT)
+    ended(slurm, second)
+    check_run(tree, ORPHANED, undisturbed, ["end", "end"])
+
+
+def test_preempted_then_its_node_goes_down(slurm, undisturbed, start, tmp_path):
+    """Slurm itself puts the job back, twice; Snakemake waits."""
+    tree = checkout(tmp_path / "tree")
+    snakemake = start(tree, MOVED)
+    in_the_middle(slurm, tree, MOVED)
+    number, _ = job_of(slurm, tree, MOVED)
+    slurm("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+    slurm.until(lambda: slurm.jobs(tree)[number]["Restarts"] == "1")
+    in_the_middle(slurm, tree, MOVED, attempt=2)
+    slurm("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
+    slurm.until(lambda: slurm.jobs(tree)[number]["Restarts"] == "2")
+    slurm("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
+    ended(slurm, snakemake)
+    assert len(slurm.jobs(tree)) == 1
+    check_run(tree, MOVED, undisturbed, ["preempted", None, "end"])
+
+
+# --- what no cluster can do ---
+
+
+def refused(slurm, snakemake, tree):
+    """The sentence it ends with; no job has been submitted."""
+    ended(slurm, snakemake, rc=1)
+    assert not slurm.jobs(tree) and "Traceback" not in snakemake.output()
+    (sentence,) = [line for line in snakemake.output().splitlines() if line.startswith("slurm: ")]
+    return sentence
+
+
+def test_no_partition(slurm, start, tmp_path):
+    slurm("scontrol", "update", "PartitionName=tests", "Default=NO")
+    try:
+        sentence = refused(slurm, start(checkout(tmp_path / "tree"), MOVED), tmp_path / "tree")
+    finally:
+        slurm("scontrol", "update", "PartitionName=tests", "Default=YES")
+    assert "no partition is named and this cluster has no default one; name one of tests, urgent" in sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--set-resources", "train:gpu=2"), "rule train asks for gpu=2, but no node of partition tests offers more than 1"),
+        (("--default-resources", "slurm_partition=gpus"), "this cluster has no partition 'gpus'"),
+        (("--default-resources", "slurm_partition=urgent"), "rule train asks for runtime=360, but no node of partition urgent offers more than 5"),
+        (("--slurm-status-command", "sacct"), "this cluster keeps no accounts"),
+    ],
+)  # fmt: skip
+def test_what_this_cluster_has_not(slurm, start, tmp_path, options, words):
+    tree = checkout(tmp_path / "tree")
+    assert words in refused(slurm, start(tree, MOVED, options=options), tree)
