@@ -46,7 +46,7 @@ $(STAMP): requirements.txt
 	@touch $@
 
 test: lint browser slurm
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Tests of the report need a browser. Nobody's machine is changed for it but that of continuous integration.
 browser:

@@ -23,7 +23,7 @@ from myopia.train.launch import _exit_code
 from myopia.train.signals import Preempted
 from myopia.train.trainer import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 40

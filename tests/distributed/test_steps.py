@@ -11,7 +11,7 @@ from tiny_runs import T, dp_spec, text_spec
 
 from myopia.train.team import Team
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]
+pytestmark = pytest.mark.slow
 
 STEPS = 3
 KV = {"kind": "myopic", "cut": "kv", "beta": 0.0}

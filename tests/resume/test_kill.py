@@ -13,7 +13,7 @@ import pytest
 
 from myopia.common.errors import EXIT_PREEMPTED
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
+pytestmark = pytest.mark.slow
 
 STEPS = 30
 SAVING, SAVED = "saving state at step", "state saved at step"

@@ -17,6 +17,7 @@ import psutil
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "scontrol", "sinfo", "squeue")
 MARK = "MYOPIA_TEST_CLUSTER"  # in the environment of the daemons, of those who submit, and so of every job
 CPUS = 4  # declared, whatever the machine has: jobs that wait or stand still cost nothing
+# A job that is put back starts when its credentials have expired and the scheduler has looked again: 2 minutes by default.
 CONFIG = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -25,6 +26,7 @@ SlurmdPort={ports[1]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
+AuthInfo=cred_expire=10
 CredType=cred/none
 CommunicationParameters=NoInAddrAny
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -36,6 +38,7 @@ SlurmdSpoolDir={folder}/spool
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
+SchedulerParameters=sched_interval=5,bf_interval=5
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides

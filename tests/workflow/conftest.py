@@ -10,9 +10,8 @@ smoke = smoke_run.smoke
 
 
 def pytest_itemcollected(item):
-    """All of it is slow, and best runs in one worker (pytest-xdist 3.8 heeds no group under pytest 9.2)."""
+    """All of it is slow."""
     item.add_marker(pytest.mark.slow)
-    item.add_marker(pytest.mark.xdist_group("snakemake"))
     item.add_marker(pytest.mark.timeout(900))
 
 

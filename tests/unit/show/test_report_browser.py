@@ -26,7 +26,7 @@ from myopia.show.report import embed
 from myopia.show.report import page as report
 from myopia.show.report.results import Results
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPEN_ALL = "document.querySelectorAll('details').forEach((box) => { box.open = true; })"
 FIGURES = {
