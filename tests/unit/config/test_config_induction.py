@@ -36,7 +36,7 @@ def test_two_arms_and_a_shared_grid(config, scale):
 
 def test_the_plan_counts_it(config):
     settings = load_config({**config, "scale": "laptop"})
-    row = next(row for row in plan(settings) if row["experiment"] == "text: induction")
+    row = next(row for row in plan(settings) if row["experiment"] == "induction")
     part = settings["induction"]
     assert (row["runs"], row["seeds"]) == (2, 3)
     assert row["tokens"] == 2 * 3 * part["steps"] * part["batch_size"] * part["task"]["T"]
