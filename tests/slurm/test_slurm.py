@@ -273,7 +273,7 @@ def test_no_partition(slurm, start, tmp_path):
     [
         (("--set-resources", "train:gpu=2"), "rule train asks for gpu=2, but no node of partition tests offers more than 1"),
         (("--default-resources", "slurm_partition=gpus"), "this cluster has no partition 'gpus'"),
-        (("--default-resources", "slurm_partition=urgent"), "rule train asks for runtime=360, but no node of partition urgent offers more than 5"),
+        (("--default-resources", "slurm_partition=urgent"), "rule train asks for runtime=120, but no node of partition urgent offers more than 5"),
         (("--slurm-status-command", "sacct"), "this cluster keeps no accounts"),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ def test_killed_and_run_again_it_equals_the_undisturbed_run(smoke, sandbox, tmp_
     """The synthetic experiment and all that comes after it is made again; the rest is there from the start."""
     tree, made = sandbox, sandbox / "results/smoke"
     again = [*made.glob("runs/dp-*"), *made.glob(".state/dp-*")]
-    assert len(again) > 8
+    assert len(again) >= 8
     for folder in again:
         shutil.rmtree(folder)
 

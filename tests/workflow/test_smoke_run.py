@@ -15,6 +15,7 @@ from harness import ROOT, planned, snakemake
 # have a target and a test of their own.
 NOT_IN_SMOKE = {
     "tune",
+    "tune_toys",
     "tabulate_tuning",
     "fetch_text",
     "fetch_tokenizer",
