@@ -14,6 +14,7 @@ from myopia.config.figures import plan_by_experiment
 from myopia.config.load import ROOT, load_config
 from myopia.judge.console import label, number, read_verdicts
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_RUN
+from myopia.show.report.answer import answer
 
 SIZES = ("paper", "gpu", "cpu", "laptop")
 """Scales, the most telling first; any other name comes after them."""
@@ -33,6 +34,25 @@ def render(readme: str, published: Path) -> str:
         return match[1] + SECTIONS[match["name"]](published) + match[3]
 
     return BLOCK.sub(fill, readme)
+
+
+def answered(published: Path) -> str:
+    """The report's three sentences from all published scales together, and the figures they rest on."""
+    frame = _most_telling(published)
+    if frame.empty:
+        return "No results are published yet.\n"
+    rows = {row.id: row for row in frame.itertuples()}
+    topics = yaml.safe_load((ROOT / "workflow/report/sections.yaml").read_text())["answer"]
+    said, pictures = [], []
+    for one in answer(rows.get, topics):
+        row = one["row"]
+        said.append(f"- {one['text']}" + (f" Scale `{row.scale}`." if row else ""))
+        path = f"docs/results/{row.scale}/{one['figure']}.png" if row else ""
+        if row and (published / row.scale / f"{one['figure']}.png").is_file():
+            pictures.append(
+                f'<a href="{path}"><img src="{path}" width="32%" alt="{one["figure"].replace("_", " ")}, scale {row.scale}"></a>'
+            )
+    return "\n".join(said) + "\n\n" + "\n".join(pictures) + "\n"
 
 
 def findings(published: Path) -> str:
@@ -190,4 +210,4 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-SECTIONS = {"findings": findings, "benchmark": benchmark, "hardware": hardware}
+SECTIONS = {"answer": answered, "findings": findings, "benchmark": benchmark, "hardware": hardware}

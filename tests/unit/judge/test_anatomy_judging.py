@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import measure_folder
 from made_up_anatomy import COSINE, FUTURE, MYOPIC, STEPS, gradients
 
 from myopia.common.files import write_csv
@@ -70,14 +69,14 @@ def test_verdicts_on_own_runs(verdicts: pd.DataFrame) -> None:
     assert len(theory) == 7 and theory["verdict"].isin(["replicated", NO_PAPER]).all() and (theory["seeds"] == 12).all()
 
 
-def test_verdicts_where_the_future_is_longer(tmp_path: Path, verdicts_of) -> None:
-    rows = verdicts_of(measure_folder(tmp_path, gap=-1.0))
+def test_verdicts_where_the_future_is_longer(verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(gap=-1.0), rows=["fig11-norms"])
     assert rows.loc["fig11-norms", "verdict"] == "not replicated" and rows.loc["fig11-norms", "ours"] == 0
 
 
-def test_public_checkpoints_are_judged_where_they_are(tmp_path: Path, paper, verdicts_of) -> None:
-    folder = public(measure_folder(tmp_path))
-    rows = verdicts_of(folder, "paper")
+def test_public_checkpoints_are_judged_where_they_are(copy: Path, paper, verdicts_of) -> None:
+    folder = public(copy)
+    rows = verdicts_of(folder, "paper", rows=["fig11-.*"])
     assert rows.loc["fig11-norms", "seeds"] == 1 and rows.loc["fig11-norms", "verdict"] == "replicated"
     assert rows.loc["fig11-value-step256", "verdict"] == "replicated"
     assert rows.loc["fig11-value-norms", "verdict"] == "not replicated"

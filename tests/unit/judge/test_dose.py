@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import measure_folder, synthetic
+from made_up import synthetic
 from made_up_dose import CLOSED, add_doses
 
 from myopia.common.files import write_csv
@@ -49,8 +49,8 @@ def test_rows_in_a_world_where_little_gradient_is_enough(verdicts: pd.DataFrame)
     assert rows.loc["dose-dp-half", "seeds"] == 3 and rows.loc["dose-dp-half", "documents"] == 16
 
 
-def test_without_a_gap_there_is_nothing_to_close(tmp_path: Path, verdicts_of) -> None:
-    rows = verdicts_of(measure_folder(tmp_path, gap=0.0)).loc[ROWS]
+def test_without_a_gap_there_is_nothing_to_close(verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(gap=0.0), rows=ROWS).loc[ROWS]
     assert (rows["verdict"] == NOT_RUN).all() and rows["reason"].str.contains("judged only where").all()
 
 

@@ -79,7 +79,7 @@ def test_without_tuning_seeds_the_seeds_choose_and_the_table_says_so(make) -> No
     assert set(best.loc["random", "selected_on"]) == {"config.yaml"}  # frozen there after tuning
 
 
-def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, verdicts_of, tmp_path: Path) -> None:
+def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, tmp_path: Path, verdict_of) -> None:
     assert ask(make(), "family_edges").value == 0
 
     def cut(tables):  # vanilla's best is now the lowest rate left
@@ -89,7 +89,7 @@ def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, verdicts
     context = make(change=cut)
     assert ask(context, "family_edges").value == len(SIZES)
     assert reading.best_rates(context, "checkpoint")["d24", "vanilla"].edge == "low"
-    found = verdicts_of(tmp_path).loc["fig7-slope"]
+    found = verdict_of(tmp_path, "fig7-slope")
     assert found["verdict"] == INCONCLUSIVE and found["reason"].startswith("control failed: control-family-grid")
 
 
@@ -151,10 +151,10 @@ def test_a_rising_size_is_hollow_and_out_of_the_slope(make) -> None:
     assert ask(context, "family_slope", choice="best").value == pytest.approx(0.1, abs=5e-3)
 
 
-def test_too_few_settled_sizes_or_too_short_a_span_give_no_slope(make, tmp_path: Path, verdicts_of) -> None:
+def test_too_few_settled_sizes_or_too_short_a_span_give_no_slope(make, tmp_path: Path, verdict_of) -> None:
     with pytest.raises(NotRun, match="settled at 3 of 5 sizes"):
         ask(make(rising=("d24", "d64")), "family_slope", choice="best")
-    row = verdicts_of(tmp_path).loc["fig7-slope"]
+    row = verdict_of(tmp_path, "fig7-slope")
     assert row["verdict"] == NOT_RUN and "settled at 3 of 5 sizes" in row["reason"]
     near = {size: 1000 * (k + 1) for k, size in enumerate(SIZES)}
     with pytest.raises(NotRun, match="span a factor of 5"):
@@ -194,7 +194,7 @@ def test_beside_the_papers_own_numbers(make, paper, tmp_path: Path, verdicts_of)
     assert ask(context, "family_dip", choice="as_run", size="pythia-70m").value == pytest.approx(0.06, abs=3e-3)
     rise = ask(context, "family_contrast", choices=["as_run"], sizes=["pythia-2.8b", "pythia-70m"])
     assert rise.value == pytest.approx(0.19, abs=3e-3)
-    found = verdicts_of(tmp_path, "paper")
+    found = verdicts_of(tmp_path, "paper", rows=["fig7-.*"])
     for claim in ("fig7-rise", "fig7-u-shape", "fig7-value", "fig7-order"):
         assert found.loc[claim, "verdict"] == REPLICATED, claim
     table = fig7_gap_by_size(context)
@@ -204,7 +204,7 @@ def test_beside_the_papers_own_numbers(make, paper, tmp_path: Path, verdicts_of)
 
 def test_a_flat_curve_is_not_the_papers(make, tmp_path: Path, verdicts_of) -> None:
     pythia(make, dict.fromkeys(PYTHIA, 0.13), noise=0.1)
-    found = verdicts_of(tmp_path, "paper")
+    found = verdicts_of(tmp_path, "paper", rows=["fig7-.*"])
     assert found.loc["fig7-rise", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig7-u-shape", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig7-value", "verdict"] == NOT_REPLICATED
@@ -213,21 +213,21 @@ def test_a_flat_curve_is_not_the_papers(make, tmp_path: Path, verdicts_of) -> No
 # --- sabotage, and bad tables ---
 
 
-def test_swapped_arms_and_null_worlds(make, tmp_path: Path, verdicts_of) -> None:
+def test_swapped_arms_and_null_worlds(make, tmp_path: Path, verdict_of) -> None:
     def swap(tables):
         for name, frame in tables.items():
             tables[name] = frame.assign(arm=frame["arm"].replace({"vanilla": "myopic", "myopic": "vanilla"}))
 
     make()
-    assert verdicts_of(tmp_path).loc["fig7-slope", "verdict"] == REPLICATED
+    assert verdict_of(tmp_path, "fig7-slope")["verdict"] == REPLICATED
     make(change=swap)
-    assert verdicts_of(tmp_path).loc["fig7-slope", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
+    assert verdict_of(tmp_path, "fig7-slope")["verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     make(slope=0.0)
-    assert verdicts_of(tmp_path).loc["fig7-slope", "verdict"] != REPLICATED
+    assert verdict_of(tmp_path, "fig7-slope")["verdict"] != REPLICATED
     make(slope=-0.03)
-    assert verdicts_of(tmp_path).loc["fig7-slope", "verdict"] == NOT_REPLICATED
+    assert verdict_of(tmp_path, "fig7-slope")["verdict"] == NOT_REPLICATED
     make(noise=200.0)
-    assert verdicts_of(tmp_path).loc["fig7-slope", "verdict"] in (INCONCLUSIVE, NOT_RUN)
+    assert verdict_of(tmp_path, "fig7-slope")["verdict"] in (INCONCLUSIVE, NOT_RUN)
 
 
 def test_other_tokens_in_one_run_are_refused(make) -> None:

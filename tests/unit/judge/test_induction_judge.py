@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import measure_folder
 
 from myopia.common.files import write_csv
 from myopia.judge.estimands import Context, run_estimator
@@ -35,8 +34,8 @@ def test_rows_where_the_head_needs_the_future(verdicts: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("gap", [0.0, -0.5])
-def test_rows_where_it_does_not(gap: float, tmp_path: Path, verdicts_of) -> None:
-    rows = verdicts_of(measure_folder(tmp_path, gap=gap)).loc[ROWS]
+def test_rows_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
     met = set(rows.index[rows["reason"].str.startswith("criterion met")])
     assert met <= {"induction-damage-head"}
     assert "criterion violated" in rows.loc["induction-myopic-fails", "reason"]
@@ -45,7 +44,7 @@ def test_rows_where_it_does_not(gap: float, tmp_path: Path, verdicts_of) -> None
 def test_vanilla_that_learns_nothing_leaves_all_open(copy: Path, verdicts_of) -> None:
     table = pd.read_csv(copy / "induction_loss.csv.gz")
     write_csv(copy / "induction_loss.csv.gz", table.assign(loss=3.0))
-    rows = verdicts_of(copy).loc[ROWS]
+    rows = verdicts_of(copy, rows=ROWS).loc[ROWS]
     assert (rows["verdict"] == INCONCLUSIVE).all()
     assert rows["reason"].str.startswith("control failed: control-induction-learned").all()
 

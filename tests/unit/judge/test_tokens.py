@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import measure_folder
 from made_up_tokens import COPY_GAP
 from scipy import stats
 
@@ -49,8 +48,8 @@ def test_rows_in_a_world_where_planning_pays(verdicts: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_rows_in_worlds_where_it_does_not(gap: float, tmp_path: Path, verdicts_of) -> None:
-    rows = verdicts_of(measure_folder(tmp_path, gap=gap)).loc[ROWS]
+def test_rows_in_worlds_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
     met = rows["reason"].str.startswith("criterion met")
     may = ["tokens-copied-kl-docstrings", "probe-future-table-docstrings", "probe-future-untrained-docstrings"]
     assert set(rows.index[met]) <= set(may)  # vanilla still reads the future, only no better than myopic
@@ -60,18 +59,18 @@ def test_rows_in_worlds_where_it_does_not(gap: float, tmp_path: Path, verdicts_o
         )
 
 
-def test_few_seeds_are_shown_and_not_judged(tmp_path: Path, verdicts_of) -> None:
-    rows = verdicts_of(measure_folder(tmp_path, text_seeds=3)).loc[ROWS]
+def test_few_seeds_are_shown_and_not_judged(verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(text_seeds=3), rows=ROWS).loc[ROWS]
     assert (rows["verdict"] == NOT_RUN).all() and rows["reason"].str.contains("needs 5 seeds, has 3").all()
     assert rows["ours"].notna().all()
 
 
-def test_a_failed_control_leaves_the_probes_open(copy: Path, verdicts_of) -> None:
+def test_a_failed_control_leaves_the_probes_open(copy: Path, verdict_of) -> None:
     frame = pd.read_csv(copy / "future_probes.csv.gz")
     # An untrained network that reads as much of the future as vanilla does, and a bit more.
     twin = frame[frame["arm"] == "vanilla"].assign(arm="untrained", ce=lambda f: f["ce"] - 0.01 * f["n"])
     write_csv(copy / "future_probes.csv.gz", pd.concat([frame[frame["arm"] != "untrained"], twin]))
-    row = verdicts_of(copy).loc["probe-future-docstrings"]
+    row = verdict_of(copy, "probe-future-docstrings")
     assert row["reason"].startswith("control failed: probe-future-untrained-docstrings")
 
 

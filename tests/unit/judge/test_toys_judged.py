@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import measure_folder
 from made_up_toys import CHAINS, SEEDS
 from scipy import stats
 
@@ -44,8 +43,8 @@ def test_rows_in_a_world_as_predicted(verdicts: pd.DataFrame, rows: list[str]) -
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_rows_in_worlds_without_an_effect(gap: float, tmp_path: Path, verdicts_of, rows: list[str]) -> None:
-    found = verdicts_of(measure_folder(tmp_path, gap=gap)).loc[rows]
+def test_rows_in_worlds_without_an_effect(gap: float, verdicts_of, rows: list[str], world_with) -> None:
+    found = verdicts_of(world_with(gap=gap), rows=rows).loc[rows]
     met = set(found.index[found["reason"].str.startswith("criterion met")])
     effects = {"toy-shared-future", "toy-shared-sacrifice", "toy-shared-spare", "toy-hidden-full", "toy-hidden-only"}
     effects |= {f"toy-{loop}-{arm}" for loop in ("reward", "mixed") for arm in ("vanilla", "myopic")}
@@ -53,25 +52,25 @@ def test_rows_in_worlds_without_an_effect(gap: float, tmp_path: Path, verdicts_o
     assert "toy-hidden-true" in met and "theory-blindness" in met
 
 
-def test_an_arm_that_misses_its_optimum_leaves_the_claims_open(copy: Path, verdicts_of) -> None:
+def test_an_arm_that_misses_its_optimum_leaves_the_claims_open(copy: Path, verdict_of) -> None:
     frame = pd.read_csv(copy / "toy_shared.csv")
     frame.loc[frame["arm"] == "vanilla", "loss2"] += 0.2
     write_csv(copy / "toy_shared.csv", frame)
-    row = verdicts_of(copy).loc["toy-shared-future"]
+    row = verdict_of(copy, "toy-shared-future")
     assert row["reason"].startswith("control failed: control-toy-optimum-vanilla")
 
 
-def test_a_probe_that_finds_bits_in_nothing_leaves_hidden_bits_open(copy: Path, verdicts_of) -> None:
+def test_a_probe_that_finds_bits_in_nothing_leaves_hidden_bits_open(copy: Path, verdict_of) -> None:
     frame = pd.read_csv(copy / "toy_hidden.csv")
     frame["bits_permuted"] += 0.1
     write_csv(copy / "toy_hidden.csv", frame)
-    assert verdicts_of(copy).loc["toy-hidden-only", "reason"].startswith("control failed: control-toy-permuted")
+    assert verdict_of(copy, "toy-hidden-only")["reason"].startswith("control failed: control-toy-permuted")
 
 
-def test_blindness_needs_ten_seeds(copy: Path, verdicts_of) -> None:
+def test_blindness_needs_ten_seeds(copy: Path, verdict_of) -> None:
     frame = pd.read_csv(copy / "toy_consequence.csv.gz")
     write_csv(copy / "toy_consequence.csv.gz", frame[frame["seed"] < 9])
-    row = verdicts_of(copy).loc["theory-blindness"]
+    row = verdict_of(copy, "theory-blindness")
     assert row["verdict"] == NOT_RUN and "needs 10 seeds, has 9" in row["reason"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import measure_folder, probes, synthetic
+from made_up import probes, synthetic
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file, write_csv
@@ -83,11 +83,11 @@ def test_estimates_against_direct_computation(world: Path, verdicts: pd.DataFram
     assert verdicts.loc["fig2-layer2-window-p0.3", "ours"] == pytest.approx(expected)
 
 
-def test_scales_decide_what_may_be_judged(world: Path, verdicts_of, tmp_path: Path) -> None:
+def test_scales_decide_what_may_be_judged(world: Path, verdicts_of, world_with) -> None:
     smoke = verdicts_of(world, "smoke")
     assert (smoke["verdict"] == NOT_RUN).all()
     assert smoke.loc["table1-gap-p1", "ours"] == pytest.approx(0.52, abs=0.03)  # shown all the same
-    laptop = verdicts_of(measure_folder(tmp_path, text_seeds=3), "laptop")
+    laptop = verdicts_of(world_with(text_seeds=3), "laptop")
     assert laptop.loc["table1-gap-p1", "verdict"] == REPLICATED
     text = laptop.loc["table2-gap-docstrings"]
     assert text["verdict"] == NOT_RUN
@@ -191,20 +191,20 @@ def test_a_failed_control_leaves_its_claims_open(copy: Path, verdicts_of) -> Non
     assert found.loc["fig2-p0.3", "verdict"] == PARTLY
 
 
-def test_a_missing_control_is_not_a_passed_one(copy: Path, verdicts_of) -> None:
+def test_a_missing_control_is_not_a_passed_one(copy: Path, verdict_of) -> None:
     folder = copy
     table = pd.read_csv(folder / "synthetic_loss.csv", keep_default_na=False)
     write_csv(folder / "synthetic_loss.csv", table[table["arm"] != "beta1"])
-    row = verdicts_of(folder).loc["table1-gap-p1"]
+    row = verdict_of(folder, "table1-gap-p1")
     assert row["verdict"] == INCONCLUSIVE
     assert row["reason"].startswith("control not run: control-aa-dp")
 
 
-def test_too_few_steps_are_not_judged(copy: Path, verdicts_of) -> None:
+def test_too_few_steps_are_not_judged(copy: Path, verdict_of) -> None:
     folder = copy
     curve = pd.read_csv(folder / "text_curve.csv")
     write_csv(folder / "text_curve.csv", curve[curve["step"] <= 400])
-    row = verdicts_of(folder).loc["table2-gap-docstrings"]
+    row = verdict_of(folder, "table2-gap-docstrings")
     assert row["verdict"] == NOT_RUN
     assert "trained 400" in row["reason"]
 
@@ -216,12 +216,12 @@ def test_nothing_measured_is_said_claim_by_claim(tmp_path: Path, verdicts_of) ->
     assert "synthetic_loss.csv" in found.loc["table1-gap-p1", "reason"]
 
 
-def test_tuning_seeds_are_never_judged(copy: Path, verdicts_of, verdicts: pd.DataFrame) -> None:
+def test_tuning_seeds_are_never_judged(copy: Path, verdicts: pd.DataFrame, verdict_of) -> None:
     folder = copy
     table = pd.read_csv(folder / "synthetic_loss.csv", keep_default_na=False)
     before = verdicts.loc["table1-gap-p1", "ours"]
     write_csv(folder / "synthetic_loss.csv", pd.concat([table, table[table["seed"] == 0].assign(seed=100, run="t")]))
-    after = verdicts_of(folder).loc["table1-gap-p1"]
+    after = verdict_of(folder, "table1-gap-p1")
     assert (after["seeds"], after["ours"]) == (3, before)
 
 

@@ -21,6 +21,7 @@ from myopia.judge.tables_zero_shot import fig5_zero_shot
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, PARTLY, REPLICATED
 
 CHANCE = {"lambada_openai": 0.01, "piqa": 0.5, "sciq": 0.25, "arc_easy": 0.25}
+ROWS = ["fig5-.*", "control-above-chance-.*", "zero-shot-.*"]
 ITEMS = {"lambada_openai": 900, "piqa": 800, "sciq": 700, "arc_easy": 850}
 
 
@@ -42,7 +43,7 @@ def fig5(paper, shift: float = 0.0, arms=("vanilla", "myopic"), draw: int = 0) -
 
 def judged(table: pd.DataFrame, folder: Path, verdicts_of, scale: str = "paper") -> pd.DataFrame:
     write_csv(folder / "zero_shot.csv.gz", table)
-    return verdicts_of(folder, scale)
+    return verdicts_of(folder, scale, rows=ROWS)
 
 
 def estimate(table: pd.DataFrame, folder: Path, paper, name: str, **args) -> Estimate:
@@ -91,7 +92,7 @@ def test_two_models_that_never_differ_decide_nothing():
 
 def test_estimates_against_direct_computation(world: Path, verdicts_of):
     table = pd.read_csv(world / "zero_shot.csv.gz")
-    found = verdicts_of(world, "cpu")
+    found = verdicts_of(world, "cpu", rows=ROWS)
     for name, task in PAPER_TASKS.items():
         part = table[table["task"] == task].groupby(["model", "arm"])["correct"].mean().unstack()
         assert found.loc[f"fig5-{name}", "ours"] == pytest.approx((part["vanilla"] - part["myopic"]).mean())
@@ -125,8 +126,8 @@ def test_several_sizes_with_one_seed_have_an_interval_over_items(world: Path, tm
     assert (found.seeds, found.documents, found.df) == (1, 240, 239)
 
 
-def test_a_size_that_is_asked_for_and_missing_is_not_run(world: Path, verdicts_of):
-    row = verdicts_of(world, "paper").loc["fig5-value-cells"]
+def test_a_size_that_is_asked_for_and_missing_is_not_run(world: Path, verdict_of):
+    row = verdict_of(world, "fig5-value-cells", "paper")
     assert row["verdict"] == NOT_RUN and "zero-shot arc_easy of 1.4b was not measured" in row["reason"]
 
 
@@ -184,14 +185,14 @@ def test_a_task_is_judged_only_where_vanilla_is_above_chance(level, state, tmp_p
     assert found.loc["fig5-ARC-Easy", "verdict"] == REPLICATED
 
 
-def test_a_cloze_at_chance_is_not_judged(copy: Path, verdicts_of):
+def test_a_cloze_at_chance_is_not_judged(copy: Path, verdict_of):
     table = pd.read_csv(copy / "zero_shot.csv.gz")
     cloze = table["task"] == "cloze-docstrings"
     # 1 of 4 right and the interval around it; the criterion asks for .05 more.
     table.loc[cloze & (table["arm"] == "vanilla"), "correct"] = (table["item"] % 4 == 0).astype(int)
     table.loc[cloze & (table["arm"] == "myopic"), "correct"] = 0
     write_csv(copy / "zero_shot.csv.gz", table)
-    row = verdicts_of(copy, "cpu").loc["zero-shot-cloze-docstrings"]
+    row = verdict_of(copy, "zero-shot-cloze-docstrings", "cpu")
     assert row["ours"] == 0.25 and row["verdict"] == NOT_RUN and "violated" in row["reason"]
 
 

@@ -70,3 +70,24 @@ def test_each_claim_is_shown_once_from_the_largest_scale_that_judged_it(tmp_path
     assert "1 inconclusive, 1 replicated, of 2 claims" in top and "claim c" not in top
     assert "Controls, 1: 1 undecided" in folded[0] and "claim c (p. 7) |  | 0.666 | 3 | cpu |" in folded[1]
     assert text.count("claim d") == 0 and len(folded) == 2
+
+
+def test_the_answer_is_told_by_what_was_judged(tmp_path):
+    tables = {
+        "laptop": [verdict("table1-gap-every-p", "not run at this scale", None)],
+        "cpu": [verdict("table2-gap-docstrings", ours=0.222), verdict("fig7-slope", "inconclusive", 0.333)],
+        "other": [verdict("table2-gap-msmarco", "not run at this scale", 0.444)],
+    }
+    for name, rows in tables.items():
+        (tmp_path / name).mkdir()
+        pd.DataFrame(rows).to_csv(tmp_path / name / "verdicts.csv", index=False)
+    (tmp_path / "cpu/table2_text_loss.png").touch()
+    text = render("<!-- generated: answer -->\n<!-- end -->", tmp_path)
+    synthetic, language, scale, *pictures = [line for line in text.splitlines() if line.startswith(("- ", "<a "))]
+    assert "has not been judged yet" in synthetic and "Scale" not in synthetic
+    assert (
+        "planning pays, too (direction only)" in language and "0.222" in language and language.endswith("Scale `cpu`.")
+    )
+    assert "stays open (direction only)" in scale and "0.333" in scale
+    assert len(pictures) == 1 and 'src="docs/results/cpu/table2_text_loss.png"' in pictures[0]
+    assert "No results are published yet" in render("<!-- generated: answer -->\n<!-- end -->", tmp_path / "nothing")

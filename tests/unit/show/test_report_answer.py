@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN, VERDICTS
-from myopia.show.report.answer import ABSENT, DIRECTION, JUDGED, SENTENCES, UNJUDGED, sentence, shown_verdict
+from myopia.show.report.answer import ABSENT, DIRECTION, JUDGED, SENTENCES, UNJUDGED, answer, sentence, shown_verdict
 
 
 def row(verdict, judged_by="direction", ours=0.374, **more):
@@ -70,3 +70,16 @@ def test_no_sentence_claims_what_was_not_judged():
 
 def test_an_own_finding_says_whether_it_holds():
     assert shown_verdict(row(NO_PAPER, reason="criterion met; not a claim of the paper")) == "criterion met"
+
+
+def test_of_several_corpora_the_first_that_was_judged_speaks():
+    topics = {"text": {"claims": ["one", "two", "three"], "figure": "drawn"}}
+    told = lambda rows: answer(rows.get, topics)[0]  # noqa: E731
+    rows = {"one": row(NOT_RUN, ours=0.111), "two": row("replicated", ours=0.222), "three": row("partly", ours=0.333)}
+    assert told(rows)["row"] is rows["two"] and "0.222" in told(rows)["text"] and told(rows)["figure"] == "drawn"
+    del rows["two"]
+    assert told(rows)["row"] is rows["three"]
+    rows = {"one": unmeasured(NOT_RUN), "three": row(NOT_RUN, ours=0.333)}
+    assert told(rows)["row"] is rows["three"]
+    assert told({"one": unmeasured(NOT_RUN)})["text"] == SENTENCES["text"][NOT_RUN]
+    assert told({})["row"] is None and told({})["text"] == SENTENCES["text"][ABSENT]

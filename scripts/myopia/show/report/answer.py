@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from myopia.judge.console import number
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, PARTLY, REPLICATED
-from myopia.show.report.results import Results
 
 DIRECTION = "(direction only)"
 JUDGED = (REPLICATED, PARTLY, NOT_REPLICATED, INCONCLUSIVE)
@@ -97,18 +97,22 @@ def _short(row: Any) -> str:
     return f"{corpus}: " if corpus else ""
 
 
-def answer(results: Results, topics: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
-    """The three sentences, each with the figure it rests on."""
+def answer(claim: Callable[[str], Any | None], topics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The three sentences, each with the figure and the row it rests on; `claim` finds the row of an id, or None."""
     said = []
     for topic, spec in topics.items():
-        rows = [row for name in spec["claims"] if (row := results.claim(name)) is not None]
-        # Of several corpora the first that was measured speaks; if none was, the first.
-        measured = [row for row in rows if row.seeds > 0]
-        row = (measured or rows or [None])[0]
+        rows = [row for name in spec["claims"] if (row := claim(name)) is not None]
+        row = _speaker(rows)
         names = spec.get("estimates")
-        estimates = [results.claim(name) for name in names] if names else [row]
-        said.append({"topic": topic, "text": sentence(topic, row, estimates), "figure": spec["figure"]})
+        estimates = [claim(name) for name in names] if names else [row]
+        said.append({"topic": topic, "text": sentence(topic, row, estimates), "figure": spec["figure"], "row": row})
     return said
+
+
+def _speaker(rows: Iterable[Any]) -> Any | None:
+    """Of several corpora the first that was judged speaks; if none was, the first measured; if none was, the first."""
+    rank = lambda row: 0 if row.verdict in JUDGED else 1 if row.seeds > 0 else 2  # noqa: E731
+    return min(rows, key=rank, default=None)
 
 
 def shown_verdict(row: Any) -> str:

@@ -64,7 +64,7 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
         scale=scale,
         style=source["style.css"],
         script=source["page.js"],
-        answer=answer(results, told["answer"]),
+        answer=answer(results.claim, told["answer"]),
         sections=parts,
         figure_of=_figure_of(parts),
         tables=tables,
