@@ -14,7 +14,7 @@ from myopia.config.figures import plan_by_experiment
 from myopia.config.load import ROOT, load_config
 from myopia.judge.console import label, number, read_verdicts
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_RUN
-from myopia.show.report.answer import answer
+from myopia.show.report.answer import JUDGED, answer
 
 SIZES = ("paper", "gpu", "cpu", "laptop")
 """Scales, the most telling first; any other name comes after them."""
@@ -37,21 +37,26 @@ def render(readme: str, published: Path) -> str:
 
 
 def answered(published: Path) -> str:
-    """The report's three sentences from all published scales together, and the figures they rest on."""
-    frame = _most_telling(published)
-    if frame.empty:
+    """The report's three sentences, each from the largest scale that judged it or can show numbers, and their figures."""
+    scales = _scales(published)
+    if not scales:
         return "No results are published yet.\n"
-    rows = {row.id: row for row in frame.itertuples()}
     topics = yaml.safe_load((ROOT / "workflow/report/sections.yaml").read_text())["answer"]
     said, pictures = [], []
-    for one in answer(rows.get, topics):
-        row = one["row"]
-        said.append(f"- {one['text']}" + (f" Scale `{row.scale}`." if row else ""))
-        path = f"docs/results/{row.scale}/{one['figure']}.png" if row else ""
-        if row and (published / row.scale / f"{one['figure']}.png").is_file():
-            pictures.append(
-                f'<a href="{path}"><img src="{path}" width="32%" alt="{one["figure"].replace("_", " ")}, scale {row.scale}"></a>'
-            )
+    for topic in topics:
+        found = []
+        for size, (name, frame) in enumerate(scales.items()):
+            rows = {row.id: row for row in frame.itertuples()}
+            (one,) = answer(rows.get, {topic: topics[topic]})
+            row = one["row"]
+            rank = 3 if row is None else 0 if row.verdict in JUDGED else 1 if one["known"] else 2
+            found.append((rank, size, name, one))
+        rank, _, name, one = min(found, key=lambda item: item[:2])
+        said.append(f"- {one['text']}" + (f" Scale `{name}`." if rank < 2 else ""))
+        picture = f"{name}/{one['figure']}.png"
+        if rank < 2 and (published / picture).is_file():
+            path, alt = f"docs/results/{picture}", f"{one['figure'].replace('_', ' ')}, scale {name}"
+            pictures.append(f'<a href="{path}"><img src="{path}" width="32%" alt="{alt}"></a>')
     return "\n".join(said) + "\n\n" + "\n".join(pictures) + "\n"
 
 
@@ -79,12 +84,16 @@ def findings(published: Path) -> str:
     return "\n".join(parts)
 
 
+def _scales(published: Path) -> dict[str, pd.DataFrame]:
+    """Verdicts of every published scale, in the order of SIZES, others after them."""
+    names = sorted(path.parent.name for path in published.glob("*/verdicts.csv"))
+    names.sort(key=lambda name: SIZES.index(name) if name in SIZES else len(SIZES))
+    return {name: read_verdicts(published / name / "verdicts.csv") for name in names}
+
+
 def _most_telling(published: Path) -> pd.DataFrame:
     """Rows with an estimate or a verdict, `scale` added, one per claim: judged before not, then in the order of SIZES."""
-    found = []
-    for folder in sorted(p.parent for p in published.glob("*/verdicts.csv")):
-        frame = read_verdicts(folder / "verdicts.csv").assign(scale=folder.name)
-        found.append(frame.assign(size=SIZES.index(folder.name) if folder.name in SIZES else len(SIZES)))
+    found = [frame.assign(scale=name, size=size) for size, (name, frame) in enumerate(_scales(published).items())]
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)

@@ -75,8 +75,15 @@ def test_each_claim_is_shown_once_from_the_largest_scale_that_judged_it(tmp_path
 def test_the_answer_is_told_by_what_was_judged(tmp_path):
     tables = {
         "laptop": [verdict("table1-gap-every-p", "not run at this scale", None)],
-        "cpu": [verdict("table2-gap-docstrings", ours=0.222), verdict("fig7-slope", "inconclusive", 0.333)],
-        "other": [verdict("table2-gap-msmarco", "not run at this scale", 0.444)],
+        "cpu": [
+            verdict("table2-gap-docstrings", ours=0.222),
+            verdict("fig7-slope", "not run at this scale", None),
+            verdict("fig7-slope-random", "no paper value", 0.333),
+        ],
+        "other": [
+            verdict("table2-gap-msmarco", "not run at this scale", 0.444),
+            verdict("fig7-slope", "not run at this scale", 0.5),
+        ],
     }
     for name, rows in tables.items():
         (tmp_path / name).mkdir()
@@ -84,10 +91,10 @@ def test_the_answer_is_told_by_what_was_judged(tmp_path):
     (tmp_path / "cpu/table2_text_loss.png").touch()
     text = render("<!-- generated: answer -->\n<!-- end -->", tmp_path)
     synthetic, language, scale, *pictures = [line for line in text.splitlines() if line.startswith(("- ", "<a "))]
-    assert "has not been judged yet" in synthetic and "Scale" not in synthetic
+    assert "was not run at this scale" in synthetic and "Scale" not in synthetic
     assert (
         "planning pays, too (direction only)" in language and "0.222" in language and language.endswith("Scale `cpu`.")
     )
-    assert "stays open (direction only)" in scale and "0.333" in scale
+    assert "not judged at this scale" in scale and "best rates, from random initialisation: 0.333, 3 seeds)" in scale
     assert len(pictures) == 1 and 'src="docs/results/cpu/table2_text_loss.png"' in pictures[0]
     assert "No results are published yet" in render("<!-- generated: answer -->\n<!-- end -->", tmp_path / "nothing")

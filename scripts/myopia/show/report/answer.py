@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
@@ -67,25 +68,26 @@ UNITS = {
 }
 
 
-def sentence(topic: str, row: Any | None, estimates: list[Any]) -> str:
-    """One sentence for one claim; `estimates` are the rows whose numbers stand behind it."""
+def sentence(topic: str, row: Any | None, estimates: list[Any], labels: Iterable[str] = ()) -> str:
+    """One sentence for one claim; `estimates` are the rows whose numbers stand behind it, `labels` what they are called."""
     if row is None:
         return SENTENCES[topic][ABSENT]
     verdict = row.verdict
-    shown = [e for e in estimates if e is not None and not pd.isna(e.ours)]
+    named = zip_longest(estimates, labels, fillvalue=None)
+    shown = [estimate(one, label) for one, label in named if one is not None and not pd.isna(one.ours)]
     if verdict == NOT_RUN and shown:
         verdict = UNJUDGED
     mark = f" {DIRECTION}" if verdict in JUDGED and row.judged_by == "direction" else ""
-    numbers = f" ({UNITS[topic]}: {'; '.join(map(estimate, shown))})" if shown else ""
+    numbers = f" ({UNITS[topic]}: {'; '.join(shown)})" if shown else ""
     return SENTENCES[topic][verdict].format(mark=mark, numbers=numbers)
 
 
-def estimate(row: Any) -> str:
+def estimate(row: Any, label: str | None = None) -> str:
     """ "0.374 [0.247, 0.500], 3 seeds": an estimate as prose may name it, with where it stands in the paper."""
     interval = "" if pd.isna(row.ci_low) else f" [{number(row.ci_low)}, {number(row.ci_high)}]"
     paper = "" if pd.isna(row.paper_value) else f", paper {number(row.paper_value)}"
     seeds = f"{row.seeds:g} seed{'' if row.seeds == 1 else 's'}"
-    return f"{_short(row)}{number(row.ours)}{interval}, {seeds}{paper}"
+    return f"{f'{label}: ' if label else _short(row)}{number(row.ours)}{interval}, {seeds}{paper}"
 
 
 def _short(row: Any) -> str:
@@ -98,14 +100,18 @@ def _short(row: Any) -> str:
 
 
 def answer(claim: Callable[[str], Any | None], topics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The three sentences, each with the figure and the row it rests on; `claim` finds the row of an id, or None."""
+    """The three sentences, each with its figure, the row it rests on and whether there are numbers behind it.
+
+    `claim` finds the row of an id, or None; a topic's `estimates` are ids, or a mapping of ids to what they are called.
+    """
     said = []
     for topic, spec in topics.items():
-        rows = [row for name in spec["claims"] if (row := claim(name)) is not None]
-        row = _speaker(rows)
+        row = _speaker([row for name in spec["claims"] if (row := claim(name)) is not None])
         names = spec.get("estimates")
         estimates = [claim(name) for name in names] if names else [row]
-        said.append({"topic": topic, "text": sentence(topic, row, estimates), "figure": spec["figure"], "row": row})
+        text = sentence(topic, row, estimates, names.values() if isinstance(names, dict) else ())
+        known = any(one is not None and not pd.isna(one.ours) for one in estimates)
+        said.append({"topic": topic, "text": text, "figure": spec["figure"], "row": row, "known": known})
     return said
 
 
