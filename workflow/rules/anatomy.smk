@@ -39,6 +39,7 @@ rule measure_anatomy:
         "<logs>/measure_anatomy.log",
     benchmark:
         "<benchmarks>/measure_anatomy.tsv"
+    priority: 5  # the longest of those that measure: not last and alone
     conda:
         "../../envs/evaluate.yaml"
     resources:

@@ -20,10 +20,11 @@ rule draw_figures:
         "<benchmarks>/draw_figures.tsv"
     conda:
         "../../envs/draw.yaml"
+    threads: 4
     params:
         captions=as_json({figure: caption(figure) for figure in FIGURES}),
         tables=lambda wildcards, input: os.path.dirname(input.tables[0]),
         figures=lambda wildcards, output: os.path.dirname(output.svg[0]),
     shell:
         "python scripts/draw_figures.py --tables {params.tables} --figures {params.figures}"
-        " --captions {params.captions:q} 2> {log}"
+        " --captions {params.captions:q} --processes {threads} 2> {log}"
