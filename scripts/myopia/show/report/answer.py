@@ -21,8 +21,8 @@ SENTENCES: dict[str, dict[str, str]] = {
     "synthetic": {
         REPLICATED: "Where only planning solves the task, networks learn to plan{mark}: cut off from future losses they "
         "fall far behind at every p asked for{numbers}.",
-        PARTLY: "Where only planning solves the task, networks learn to plan at every p that was run{mark}, which is not "
-        "every p of the paper{numbers}.",
+        PARTLY: "Where only planning solves the task, networks are shown to plan at some p of the paper{mark}, but not at "
+        "all of them{numbers}.",
         NOT_REPLICATED: "Even where only planning solves the task, cutting networks off from future losses does not make "
         "them far worse{mark}, against the paper{numbers}.",
         INCONCLUSIVE: "Whether networks learn to plan where only planning solves the task stays open{mark}{numbers}.",
