@@ -228,6 +228,21 @@ def test_a_job_that_failed_when_it_ran_again_is_shown(folder):
     assert not Results(folder).unfinished_jobs
 
 
+def test_training_that_was_given_up_before_the_verdicts_is_not_missed(folder):
+    """A size that is no longer asked for leaves a log and no benchmark."""
+    log = folder / "logs/bundles/tune_family_d99.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("stopped by signal 15\n")
+    judged = (folder / "tables/verdicts.csv").stat().st_mtime
+    os.utime(log, (judged - 5, judged - 5))
+    assert not Results(folder).unfinished_jobs
+    os.utime(log, (judged + 5, judged + 5))
+    assert [job.name for job in Results(folder).unfinished_jobs] == ["bundles/tune_family_d99"]
+    os.utime(log, (judged - 5, judged - 5))
+    (folder / "tables/verdicts.csv").unlink()
+    assert [job.name for job in Results(folder).unfinished_jobs] == ["bundles/tune_family_d99"]
+
+
 def test_a_picture_whose_table_is_gone_is_not_shown(folder):
     (folder / "tables/audit_gap_by_lr.csv").unlink()
     found = Page(render(folder))

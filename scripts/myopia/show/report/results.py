@@ -18,6 +18,7 @@ from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
 ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
+TRAINING = ("train", "tune", "bundles")  # folders of logs: whatever trains is judged afterwards, or not at all
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,18 @@ class Results:
     def unfinished_jobs(self) -> list[Job]:
         """Jobs with a log and no benchmark, which Snakemake writes when a job has succeeded.
 
-        The benchmark of an earlier success outlives a rerun: a newer log that tells of an error counts for more.
+        The benchmark of an earlier success outlives a rerun: a newer log that tells of an error counts for more. A
+        training job older than the verdicts was none of theirs: settings have changed, and nobody waits for it.
         """
         logs, jobs = self.folder / "logs", []
+        verdicts = self.folder / "tables" / "verdicts.csv"
+        judged = verdicts.stat().st_mtime if verdicts.exists() else 0.0
         for path in sorted(logs.rglob("*.log")):
             name = path.relative_to(logs).with_suffix("")
             done = (self.folder / "benchmarks" / name).with_name(name.name + ".tsv")
             if name.parts[0] in (self.own_log, "plan", "lock_hub"):
+                continue
+            if name.parts[0] in TRAINING and path.stat().st_mtime < judged:
                 continue
             tail = "\n".join(path.read_text(errors="replace").splitlines()[-LOG_TAIL:])
             if done.exists() and not (path.stat().st_mtime > done.stat().st_mtime and ERROR.search(tail)):
