@@ -196,6 +196,12 @@ def test_every_rule_has_a_log_a_benchmark_and_an_environment(name):
         assert (ROOT / script).is_file()
 
 
+def test_the_report_waits_for_no_benchmark_that_is_never_written():
+    from myopia.show.report.results import UNTIMED
+
+    assert {name for name, text in rules().items() if not re.search(r"^\s+benchmark:$", text, re.M)} == set(UNTIMED)
+
+
 def test_a_rule_runs_the_script_of_its_name():
     # A job may train several runs.
     special = {

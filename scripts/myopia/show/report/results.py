@@ -18,6 +18,7 @@ from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
 ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
+UNTIMED = ("plan", "cost", "lock_hub")  # jobs that write no benchmark
 TRAINING = ("train", "tune", "bundles")  # folders of logs: whatever trains is judged afterwards, or not at all
 
 
@@ -116,7 +117,7 @@ class Results:
         for path in sorted(logs.rglob("*.log")):
             name = path.relative_to(logs).with_suffix("")
             done = (self.folder / "benchmarks" / name).with_name(name.name + ".tsv")
-            if name.parts[0] in (self.own_log, "plan", "lock_hub"):
+            if name.parts[0] in (self.own_log, *UNTIMED):
                 continue
             if name.parts[0] in TRAINING and path.stat().st_mtime < judged:
                 continue
