@@ -17,6 +17,8 @@ import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from myopia.common.errors import MyopiaError
@@ -232,8 +234,10 @@ def save(figure: Figure, svg: str | Path, png: str | Path) -> None:
     for axis in figure.axes:
         # The layout's solver orders its variables by memory address; its last digits name SVG's clip paths.
         axis.set_position([round(edge, 6) for edge in axis.get_position(original=True).bounds])
+    # By the canvases themselves: `savefig` draws twice to write once.
     with matplotlib.rc_context({"svg.hashsalt": "myopia", "svg.fonttype": "path"}):
         with atomic_path(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+            FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": None})
+        figure.dpi = 160
         with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
