@@ -1,5 +1,5 @@
 # make        run the laptop scale and print the verdicts     make test   set up and run the whole suite
-# make smoke  every rule once, in a minute and a half         make bench  operator against vanilla, tokenizing
+# make smoke  every rule once, in a minute or so              make bench  operator against vanilla, tokenizing
 # make tune   the learning-rate grid on the tuning seeds      make dag    a picture of the workflow
 # make watch  the runs at work, live, from another terminal   make report the replication report
 # make simulate   1,000 jobs on a simulated cluster that takes machines away
