@@ -17,6 +17,7 @@ import psutil
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "scontrol", "sinfo", "squeue")
 MARK = "MYOPIA_TEST_CLUSTER"  # in the environment of the daemons, of those who submit, and so of every job
 CPUS = 4  # declared, whatever the machine has: jobs that wait or stand still cost nothing
+# A node that was set down stays down until it is resumed (2 would bring it back when it next answers: within milliseconds).
 # A job that is put back starts when its credentials have expired and the scheduler has looked again: 2 minutes by default.
 CONFIG = """\
 ClusterName=tests
@@ -42,7 +43,7 @@ SchedulerParameters=sched_interval=5,bf_interval=5
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=1
 KillWait=10
 MinJobAge=3600
 PreemptType=preempt/partition_prio

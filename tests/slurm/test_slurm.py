@@ -115,21 +115,27 @@ def attempts(tree, run):
     return found
 
 
-def in_the_middle(slurm, tree, run, attempt=1):
-    """The process that trains `run`, as soon as its attempt of that number has worked for a moment."""
+def in_the_middle(slurm, tree, *runs, attempt=1):
+    """The processes that train `runs`, each stopped as soon as its attempt of that number has worked for a moment, lest it
+    end before what is to happen to it. Slurm lets a process go on (SIGCONT) wherever it asks it to end.
+    """
+    stopped, before = {}, {}
 
-    def found():
-        with contextlib.suppress(ValueError, FileNotFoundError, psutil.Error):
-            if len(attempts(tree, run)) < attempt:
-                return None
-            process = trainer(tree, run)
-            if process is None or process.pid != attempts(tree, run)[-1][0]["pid"]:
-                return None
-            before = process.cpu_times().user
-            slurm.until(lambda: process.cpu_times().user > before + 0.5, 60)
-            return process
+    def all_stopped():
+        for name in runs:
+            with contextlib.suppress(ValueError, FileNotFoundError, psutil.Error):
+                if name in stopped or len(attempts(tree, name)) < attempt:
+                    continue
+                process = trainer(tree, name)
+                if process is not None and process.pid == attempts(tree, name)[-1][0]["pid"]:
+                    now = process.cpu_times().user
+                    if now > before.setdefault(process.pid, now) + 0.5:
+                        process.send_signal(signal.SIGSTOP)
+                        stopped[name] = process
+        return len(stopped) == len(runs)
 
-    return slurm.until(found, 400)
+    slurm.until(all_stopped, 400)
+    return list(stopped.values())
 
 
 def job_of(slurm, tree, run):
@@ -178,13 +184,10 @@ def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tm
     bundle = "train_made_runs:mem_mb=300 if attempt == 1 else 2000"
     snakemake = start(tree, SCANCELLED, TIMED_OUT, BUNDLE, options=("--set-resources", bundle))
 
-    stopped = in_the_middle(slurm, tree, TIMED_OUT)
-    stopped.send_signal(signal.SIGSTOP)  # lest it end before its time
-    number, first = job_of(slurm, tree, TIMED_OUT)
+    in_the_middle(slurm, tree, TIMED_OUT, SCANCELLED)
+    number, _ = job_of(slurm, tree, TIMED_OUT)
     slurm("scontrol", "update", f"JobId={number}", "TimeLimit=1")
-
-    in_the_middle(slurm, tree, SCANCELLED)
-    number, before = job_of(slurm, tree, SCANCELLED)
+    number, _ = job_of(slurm, tree, SCANCELLED)
     slurm("scancel", number)
     ended(slurm, snakemake)
 
@@ -215,8 +218,7 @@ def test_snakemake_itself_is_killed(slurm, undisturbed, start, tmp_path):
     """Its job works on, and the job of the next Snakemake waits for it."""
     tree = checkout(tmp_path / "tree")
     first = start(tree, ORPHANED)
-    orphan = in_the_middle(slurm, tree, ORPHANED)
-    orphan.send_signal(signal.SIGSTOP)
+    (orphan,) = in_the_middle(slurm, tree, ORPHANED)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     run(tree, "python", "scripts/unlock_if_dead.py")
