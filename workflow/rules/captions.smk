@@ -20,6 +20,13 @@ def labels(figure):
     return {"figure": PLACES.get(figure, ("", figure))[1], "file": figure}
 
 
+def text_steps():
+    """Optimiser steps of the text runs: of most, and of the corpora that have their own."""
+    text = SETTINGS["text"]
+    own = [f"{name} {at['steps']}" for name, at in text["at_corpus"].items() if "steps" in at]
+    return f"{text['steps']} steps" + (f" ({', '.join(own)})" if own else "")
+
+
 def _pretraining(part):
     if any("pretrained" in part["networks"][size] for size in part["sizes"]):
         return "released weights"
@@ -47,7 +54,7 @@ def caption(figure):
             else ""
         )
         return (
-            f"Scale {scale}: {text['model']['model_type']}, {text['steps']} steps of {text['batch_size']} x {text['T']}"
+            f"Scale {scale}: {text['model']['model_type']}, {text_steps()} of {text['batch_size']} x {text['T']}"
             f" tokens, {seeds_of(SEEDS)}.{sizes}"
         )
     if figure == "fig5_released":
@@ -83,7 +90,7 @@ def caption(figure):
         text = SETTINGS["text"]
         model = ", ".join(f"{k} {v}" for k, v in sorted(text["model"]["config"].items()))
         return (
-            f"Scale {scale}: {text['model']['model_type']} ({model}), {text['steps']} steps of"
+            f"Scale {scale}: {text['model']['model_type']} ({model}), {text_steps()} of"
             f" {text['batch_size']} x {text['T']} tokens, {seeds_of(SEEDS)}."
         )
     if figure in ("fig9_multiplication", "fig10_filler", "multiplication_digits"):
@@ -138,25 +145,29 @@ def anatomy_caption(figure):
 def _dose_caption(scale, n):
     part, text = SETTINGS["synthetic"], SETTINGS["text"]
     runs = [spec for spec in RUNS.values() if spec["arm_name"] in ("vanilla", "myopic", *DOSES)]
-    at = {"dp": part["control_p"]}
-    rates = {
-        kind: sorted(
-            {
-                (ARMS[spec["arm_name"]].get("beta", 1.0), spec["optim"]["lr"])
-                for spec in runs
-                if spec["data"]["kind"] == kind and spec["data"].get("p") == at.get(kind)
-            }
+
+    def rates(kind, **data):
+        found = [spec for spec in runs if {"kind": kind, **data}.items() <= spec["data"].items()]
+        return _rates(
+            sorted(
+                {(ARMS[spec["arm_name"]].get("beta", 1.0), spec["optim"]["lr"]) for spec in found}
+            )
         )
-        for kind in ("dp", "tokens")
-    }
+
     told = [
         f"D_p with a = {part['task']['a']}, b = {part['task']['b']}, T = {part['task']['T']},"
-        f" {part['steps']} steps of {part['batch_size']} sequences, learning rates {_rates(rates['dp'])}"
+        f" {part['steps']} steps of {part['batch_size']} sequences, learning rates"
+        f" {rates('dp', p=part['control_p'])}"
     ]
     if set(text["arms"]) & set(DOSES):
+        at = {corpus: rates("tokens", corpus=corpus) for corpus in text["corpora"]}
         told.append(
-            f"text {text['steps']} steps of {text['batch_size']} x {text['T']} tokens, learning rates"
-            f" {_rates(rates['tokens'])}"
+            f"text {text_steps()} of {text['batch_size']} x {text['T']} tokens, learning rates "
+            + (
+                at[text["corpora"][0]]
+                if len(set(at.values())) == 1
+                else "; ".join(f"{corpus} {shown}" for corpus, shown in at.items())
+            )
         )
     return f"Scale {scale}: {'; '.join(told)}; {seeds_of(SEEDS)}."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def load_config(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         MyopiaError: unknown key, wrong type or impossible value; the message names the key's path.
     """
-    schema = yaml.safe_load(SCHEMA.read_text())
+    schema = _schema()
     _check(config, schema, "")
     if config["scale"] not in config["scales"]:
         known = ", ".join(config["scales"])
@@ -52,6 +53,12 @@ def load_config(config: dict[str, Any]) -> dict[str, Any]:
     use_zero_shot(settings, config.get("data_root"))
     _check_meaning(settings)
     return settings
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    """Read once: parsing takes longer than all checks together."""
+    return yaml.safe_load(SCHEMA.read_text())
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -100,6 +107,10 @@ def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
         only_read = {name for n, names in text["evaluate_on"].items() if n in trained for name in names}
         text["corpora"] = list(dict.fromkeys(n for n in trained if n in text["corpora"] or n not in only_read))
     text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
+    for name in text["at_corpus"]:
+        if name not in settings["corpora"]:
+            raise MyopiaError(f"config key text.at_corpus: corpus {name!r} is not described under corpora")
+    text["at_corpus"] = {name: own for name, own in text["at_corpus"].items() if name in text["corpora"]}
     further = [name for names in text["evaluate_on"].values() for name in names]
     for name in further:
         if name in text["corpora"] or further.count(name) > 1:

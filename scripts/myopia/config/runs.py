@@ -118,6 +118,10 @@ def check_rates(settings: dict[str, Any]) -> None:
         (f'synthetic.lr_at_p."{p}"', _rates_at(part, part["control_p"]), part["controls"]),
         ("text.optim.lr", settings["text"]["optim"]["lr"], settings["text"]["arms"]),
     ]
+    for corpus, own in settings["text"]["at_corpus"].items():
+        if "lr" in own:
+            rates = _at_corpus(settings["text"], corpus)["optim"]["lr"]
+            places.append((f"text.at_corpus.{corpus}.lr", rates, settings["text"]["arms"]))
     for key, rates, arms in places:
         for arm in (arm for arm in arms if arm in DOSES and arm not in rates):
             if rates["vanilla"] != rates["myopic"]:
@@ -130,6 +134,13 @@ def check_rates(settings: dict[str, Any]) -> None:
 def _rates_at(part: dict[str, Any], p: float) -> dict[str, float]:
     """Learning rates of D_p's arms at one p."""
     return {**part["optim"]["lr"], **part["lr_at_p"].get(f"{p:g}", {})}
+
+
+def _at_corpus(part: dict[str, Any], corpus: str) -> dict[str, Any]:
+    """The `text` settings of one corpus: its own steps and learning rates where it has them."""
+    own = part["at_corpus"].get(corpus, {})
+    rates = {**part["optim"]["lr"], **own.get("lr", {})}
+    return {**part, "steps": own.get("steps", part["steps"]), "optim": {**part["optim"], "lr": rates}}
 
 
 def _add(specs: dict[str, dict[str, Any]], spec: dict[str, Any]) -> None:
@@ -157,7 +168,7 @@ def synthetic_spec(settings: dict[str, Any], arm: str, p: float, *, shift: int =
 
 def text_spec(settings: dict[str, Any], corpus: str, arm: str, purpose: str) -> dict[str, Any]:
     """One language run from random initialisation."""
-    part = settings["text"]
+    part = _at_corpus(settings["text"], corpus)
     model = part["model"]
     config = {"attn_pdrop": 0.0} if model["model_type"] == "gpt2" else {"attention_dropout": 0.0}
     if model["model_type"] == "gpt2":

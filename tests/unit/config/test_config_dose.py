@@ -42,6 +42,8 @@ def test_a_dose_runs_at_its_own_rate(put):
         ("scales.laptop.synthetic.lr_at_p", {"1": {"vanilla": 3e-3, "myopic": 1e-3, "beta0.25": 2e-3}},
          r'synthetic\.lr_at_p\."1": beta0\.5 stands between'),
         ("scales.laptop.text.optim", {"lr": {"vanilla": 2e-3, "myopic": 1e-3}}, r"text\.optim\.lr: beta0\.25 stands between"),
+        ("scales.laptop.text.at_corpus", {"docstrings": {"lr": {"myopic": 1e-3}}},
+         r"text\.at_corpus\.docstrings\.lr: beta0\.25 stands between"),
     ],
 )  # fmt: skip
 def test_between_two_rates_a_dose_needs_its_own(put, path, value, sentence):

@@ -50,6 +50,12 @@ def test_a_corpus_is_measured_by_the_models_of_one(config, value, part):
         load_config({**config, "scale": "smoke"})
 
 
+def test_settings_of_an_unknown_corpus(config):
+    config["base"]["text"]["at_corpus"] = {"msmarko": {"steps": 7}}
+    with pytest.raises(MyopiaError, match="config key text.at_corpus: corpus 'msmarko' is not described"):
+        load_config(config)
+
+
 @pytest.mark.parametrize("scale", ["laptop", "cpu"])
 def test_data_root_adds_the_local_corpora(config, scale, tmp_path):
     for name in ("msmarco", "pg19"):

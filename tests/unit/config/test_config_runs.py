@@ -148,3 +148,18 @@ def test_the_claims_file_leaves_out_the_tuning_seeds(config):
     claims = yaml.safe_load((ROOT / "workflow/reference/claims.yaml").read_text())
     for scale in SCALES:
         assert set(load(config, scale)["tuning_seeds"]) <= set(claims["tuning_seeds"])
+
+
+def test_a_corpus_has_steps_and_rates_of_its_own(config, tmp_path):
+    for name in ("msmarco", "pile_like"):
+        (tmp_path / name).mkdir()
+    text = config["base"]["text"]
+    text["at_corpus"] = {"msmarco": {"steps": 7, "lr": {"myopic": 5e-4}}, "pg19": {"steps": 9}}
+    settings = load(config, "laptop", data_root=str(tmp_path))
+    assert list(settings["text"]["at_corpus"]) == ["msmarco"]  # pg19 is not trained on
+    runs = run_specs(settings)
+    own, other = runs["text-msmarco-myopic"], runs["text-pile-like-myopic"]
+    assert (own["steps"], own["optim"]["lr"]) == (7, 5e-4)
+    assert (other["steps"], other["optim"]["lr"]) == (text["steps"], text["optim"]["lr"]["myopic"])
+    assert runs["text-msmarco-vanilla"]["optim"]["lr"] == text["optim"]["lr"]["vanilla"]
+    assert runs["text-msmarco-vanilla"]["steps"] == 7
