@@ -19,7 +19,7 @@ import numpy as np
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import read_documents, read_manifest, seeded_hash
 from myopia.data.specs import checked, positive
-from myopia.data.split import NGRAM, blocks, overlapping
+from myopia.data.split import NGRAM, SharedNgrams, blocks
 from myopia.data.tokenizer_folder import load_tokenizer
 from myopia.data.tokens import TokenFile
 
@@ -155,4 +155,4 @@ def _in_training(passages: list[list[int]], train: TokenFile, width: int) -> np.
     rows_NT = np.arange(len(passages) * width, dtype=np.uint64).reshape(-1, width) + np.uint64(1 << 32)
     for row, ids in zip(rows_NT, passages, strict=True):
         row[: len(ids)] = ids
-    return overlapping(blocks(train.tokens), {"passages": rows_NT}, NGRAM)["passages"]
+    return SharedNgrams(blocks(train.tokens), [rows_NT]).inside(rows_NT)

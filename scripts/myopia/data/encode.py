@@ -28,7 +28,7 @@ from myopia.data.documents import (
     seeded_hash,
 )
 from myopia.data.specs import checked, positive
-from myopia.data.split import NGRAM, blocks, overlapping
+from myopia.data.split import NGRAM, SharedNgrams, blocks
 from myopia.data.tokenizer import excerpt, splits_words, word_prefix
 from myopia.data.tokenizer_folder import load_tokenizer, vocabulary_size
 from myopia.data.tokens import DOCS_HEADER, MANIFEST
@@ -196,31 +196,34 @@ class _Split:
             yield block[self.keep[start : start + len(block)]]
             start += len(block)
 
+    def _listing(self, components: bool, groups: array[int]) -> Iterator[tuple[Any, ...]]:
+        """The rows of `{split}.docs.csv`, a kept window each; the group of every kept document goes to `groups`."""
+        window, row, keep = 0, 0, self.keep.tobytes()
+        for doc, group, component, count in self.listed():
+            kept = keep.count(1, row, row + count)
+            row += count
+            if kept:
+                groups.append(hash(group))
+            for number in range(window, window + kept):
+                yield (number, doc, group, component) if components else (number, doc, group)
+            window += kept
+
     def publish(self, out: Path, components: bool) -> dict[str, Any]:
         """Write the kept windows and their documents into `out`; return the split's manifest entry."""
         target, listing = out / f"{self.name}.bin", out / f"{self.name}.docs.csv"
         with atomic_path(target) as temporary, open(temporary, "wb") as handle:
             for block in self.kept_blocks():
                 block.tofile(handle)
-        n_documents, window, row = 0, 0, 0
-        groups, keep = array("q"), self.keep.tobytes()
+        groups = array("q")  # one for each document
         with atomic_path(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow(DOCS_HEADER if components else DOCS_HEADER[:-1])
-            for doc, group, component, count in self.listed():
-                kept = keep.count(1, row, row + count)
-                row += count
-                names = (doc, group, component) if components else (doc, group)
-                writer.writerows((window + i, *names) for i in range(kept))
-                window += kept
-                if kept:
-                    n_documents += 1
-                    groups.append(hash(group))
+            writer.writerows(self._listing(components, groups))
         return {
-            "n_windows": window,
-            "n_documents": n_documents,
+            "n_windows": int(self.keep.sum()),
+            "n_documents": len(groups),
             "n_groups": len(np.unique(groups)),
-            "n_tokens": window * self.length,
+            "n_tokens": int(self.keep.sum()) * self.length,
             "short_documents_dropped": self.n_short,
             "rest_tokens_dropped": self.n_rest_tokens,  # of the text that was encoded
             "sha256": sha256_file(target),
@@ -302,26 +305,24 @@ class _Cutter:
 
 def _drop_overlap(splits: Mapping[str, _Split], ngram: int) -> dict[str, Any]:
     """Unset `keep` of held-out windows that share an n-gram with training; return the counts and shares."""
-    train = splits["train"]
     held_out = {name: split for name, split in splits.items() if name != "train"}
     rows = {name: np.concatenate(list(split.kept_blocks())) for name, split in held_out.items()}
-    shared = overlapping(train.kept_blocks(), rows, ngram)
+    shared = SharedNgrams(splits["train"].kept_blocks(), rows.values(), ngram)
     report: dict[str, Any] = {"ngram": ngram}
     for name, split in held_out.items():
-        if shared[name].all():
+        before = shared.inside(rows.pop(name))
+        if before.all():
             raise MyopiaError(
                 f"the split '{name}' is empty: every window shares {ngram} tokens in a row with the training text."
             )
-        split.keep[np.flatnonzero(split.keep)[shared[name]]] = False
-    # Measured again, not put down as zero: it shows that the right windows were dropped.
-    remaining = {name: rows[name][~shared[name]] for name in held_out}
-    after = overlapping(train.kept_blocks(), remaining, ngram)
-    for name in held_out:
+        split.keep[np.flatnonzero(split.keep)[before]] = False
+        # Measured on what will be published, not put down as zero: it shows that the right windows were dropped.
+        after = np.concatenate([shared.inside(block) for block in split.kept_blocks()])
         report[name] = {
-            "windows_before": len(rows[name]),
-            "share_before": round(float(shared[name].mean()), 6),
-            "windows_after": len(remaining[name]),
-            "share_after": round(float(after[name].mean()), 6),
+            "windows_before": len(before),
+            "share_before": round(float(before.mean()), 6),
+            "windows_after": len(after),
+            "share_after": round(float(after.mean()), 6),
         }
     return report
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ _SPEC_DEFAULTS = {"fractions": {"train": 0.9, "validation": 0.05, "test": 0.05},
 _MAX_COUNTED = 200_000
 _TABLE_BITS = 24
 _TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
+_BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def checked_splits(splits: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,31 +154,63 @@ def ngram_hashes(windows: np.ndarray, n: int = NGRAM) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         mixed = _mix(windows.astype(np.uint64))
-        result = np.zeros((windows.shape[0], windows.shape[1] - n + 1), np.uint64)
-        for offset in range(n):
-            result *= np.uint64(0x9E3779B97F4A7C15)
-            result += mixed[:, offset : offset + result.shape[1]]
+        # sum over k of mixed[i + k] * BASE^(n - 1 - k), by the binary digits of n: 5 passes for 13 tokens
+        result, length, power = mixed, 1, _BASE  # power: BASE^length
+        for digit in f"{n:b}"[1:]:
+            longer = result[:, : result.shape[1] - length] * power
+            longer += result[:, length:]
+            result, length, power = longer, 2 * length, power * power
+            if digit == "1":
+                longer = result[:, :-1] * _BASE
+                longer += mixed[:, length:]
+                result, length, power = longer, length + 1, power * _BASE
         return _mix(result)
 
 
-def overlapping(train: Iterable[np.ndarray], held_out: Mapping[str, np.ndarray], n: int = NGRAM) -> dict:
-    """{split: bool [W]}: which held-out windows [W, T] share an n-gram with any training window.
-
-    `train` comes as blocks [w, T], so only the held-out hashes are in memory.
+class SharedNgrams:
+    """The n-grams that training windows and held-out windows have in common. `train` comes as blocks [w, T], so only the
+    held-out hashes are in memory; blocks are hashed on all cores.
     """
-    grams = {split: ngram_hashes(windows, n) for split, windows in held_out.items()}
-    known = np.sort(np.concatenate([value.ravel() for value in grams.values()]))
-    known = known[np.append(True, known[1:] != known[:-1])] if len(known) else known
-    hit = np.zeros(len(known), bool)
-    # Most training n-grams are nowhere in the held-out text: a table of their first bits says so quickly.
-    possible = np.zeros(1 << _TABLE_BITS, bool)
-    possible[known >> _TABLE_SHIFT] = True
-    for block in train:
-        found = ngram_hashes(block, n).ravel()
-        found = found[possible[found >> _TABLE_SHIFT]]
-        place = np.minimum(np.searchsorted(known, found), max(len(known) - 1, 0))
-        hit[place[known[place] == found]] = True
-    return {split: hit[np.searchsorted(known, value)].any(axis=1) for split, value in grams.items()}
+
+    def __init__(self, train: Iterable[np.ndarray], held_out: Iterable[np.ndarray], n: int = NGRAM) -> None:
+        self.n = n
+        known = np.concatenate([ngram_hashes(windows, n).ravel() for windows in held_out])
+        known.sort()  # four times as fast as np.unique
+        self._known = known[np.append(True, known[1:] != known[:-1])] if len(known) else known
+        # Most training n-grams are nowhere in the held-out text: a table of their first bits says so quickly.
+        self._possible = np.zeros(1 << _TABLE_BITS, bool)
+        self._possible[self._known >> _TABLE_SHIFT] = True
+        hit = np.zeros(len(self._known), bool)
+        for places in on_all_cores(self._places, train):
+            hit[places] = True
+        self._known, self._possible = self._known[hit], None
+
+    def _places(self, block: np.ndarray) -> np.ndarray:
+        found = ngram_hashes(block, self.n).ravel()
+        found = found[self._possible[found >> _TABLE_SHIFT]]
+        place = np.minimum(np.searchsorted(self._known, found), max(len(self._known) - 1, 0))
+        return place[self._known[place] == found]
+
+    def inside(self, windows: np.ndarray) -> np.ndarray:
+        """bool [W]: which of the windows [W, T] hold one of them."""
+        if not len(self._known):
+            return np.zeros(len(windows), bool)
+        grams = ngram_hashes(windows, self.n)
+        place = np.minimum(np.searchsorted(self._known, grams), len(self._known) - 1)
+        return (self._known[place] == grams).any(axis=1)
+
+
+def on_all_cores(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """`map` in threads, for functions that let go of the interpreter; only a few items are alive at a time."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Any]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def blocks(windows: np.ndarray, rows: int = 4096) -> Iterator[np.ndarray]:
@@ -185,7 +221,7 @@ def blocks(windows: np.ndarray, rows: int = 4096) -> Iterator[np.ndarray]:
 
 def _mix(values: np.ndarray) -> np.ndarray:
     """splitmix64's finaliser: spreads small consecutive token numbers over all 64 bits."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = values + _BASE
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

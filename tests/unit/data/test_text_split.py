@@ -10,10 +10,10 @@ from myopia.data.documents import Document
 from myopia.data.split import (
     DocumentSplitter,
     GroupSplitter,
+    SharedNgrams,
     blocks,
     checked_splits,
     ngram_hashes,
-    overlapping,
 )
 
 FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
@@ -112,10 +112,33 @@ def test_overlap_equals_the_naive_search():
     draw = np.random.default_rng(0)
     # Three tokens and n = 4: sharing is common, so both answers occur often.
     train, first, second = (draw.integers(0, 3, (rows, 8), dtype=np.uint16) for rows in (6, 200, 100))
-    found = overlapping(blocks(train, 4), {"validation": first, "test": second}, n=4)
-    assert found["validation"].tolist() == naive(train, first, 4)
-    assert found["test"].tolist() == naive(train, second, 4)
-    assert 0.2 < found["validation"].mean() < 0.99
+    shared = SharedNgrams(blocks(train, 4), [first, second], n=4)
+    assert shared.inside(first).tolist() == naive(train, first, 4)
+    assert shared.inside(second).tolist() == naive(train, second, 4)
+    assert 0.2 < shared.inside(first).mean() < 0.99
+
+
+def test_nothing_shared():
+    train, held_out = np.zeros((3, 8), np.uint16), np.ones((3, 8), np.uint16)
+    assert not SharedNgrams([train], [held_out], n=4).inside(held_out).any()
+
+
+@pytest.mark.parametrize("n", range(1, 17))
+def test_a_hash_is_the_polynomial_of_its_tokens(n):
+    mask, base = (1 << 64) - 1, 0x9E3779B97F4A7C15
+
+    def mix(value):
+        value = (value + base) & mask
+        value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) & mask
+        value = ((value ^ value >> 27) * 0x94D049BB133111EB) & mask
+        return value ^ value >> 31
+
+    tokens = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2]
+    wanted = [
+        mix(sum(mix(token) * pow(base, n - 1 - k, 1 << 64) for k, token in enumerate(tokens[i : i + n])) & mask)
+        for i in range(len(tokens) - n + 1)
+    ]
+    assert ngram_hashes(np.array([tokens], np.uint16), n)[0].tolist() == wanted
 
 
 def test_twelve_shared_tokens_are_not_thirteen():
@@ -123,7 +146,7 @@ def test_twelve_shared_tokens_are_not_thirteen():
     held_out = np.arange(1000, 1064, dtype=np.uint16)[None].repeat(2, 0)
     held_out[0, 10:22] = train[0, 30:42]
     held_out[1, 10:23] = train[0, 30:43]
-    assert overlapping([train], {"test": held_out})["test"].tolist() == [False, True]
+    assert SharedNgrams([train], [held_out]).inside(held_out).tolist() == [False, True]
 
 
 def test_hashes_of_different_ngrams_differ():

@@ -13,7 +13,7 @@ from myopia.common.files import sha256_file
 from myopia.data.documents import open_writer, read_documents, read_manifest
 from myopia.data.encode import encode_corpus
 from myopia.data.harvest import harvest
-from myopia.data.split import overlapping
+from myopia.data.split import SharedNgrams
 from myopia.data.tokenizer import excerpt, load_tokenizer, make_tokenizer, splits_words, vocabulary_size, word_prefix
 from myopia.data.tokens import TokenFile
 
@@ -208,8 +208,8 @@ def test_overlap_is_counted_dropped_and_gone(tmp_path):
     assert manifest["overlap"]["test"]["share_before"] == 0
     opened = {s: TokenFile.open(tmp_path / "tokens", s) for s in ("train", "validation")}
     assert "validation.jsonl:4" not in opened["validation"].docs
-    left = overlapping([opened["train"].tokens], {"validation": opened["validation"].tokens})
-    assert not left["validation"].any()
+    common = SharedNgrams([opened["train"].tokens], [opened["validation"].tokens])
+    assert not common.inside(opened["validation"].tokens).any()
 
     (tmp_path / "validation.jsonl").write_text(json.dumps({"text": shared}) + "\n")
     harvest(source, {}, docs, tmp_path / "docs.manifest.json")
