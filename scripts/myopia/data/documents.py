@@ -130,31 +130,32 @@ def read_batches(docs: str | Path, manifest: dict[str, Any] | None, n_bytes: int
     if not path.is_file():
         raise MyopiaError(f"{path}: no such corpus file; make it with scripts/harvest_text.py.")
     number = 0
-    for lines in _line_batches(path, n_bytes):
-        text = b"\n".join(lines)
+    for text in _whole_lines(path, n_bytes):
         digest.update(text)
-        digest.update(b"\n")
         try:
-            records = json.loads(b"[" + text.replace(b"\n", b",") + b"]")
+            records = json.loads(b"[" + text[:-1].replace(b"\n", b",") + b"]")
             batch = [Document(r["id"], r["group"], r["text"], r["split"], r.get("component")) for r in records]
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise MyopiaError(f"{path}: line {number + _bad_line(lines)} is not a document; harvest again.") from None
-        number += len(lines)
+            line = number + _bad_line(text.split(b"\n")[:-1])
+            raise MyopiaError(f"{path}: line {line} is not a document; harvest again.") from None
+        number += len(batch)
         yield batch
     if manifest is not None and digest.hexdigest() != manifest.get("text_sha256"):
         raise MyopiaError(f"{path}: the text does not match its manifest; harvest the corpus again.")
 
 
-def _line_batches(path: Path, n_bytes: int) -> Iterator[list[bytes]]:
-    batch, size = [], 0
-    for line in zstd_lines(path):
-        batch.append(line)
-        size += len(line)
-        if size >= n_bytes:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _whole_lines(path: Path, n_bytes: int) -> Iterator[bytes]:
+    """The text of a corpus file in pieces of about `n_bytes`, each of which ends a line."""
+    rest = b""
+    with open(path, "rb") as handle:
+        for block in zstd_blocks(handle, str(path)):
+            text, start = rest + block, 0
+            while end := text.find(b"\n", start + n_bytes - 1) + 1:
+                yield text[start:end]
+                start = end
+            rest = text[start:]
+    if rest:
+        yield rest if rest.endswith(b"\n") else rest + b"\n"
 
 
 def _bad_line(lines: list[bytes]) -> int:
