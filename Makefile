@@ -45,8 +45,9 @@ $(STAMP): requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --retries 5 --timeout 120 $(PIP_ARGS) -r requirements.txt
 	@touch $@
 
+# Three workers for two cores: the tests of Slurm, in one of them, mostly wait.
 test: lint browser slurm
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Tests of the report need a browser. Nobody's machine is changed for it but that of continuous integration.
 browser:

@@ -4,3 +4,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+LONGEST_FIRST = ("slurm", "workflow", "distributed", "hub", "resume", "unit")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take minutes start first, lest one worker be left alone with them at the end."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(Path(__file__).parent).parts[0], len(places)))
