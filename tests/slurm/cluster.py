@@ -154,7 +154,7 @@ class Slurm:
     def state(self):
         return self("sinfo", "--noheader", "--partition", "tests", "--format", "%T", rc=None)
 
-    def until(self, find, seconds=120):
+    def until(self, find, seconds=300):
         """What `find` returns, once it is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
