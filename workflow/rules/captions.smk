@@ -48,7 +48,7 @@ def caption(figure):
     if figure == "fig5_zero_shot":
         part, text = SETTINGS["family"], SETTINGS["text"]
         sizes = (
-            f" Family ({', '.join(part['sizes'])}, {part['corpus']}, {seeds_of(part['seeds'])}): fine-tuned pairs as the"
+            f" Family ({', '.join(scored_sizes(SETTINGS))}, {part['corpus']}, {seeds_of(part['seeds'])}): fine-tuned pairs as the"
             " authors ran them, each arm at its own learning rate."
             if any(run.startswith("family-") for run, _, _ in zero_shot_pairs())
             else ""
