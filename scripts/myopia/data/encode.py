@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import logging
 import os
 import shutil
@@ -240,7 +241,7 @@ def _encode(
 ) -> None:
     """Encode in batches; while the tokenizer works on one, on all cores, the next is read and the last is written."""
     cut = _Cutter(coder, settings)
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with _no_cycle_search(), ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque[tuple[list[Document], Future[list[list[int]]]]] = deque()
         for batch in read_batches(docs, dict(source), _BATCH_BYTES):
             waiting.append((batch, pool.submit(cut.encode, batch)))
@@ -248,6 +249,18 @@ def _encode(
                 _add(*waiting.popleft(), cut, splits)
         while waiting:
             _add(*waiting.popleft(), cut, splits)
+
+
+@contextmanager
+def _no_cycle_search() -> Iterator[None]:
+    """Documents and their tokens hold no reference cycles; looking for some costs a sixth of what Python does here."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _add(batch: list[Document], codes: Future[list[Any]], cut: _Cutter, splits: Mapping[str, _Split]) -> None:
