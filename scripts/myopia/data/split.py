@@ -181,7 +181,7 @@ class SharedNgrams:
         self._possible = np.zeros(1 << _TABLE_BITS, bool)
         self._possible[self._known >> _TABLE_SHIFT] = True
         hit = np.zeros(len(self._known), bool)
-        for places in on_all_cores(self._places, train):
+        for places in _on_all_cores(self._places, train):
             hit[places] = True
         self._known, self._possible = self._known[hit], None
 
@@ -200,7 +200,7 @@ class SharedNgrams:
         return (self._known[place] == grams).any(axis=1)
 
 
-def on_all_cores(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+def _on_all_cores(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
     """`map` in threads, for functions that let go of the interpreter; only a few items are alive at a time."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
