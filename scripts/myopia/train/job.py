@@ -34,6 +34,8 @@ def train_all(
     transformers_logging.disable_progress_bar()  # parallel jobs share one terminal: whole lines only
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(root.device == "cpu")
+    # With them torch also fills every new tensor, so that reading one too early shows: a tenth of a small model's step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         with assemble(root.device) as team:
             for spec, seed in itertools.product(specs, seeds):

@@ -82,6 +82,23 @@ def test_the_operator_with_nothing_cut_trains_like_vanilla(make, corpus, tmp_pat
     assert near <= 1e-6 < 1e-3 < far
 
 
+@pytest.mark.parametrize(
+    "make, arm", [(dp_spec, "myopic"), (text_spec, "vanilla"), (text_spec, "myopic"), (text_spec, "bigram-zeroed")]
+)
+def test_no_step_reads_memory_before_it_is_written(make, arm, corpus, tmp_path, monkeypatch):
+    """Jobs train without torch's filling of new tensors (`train.job`); with it, a value read too early would be NaN."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        for filled in (False, True):
+            torch.utils.deterministic.fill_uninitialized_memory = filled
+            train(make(arm), 0, place(tmp_path / str(filled), corpus))
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert results(tmp_path / "True/run") == results(tmp_path / "False/run")
+
+
 # --- gradient accumulation ---
 
 
