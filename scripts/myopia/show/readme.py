@@ -37,7 +37,11 @@ def render(readme: str, published: Path) -> str:
 
 
 def answered(published: Path) -> str:
-    """The report's three sentences, each from the largest scale that judged it or can show numbers, and their figures."""
+    """The report's three sentences and their figures.
+
+    Each from a scale that judged it, else from one that can show numbers; of several the one that asked it of the corpus
+    named first in `sections.yaml`, then the largest.
+    """
     scales = _scales(published)
     if not scales:
         return "No results are published yet.\n"
@@ -50,8 +54,9 @@ def answered(published: Path) -> str:
             (one,) = answer(rows.get, {topic: topics[topic]})
             row = one["row"]
             rank = 3 if row is None else 0 if row.verdict in JUDGED else 1 if one["known"] else 2
-            found.append((rank, size, name, one))
-        rank, _, name, one = min(found, key=lambda item: item[:2])
+            asked = 0 if row is None else topics[topic]["claims"].index(row.id)
+            found.append((rank, asked, size, name, one))
+        rank, _, _, name, one = min(found, key=lambda item: item[:3])
         said.append(f"- {one['text']}" + (f" Scale `{name}`." if rank < 2 else ""))
         picture = f"{name}/{one['figure']}.png"
         if rank < 2 and (published / picture).is_file():

@@ -98,3 +98,7 @@ def test_the_answer_is_told_by_what_was_judged(tmp_path):
     assert "not judged at this scale" in scale and "best rates, from random initialisation: 0.333, 3 seeds)" in scale
     assert len(pictures) == 1 and 'src="docs/results/cpu/table2_text_loss.png"' in pictures[0]
     assert "No results are published yet" in render("<!-- generated: answer -->\n<!-- end -->", tmp_path / "nothing")
+    tables["other"][0] = verdict("table2-gap-msmarco", ours=0.444)  # the paper's corpus, where it was judged
+    pd.DataFrame(tables["other"]).to_csv(tmp_path / "other/verdicts.csv", index=False)
+    language = render("<!-- generated: answer -->\n<!-- end -->", tmp_path).splitlines()[2]
+    assert "0.444" in language and language.endswith("Scale `other`.")
