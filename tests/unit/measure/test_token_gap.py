@@ -51,7 +51,7 @@ def test_losses_and_kl_against_the_models(twins):
     ids = torch.from_numpy(tokens.astype(np.int64))
     with torch.no_grad():
         p, q = (model(ids).logits[:, :-1].double().softmax(-1).numpy() for model in models)
-    assert kl == pytest.approx((p * np.log(p / q)).sum(-1), abs=1e-5)
+    assert kl == pytest.approx((p * np.log(p / q)).sum(-1), rel=2e-6, abs=1e-5)  # up to 25 nats, in fp32
     assert (kl > 0).all() and kl.mean() != pytest.approx((q * np.log(q / p)).sum(-1).mean(), rel=0.1)
     assert token_gap.twin_losses(models[0], models[0], tokens)[1] == pytest.approx(0, abs=1e-6)
 

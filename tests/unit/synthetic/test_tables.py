@@ -138,15 +138,16 @@ def test_probe_tables_have_the_designs_columns_and_all_rows(tmp_path: Path, runs
 
 
 def test_untrained_control_is_the_run_at_step_zero(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
-    """The vanilla fixture *is* its initial network: trained and untrained must agree to the last digit."""
+    """The vanilla fixture *is* its initial network: trained and untrained must agree up to rounding."""
     table = pd.read_csv(probe(tmp_path, runs)["r2"])
     scores = {
         key: part[["r2_heldout", "r2_insample", "r2_noisy"]].to_numpy()
         for key, part in table.groupby(["arm", "weights"])
     }
-    assert np.array_equal(scores["vanilla", "trained"], scores["vanilla", "untrained"])
-    assert np.array_equal(scores["vanilla", "untrained"], scores["myopic", "untrained"])
-    assert not np.array_equal(scores["myopic", "trained"], scores["myopic", "untrained"])
+    same = {"rtol": 1e-7, "atol": 1e-8}  # a BLAS may take another path where an array lies elsewhere in memory
+    assert np.allclose(scores["vanilla", "trained"], scores["vanilla", "untrained"], **same)
+    assert np.allclose(scores["vanilla", "untrained"], scores["myopic", "untrained"], **same)
+    assert not np.allclose(scores["myopic", "trained"], scores["myopic", "untrained"], rtol=1e-3, atol=1e-4)
 
 
 def test_max_lookback_is_the_specs(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
