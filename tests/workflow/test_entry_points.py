@@ -294,8 +294,11 @@ def conda(tmp_path):
     return {"PATH": f"{tmp_path}/conda/bin:{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHON": sys.executable}
 
 
-def test_each_rule_runs_in_its_own_environment(sandbox, conda, tmp_path):
-    """The wiring alone. Whether the pins can be installed together only conda itself can say."""
+def test_what_was_deleted_is_made_again_each_rule_in_its_own_environment(sandbox, conda, tmp_path):
+    """The wiring alone. Whether the pins can be installed together only conda itself can say.
+
+    And what a rerun makes: a figure that was deleted is drawn again, nothing else is, and the bytes are the same.
+    """
     before = contents(sandbox)
     for path in ("figures/influence.svg", "tables/seeds.csv"):
         (sandbox / "results/smoke" / path).unlink()

@@ -90,14 +90,6 @@ def test_changed_fine_tuning_plans_the_family_alone(sandbox):
     assert not {"evaluate_text", "evaluate_synthetic", "encode_corpus"} & set(jobs)
 
 
-def test_a_deleted_figure_is_drawn_again_and_nothing_else(sandbox):
-    before = contents(sandbox)
-    (sandbox / "results/smoke/figures/fig2_probe_r2.svg").unlink()
-    done = snakemake(sandbox)
-    assert planned(done.output) == {"draw_figures": 1, "write_report": 1}
-    assert not differing(before, contents(sandbox))
-
-
 def test_a_deleted_metric_comes_back_from_the_state(sandbox):
     """The job runs again, for all seeds it trains, but from the state it had kept: no step is trained."""
     before = contents(sandbox)
