@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from myopia import myopic_attention, to_myopic
@@ -36,7 +36,7 @@ LIMIT = {"gpt2": 1.05, "gpt_neox": 1.05}
 
 
 def build(name: str, T: int) -> torch.nn.Module:
-    """The benchmark's model: 4 layers, d_model 256, 8 heads, SDPA attention."""
+    """The benchmark's model: 4 layers, d_model 256, 8 heads, SDPA attention (eager where transformers offers no other)."""
     common = dict(
         vocab_size=VOCAB, hidden_size=D_MODEL, num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS,
         num_key_value_heads=N_HEADS, head_dim=D_MODEL // N_HEADS, intermediate_size=4 * D_MODEL,
@@ -53,7 +53,8 @@ def build(name: str, T: int) -> torch.nn.Module:
     }  # fmt: skip
     torch.manual_seed(0)
     config = AutoConfig.for_model(name, **special.get(name, common))
-    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    fast = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa  # Gemma 2's does not, soft-capped or not
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa" if fast else "eager")
 
 
 class Step:
@@ -128,11 +129,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
     parser.add_argument("--lengths", nargs="+", type=int, help="default: 64 to 4096, fewer for most architectures")
+    parser.add_argument("--go-on", action="store_true", help="keep the rows that a stopped benchmark left in --out")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    rows = []
+    rows: list[dict[str, object]] = []
+    if args.go_on and Path(args.out).exists():
+        rows = pd.read_csv(args.out)[COLUMNS].to_dict("records")
+    measured = {(row["architecture"], row["T"]) for row in rows}
     for name in args.architectures:
         for T in args.lengths or (LENGTHS if name in LIMIT else FEWER_LENGTHS):
+            if (name, T) in measured:
+                continue
             row = {"architecture": name, "T": T, **paired(name, T, args.pairs)}
             row["limit"] = LIMIT.get(name, 1.15)
             row["within"] = row["ratio"] <= row["limit"] + row["aa_half_width"]
@@ -142,7 +149,7 @@ def main() -> None:
                 dense = Step(name, T, "dense")
                 dense()
                 row["dense_over_fused"] = min(dense() for _ in range(2)) / row["myopic_s"]
-                row["operator_dense_over_fused"] = operator_ratio(T, 5)
+                row["operator_dense_over_fused"] = operator_ratio(T, args.pairs)
             sys.stderr.write(
                 " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()) + "\n"
             )
