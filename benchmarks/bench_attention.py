@@ -161,7 +161,8 @@ def save(rows: list[dict[str, object]], args: argparse.Namespace) -> None:
     """Write the rows measured so far, with what they were measured on."""
     frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
     frame["pairs"], frame["threads"] = args.pairs, args.threads
-    frame["machine"], frame["torch"] = platform.machine(), torch.__version__
+    frame["machine"], frame["instructions"] = platform.machine(), torch.backends.cpu.get_cpu_capability()
+    frame["torch"] = torch.__version__
     write_csv(args.out, frame)
 
 

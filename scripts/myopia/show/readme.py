@@ -157,6 +157,15 @@ def benchmark(published: Path) -> str:
         step = f"{row.ratio:.3f} ± {row.aa_half_width:.3f}"
         rest = (_shown(row.peak_ratio, 2), _shown(row.dense_over_fused, 1), _shown(row.operator_dense_over_fused, 1))
         lines.append(" | ".join(["| " + row.architecture, str(row.T), step, *rest]) + " |")
+    again = published / "attention-rerun.csv"
+    if again.exists():
+        found = pd.read_csv(again)
+        told = (
+            f"{row.architecture}, T = {row.T}: step {row.ratio:.3f} ± {row.aa_half_width:.3f}, operator "
+            f"{_shown(row.operator_dense_over_fused, 1)}"
+            for row in found.itertuples()
+        )
+        lines += ["", f"Measured again, {found.pairs[0]} pairs for the operator, too: {'; '.join(told)}."]
     return "\n".join(lines) + "\n"
 
 

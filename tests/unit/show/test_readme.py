@@ -25,7 +25,10 @@ def test_a_changed_result_changes_readme(tmp_path):
     )  # fmt: skip
     frame.to_csv(tmp_path / "attention.csv", index=False)
     text = render("<!-- generated: benchmark -->\nold\n<!-- end -->\n", tmp_path)
-    assert "1.234 ± 0.010" in text and "old" not in text
+    assert "1.234 ± 0.010" in text and "old" not in text and "again" not in text
+    frame.assign(ratio=0.987, operator_dense_over_fused=6.54).to_csv(tmp_path / "attention-rerun.csv", index=False)
+    text = render("<!-- generated: benchmark -->\nold\n<!-- end -->\n", tmp_path)
+    assert "again, 15 pairs for the operator, too: gpt2, T = 64: step 0.987 ± 0.010, operator 6.5." in text
 
 
 def test_measured_costs_are_shown_by_figure(tmp_path):
