@@ -17,6 +17,12 @@ from myopia.show.readme import render
 TABLES = ("verdicts.csv", "seeds.csv", "tuning.csv", "cost.csv")
 
 
+def machine(hardware: dict[str, Any]) -> str:
+    """What a run's record says of its machine, but not which one it was."""
+    kind = " ".join(str(hardware[key]) for key in ("machine", "instructions") if key in hardware)
+    return f"{kind}, {hardware['cpu_count']} CPUs"
+
+
 def provenance(results: Path) -> dict[str, Any]:
     """What made and what it cost to make all runs of a results folder, from each run's own record."""
     paths = sorted(path for place in ("runs", "arms") for path in results.glob(f"{place}/*/seed*/provenance.json"))
@@ -27,7 +33,7 @@ def provenance(results: Path) -> dict[str, Any]:
         "dirty": any(r["git"]["dirty"] for r in records),
         "versions": records[0]["versions"],
         "device": sorted({r["hardware"]["device"] for r in records}),
-        "machine": sorted({f"{r['hardware']['machine']}, {r['hardware']['cpu_count']} CPUs" for r in records}),
+        "machine": sorted({machine(r["hardware"]) for r in records}),
         "seconds": round(sum(r["seconds"] for r in records)),
         "attempts": sum(r["attempts"] for r in records),
         "tokens": sum(r["tokens"] for r in records),

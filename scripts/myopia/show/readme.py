@@ -169,6 +169,48 @@ def benchmark(published: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+TWICE = ("laptop", "laptop-avx2")
+"""One scale, the same seeds and code, on CPUs with different instructions."""
+
+
+def machines(published: Path) -> str:
+    """What became of the same runs on another kind of CPU."""
+    scales = _scales(published)
+    if not set(TWICE) <= set(scales):
+        return "Not published yet.\n"
+    here, there = (scales[name].set_index("id") for name in TWICE)
+    both = here.join(there, rsuffix="_there", how="inner").query("ours.notna() and ours_there.notna()")
+    half = (both["ci_high"] - both["ci_low"]) / 2
+    apart = ((both["ours"] - both["ours_there"]).abs() / half)[half > 0]
+    outcome, outcome_there = (
+        both["verdict" + end].where(
+            both["verdict" + end] != NO_PAPER, both["reason" + end].astype("string").str.split(";").str[0]
+        )
+        for end in ("", "_there")
+    )
+    lines = [
+        f"Of {len(both)} estimates ({_link(TWICE[0])}, {_link(TWICE[1])}) half differ by more than {apart.median():.2g} of the",
+        f"interval's half-width, and {(outcome != outcome_there).sum()} have another outcome:",
+        "",
+        "| claim | one CPU | outcome | another CPU | outcome |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in both.index[outcome != outcome_there]:
+        cells = [both.loc[name, "claim"]]
+        for end, what in (("", outcome[name]), ("_there", outcome_there[name])):
+            low, high = number(both.loc[name, "ci_low" + end]), number(both.loc[name, "ci_high" + end])
+            cells += [
+                f"{number(both.loc[name, 'ours' + end])} [{low}, {high}]",
+                label(what, both.loc[name, "judged_by"]),
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`](docs/results/{name}/verdicts.csv)"
+
+
 FULL = ("gpu", "paper")
 
 
@@ -233,4 +275,10 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-SECTIONS = {"answer": answered, "findings": findings, "benchmark": benchmark, "hardware": hardware}
+SECTIONS = {
+    "answer": answered,
+    "findings": findings,
+    "machines": machines,
+    "benchmark": benchmark,
+    "hardware": hardware,
+}

@@ -27,6 +27,8 @@ def environment(device: torch.device) -> dict[str, Any]:
             "host": socket.gethostname(),
             "machine": platform.machine(),
             "cpu_count": os.cpu_count(),
+            # What torch computes with; another one rounds otherwise, and training carries that on.
+            "instructions": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         },

@@ -31,6 +31,24 @@ def test_a_changed_result_changes_readme(tmp_path):
     assert "again, 15 pairs for the operator, too: gpt2, T = 64: step 0.987 ± 0.010, operator 6.5." in text
 
 
+def test_the_same_runs_on_another_cpu_are_compared_claim_by_claim(tmp_path):
+    block = "<!-- generated: machines -->\n<!-- end -->"
+    rows = [verdict("a", ours=0.5), verdict("b", ours=0.2), verdict("c", "not run at this scale", None)]
+    frame = pd.DataFrame([{**row, "ci_low": row["ours"] and 0.1, "ci_high": row["ours"] and 0.7} for row in rows])
+    for name in ("laptop", "laptop-avx2"):
+        (tmp_path / name).mkdir()
+    frame.to_csv(tmp_path / "laptop/verdicts.csv", index=False)
+    assert "Not published yet" in render(block, tmp_path)
+    frame.loc[1, ["ours", "verdict"]] = 0.26, "inconclusive"
+    frame.to_csv(tmp_path / "laptop-avx2/verdicts.csv", index=False)
+    text = render(block, tmp_path)
+    assert "Of 2 estimates" in text and "more than 0.1 of the" in text and "and 1 have another outcome" in text
+    assert (
+        "| claim b | 0.200 [0.100, 0.700] | replicated (direction only) | 0.260 [0.100, 0.700] | inconclusive |" in text
+    )
+    assert "claim a" not in text and "claim c" not in text
+
+
 def test_measured_costs_are_shown_by_figure(tmp_path):
     folder = tmp_path / "somewhere"
     folder.mkdir()

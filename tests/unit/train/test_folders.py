@@ -127,7 +127,7 @@ def test_provenance(vanilla, corpus):
     assert record["data_fingerprint"] == task.fingerprint
     assert record["versions"]["torch"] == torch.__version__ and record["versions"]["transformers"]
     assert set(record["git"]) == {"commit", "dirty"}
-    assert {"host", "device", "cpu_count", "threads"} <= set(record["hardware"])
+    assert {"host", "device", "cpu_count", "threads", "instructions"} <= set(record["hardware"])
     assert timing["attempts"] == record["attempts"] == 1
     assert timing["seconds"] > 0 and timing["tokens_per_s"] > 0 and timing["peak_memory_bytes"] > 1e7
     assert record["flops"] > 0 and record["tokens"] == 2560
