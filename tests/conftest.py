@@ -1,9 +1,12 @@
 """Make `scripts/` importable, as it is for every script the workflow starts."""
 
+import gc
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+gc.set_threshold(20_000, 10, 10)  # as scripts do: most of what is imported and collected here stays
 
 LONGEST_FIRST = ("slurm", "workflow", "distributed", "hub", "resume", "unit")
 

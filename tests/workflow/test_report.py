@@ -13,16 +13,16 @@ def test_the_run_ends_in_its_report(smoke):
 
 def test_a_failed_job_leaves_an_honest_page_and_the_mended_run_removes_it(sandbox):
     results = sandbox / "results/smoke"
-    loss = results / "measure/synthetic_loss.csv"
-    whole, before = loss.read_text(), (results / "report.html").read_text()
-    loss.write_text(whole.splitlines()[0][:20] + "\nbroken\n")
+    metrics = results / "runs/dp-p1-myopic/seed0/metrics.json"  # which the table of runs alone reads
+    whole, before = metrics.read_text(), (results / "report.html").read_text()
+    metrics.write_text(whole.replace('"steps"', '"step"'))
     failed = snakemake(sandbox, "--", "report", rc=1)
     page = (results / "report-incomplete.html").read_text()
     assert not (results / "report.html").exists()  # the next call must not take it for up to date
     assert "what did not: results/smoke/report-incomplete.html" in failed.output
-    assert "This run is not complete" in page and "<code>judge_claims</code>" in page
-    assert "synthetic_loss.csv" in page  # the log's own sentence
-    loss.write_text(whole)
+    assert "This run is not complete" in page and "<code>tabulate_seeds</code>" in page
+    assert "dp-p1-myopic/seed0/metrics.json lacks steps" in page  # the log's own sentence
+    metrics.write_text(whole)
     snakemake(sandbox, "--", "report")
     assert not (results / "report-incomplete.html").exists()
     assert (results / "report.html").read_text().partition("provenance-title")[0] == before.partition(
