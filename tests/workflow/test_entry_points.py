@@ -10,7 +10,7 @@ import pytest
 import yaml
 from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 
-from myopia.config.family import family, scratch_tuning_specs
+from myopia.config.family import family, frozen_rate_specs
 from myopia.config.load import load_config
 from myopia.config.runs import run_specs, tuning_specs
 
@@ -64,7 +64,7 @@ def test_the_other_scales_plan(fresh, scale):
 def test_the_learning_rate_grid_plans(fresh):
     jobs = planned(snakemake(fresh, "--dry-run", "--quiet", "rules", "--", "tuned").output)
     settings = load_config({**yaml.safe_load((fresh / "config.yaml").read_text()), "scale": "smoke"})
-    grid = tuning_specs(settings) | scratch_tuning_specs(settings)  # a job trains a run's tuning seeds
+    grid = tuning_specs(settings) | frozen_rate_specs(settings)  # a job trains a run's tuning seeds
     assert jobs["tune"] == len(grid) >= 4 and jobs["tabulate_tuning"] == 1 and not trained(jobs)
 
 

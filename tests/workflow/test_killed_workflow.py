@@ -13,7 +13,6 @@ import psutil
 import pytest
 from harness import checkout, contents, differing, environment, run, snakemake
 
-
 TABLE = "measure/synthetic_loss.csv"
 
 

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
-from myopia.config.family import family, scratch_tuning_specs
+from myopia.config.family import family, frozen_rate_specs
 from myopia.config.corpora import from_hub
 from myopia.config.figures import FIGURES_OF
 from myopia.config.load import load_config
@@ -27,7 +27,7 @@ except MyopiaError as error:
     raise WorkflowError(str(error)) from None
 
 RUNS = run_specs(SETTINGS)
-TUNING = tuning_specs(SETTINGS) | scratch_tuning_specs(SETTINGS)
+TUNING = tuning_specs(SETTINGS) | frozen_rate_specs(SETTINGS)
 FAMILY = family(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
@@ -213,7 +213,8 @@ def teacher_weights(wildcards):
 def initial_weights(wildcards):
     """The model a run starts from, where it starts from another run of its seed."""
     initial = spec_of(wildcards.run).get("init_from")
-    return run_files([initial], "model.safetensors", [wildcards.seed]) if initial else []
+    seeds = SETTINGS["tuning_seeds"] if SETTINGS["share_process"] else [wildcards.seed]
+    return run_files([initial], "model.safetensors", seeds) if initial else []
 
 
 def bundles():
@@ -227,8 +228,8 @@ def bundles():
     for group in apart if SETTINGS["judged"] or not apart else [part["sizes"]]:
         runs, word = FAMILY.runs_of(*group), re.sub(r"\W", "_", "_".join(group))
         yield f"train_family_{word}", runs, part["seeds"]
-        if part["tuning_seeds"]:
-            chosen_by = [run for run in runs if run in tuning]
+        chosen_by = [run for run in runs if run in tuning]
+        if chosen_by and part["tuning_seeds"]:
             yield f"tune_family_{word}", chosen_by, part["tuning_seeds"]
     alike = {}
     for run, spec in RUNS.items():

@@ -62,6 +62,9 @@ use rule train as train_arm with:
 
 
 use rule train as tune with:
+    input:
+        tokens=token_manifest,
+        initial=initial_weights,
     output:
         weights=run_outputs("model.safetensors", SETTINGS["tuning_seeds"]),
         config=run_outputs("config.json", SETTINGS["tuning_seeds"]),

@@ -2,7 +2,8 @@
 
 A *recipe* says how the two arms of a pair are trained (protocol section 2), a *start* where from:
 
-    matched       both arms over one grid of rates; what is compared is chosen by validation loss, later, by `judge`
+    matched       both arms over one grid of rates; which are compared is frozen in `finetune_lr` after tuning, or else
+                  chosen by validation loss, later, by `judge`
     best          each arm at its best rate, frozen after tuning: where a grid on every seed would cost too much
     as_run        each arm at the learning rate and warm-up the authors' scripts really gave it
     paper_table5  both arms at the rate and batch of the paper's Table 5
@@ -40,6 +41,7 @@ class Member:
     lr: float
     warmup: float
     batch_size: int
+    frozen: bool  # of a grid: its arm's best rate, says config.yaml
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Family:
         def grid(m: Member) -> tuple[str, ...]:
             return m.recipe, m.size, m.start, m.arm
 
-        return member.recipe == "matched" and sum(grid(other) == grid(member) for other in self.members) > 1
+        tried = [other for other in self.members if grid(other) == grid(member)]
+        return member.recipe == "matched" and len(tried) > 1 and not any(other.frozen for other in tried)
 
     def roles(self) -> list[dict[str, Any]]:
         """The members as plain mappings for `evaluate_family.py`; `tuned`: tuning seeds were trained too."""
@@ -83,15 +86,21 @@ def family(settings: dict[str, Any]) -> Family:
     return Family(made.specs, made.size_of, tuple(made.members))
 
 
-def scratch_tuning_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The grid from random initialisation that freezes `scratch_lr`; trained on tuning seeds by the `tuned` target."""
-    made = _Making(settings, "tuning")
-    if "random" in settings["family"]["recipes"].get("best", []):
-        for size in settings["family"]["sizes"]:
+def frozen_rate_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The grids that freeze `scratch_lr` and `finetune_lr`; trained on tuning seeds by the `tuned` target."""
+    made, part = _Making(settings, "tuning"), settings["family"]
+    for size in part["sizes"]:
+        if "random" in part["recipes"].get("best", []):
             made.add(size, "matched", "random")
-    # A folder of their own: a scale may train the same grid on its judged seeds as well.
-    named = {name.replace("-scratch-", "-tuning-"): spec for name, spec in made.specs.items()}
-    return {name: {**spec, "name": name} for name, spec in named.items()}
+        if "finetune_lr" in part["networks"][size] and "checkpoint" in part["recipes"].get("matched", []):
+            made.add(size, "matched", "checkpoint")
+    # Folders of their own: a scale may train the same grid on its judged seeds as well.
+    named = {name: name.replace(f"family-{size}", f"family-{size}-tuning") for name, size in made.size_of.items()}
+    return {
+        named[name]: {**spec, "name": named[name], "purpose": "tuning"}
+        | ({"init_from": named[spec["init_from"]]} if "init_from" in spec else {})
+        for name, spec in made.specs.items()
+    }
 
 
 class _Making:
@@ -136,7 +145,8 @@ class _Making:
             batch = part["scratch"]["batch_size"]
             spec = self.spec(size, arm, rate, warmup, batch, part["scratch"]["steps"], random=True)
         run = self.keep(size, {**spec, "name": f"family-{size}-{name}", "purpose": self.purpose})
-        self.members.append(Member(size, recipe, start, arm, run, rate, warmup, batch))
+        frozen = recipe == "matched" and start == "checkpoint" and network.get("finetune_lr", {}).get(arm) == rate
+        self.members.append(Member(size, recipe, start, arm, run, rate, warmup, batch, frozen))
 
     def pretraining(self, size: str) -> str:
         """The vanilla run from random initialisation that stands for a released checkpoint."""
@@ -219,6 +229,13 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
     needed |= {"scratch_lr"} if part["recipes"].get("best") else set()
     for key in sorted(needed - set(network)):
         raise MyopiaError(f"{where}: the key {key!r} is missing")
+    grid = network.get("lr_grid", part["finetune"]["lr_grid"])
+    for arm, rate in network.get("finetune_lr", {}).items():
+        if rate not in grid:
+            raise MyopiaError(
+                f"{where}.finetune_lr.{arm}: {rate:g} is not in the grid this size is fine-tuned over "
+                f"({', '.join(f'{tried:g}' for tried in grid)}); freeze one of these"
+            )
     if "config" in network:
         config = {**part["config"], **network["config"]}
         width, heads = config.get("hidden_size"), config.get("num_attention_heads")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
-from myopia.config.family import family, scratch_tuning_specs
+from myopia.config.family import family, frozen_rate_specs
 from myopia.config.placement import place
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
@@ -35,7 +35,7 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     is not known.
     """
     jobs = run_specs(settings)
-    tuning = tuning_specs(settings) | scratch_tuning_specs(settings)
+    tuning = tuning_specs(settings) | frozen_rate_specs(settings)
     sizes = family(settings)
     grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
     rows = experiments(settings, jobs, settings["seeds"], "")

@@ -36,8 +36,8 @@ class Best:
 
     lr: float
     edge: str  # "", "low", "high": lowest or highest of its grid; "only": the grid has one rate
-    selected_on: str  # "tuning seeds" | "same seeds"
-    validation: pd.Series  # mean validation loss by rate
+    selected_on: str  # "config.yaml" | "tuning seeds" | "same seeds"
+    validation: pd.Series  # mean validation loss by rate, of tuning seeds if there are some
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def sizes(context: Context) -> pd.Series:
 def best_rates(context: Context, start: str) -> dict[tuple[str, str], Best]:
     """The best rate of every (size, arm) on the grid, by validation loss.
 
-    Chosen on the tuning seeds where a scale has some, else on the judged seeds themselves: then on their validation
-    text, never on the test text that gaps are measured on.
+    That which config.yaml has frozen after tuning; else chosen on the tuning seeds where a scale has some, else on the
+    judged seeds themselves: then on their validation text, never on the test text that gaps are measured on.
     """
     return _once(context, ("rates", start), lambda: _best_rates(context, start))
 
@@ -82,16 +82,19 @@ def best_rates(context: Context, start: str) -> dict[tuple[str, str], Best]:
 def _best_rates(context: Context, start: str) -> dict[tuple[str, str], Best]:
     grids = [_of(frame, "matched", start) for frame in (context.measures.spent(RUNS), context.measures.table(RUNS))]
     tuning, judged = grids
-    chosen_on = judged if tuning.empty else tuning
     if judged.empty:
         raise NotRun(f"no grid of learning rates was trained from {_from(start)}")
     found = {}
-    for (size, arm), rows in chosen_on.groupby(["size", "arm"]):
-        by_rate = rows.groupby("lr")["validation_loss"].mean()
-        best = float(by_rate.idxmin())
+    for (size, arm), rows in judged.groupby(["size", "arm"]):
+        spent = tuning[(tuning["size"] == size) & (tuning["arm"] == arm)]
+        by_rate = (rows if spent.empty else spent).groupby("lr")["validation_loss"].mean()
+        best, selected_on = float(by_rate.idxmin()), "same seeds" if spent.empty else "tuning seeds"
+        frozen = rows.loc[rows["frozen"] == 1, "lr"]
+        if len(frozen):
+            best, selected_on = float(frozen.iloc[0]), "config.yaml"
         place = list(by_rate.index).index(best)
         edge = "only" if len(by_rate) == 1 else {0: "low", len(by_rate) - 1: "high"}.get(place, "")
-        found[size, arm] = Best(best, edge, "same seeds" if tuning.empty else "tuning seeds", by_rate)
+        found[size, arm] = Best(best, edge, selected_on, by_rate)
     return found
 
 

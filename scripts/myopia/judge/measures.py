@@ -25,8 +25,8 @@ COLUMNS: dict[str, str] = {
     "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
     "text_components.csv": "corpus,doc,component",
     "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
-    "family_runs.csv": "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,seed,steps,tokens,parameters,"
-    "parameters_without_embeddings,validation_loss",
+    "family_runs.csv": "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,frozen,seed,steps,tokens,"
+    "parameters,parameters_without_embeddings,validation_loss",
     "family_loss.csv.gz": "corpus,run,arm,seed,doc,group,component,position,last_position,n,loss",
     "family_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
     "token_gap.csv.gz": "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl",

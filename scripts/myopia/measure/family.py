@@ -46,7 +46,8 @@ class FamilyRuns:
 def family_runs(family: FamilyRuns) -> pd.DataFrame:
     """One row per role and seed: the recipe's settings, the network's size, the final validation loss.
 
-    Tuning seeds are there where a grid has several rates (`tuned`): they choose among them and nothing else.
+    Tuning seeds are there where a grid has several rates to choose from (`tuned`): they do that and nothing else.
+    `frozen`: the rate that was chosen before, on record in config.yaml.
     """
     rows = []
     for role in family.roles:
@@ -59,7 +60,7 @@ def family_runs(family: FamilyRuns) -> pd.DataFrame:
                 raise MyopiaError(f"{path} cannot be read ({error}); train this run again") from None
             rows.append(
                 {
-                    "corpus": family.corpus, **{key: role[key] for key in ROLE}, "seed": seed,
+                    "corpus": family.corpus, **{key: role[key] for key in ROLE}, "frozen": int(role["frozen"]), "seed": seed,
                     "steps": metrics["steps"], "tokens": metrics["tokens"], "parameters": metrics["parameters"],
                     "parameters_without_embeddings": metrics["parameters_without_embeddings"],
                     "validation_loss": metrics["final_validation_loss"],

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from myopia.common.errors import MyopiaError
-from myopia.config.family import PAIR, family, scratch_tuning_specs
+from myopia.config.family import PAIR, family, frozen_rate_specs
 from myopia.config.load import ROOT, load_config
 
 SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
@@ -147,7 +147,7 @@ def test_pretraining_as_long_as_the_runs_from_random_serves_as_vanillas(config):
 
 def test_the_grid_that_freezes_rates_is_equal_and_on_tuning_seeds_only(config):
     settings = load(config, "cpu")
-    grid = scratch_tuning_specs(settings)
+    grid = frozen_rate_specs(settings)
     rates = {}
     for name, spec in grid.items():
         assert spec["name"] == name and spec["purpose"] == "tuning" and re.fullmatch(RUN, name)
@@ -155,7 +155,32 @@ def test_the_grid_that_freezes_rates_is_equal_and_on_tuning_seeds_only(config):
     assert set(rates) == {(size, arm) for size in settings["family"]["sizes"] for arm in PAIR}
     assert all(tried == settings["family"]["scratch"]["lr_grid"] for tried in rates.values())
     assert not set(grid) & set(family(settings).specs)
-    assert not scratch_tuning_specs(load(config, "laptop"))
+    assert not frozen_rate_specs(load(config, "laptop"))
+
+
+def test_a_frozen_rate_of_the_fine_tuning_grid_needs_no_tuning_seeds(config):
+    networks = config["scales"]["smoke"]["family"].setdefault("networks", {})
+    networks["d16"] = {"finetune_lr": {"vanilla": 1.6e-2, "myopic": 6.4e-3}}
+    config["scales"]["smoke"]["family"]["finetune"]["lr_grid"] = grid = [6.4e-3, 1.6e-2]
+    config["scales"]["smoke"]["family"]["tuning_seeds"] = [100]
+    settings = load(config, "smoke")
+    made = family(settings)
+    assert {made.size_of[name] for name in made.tuning_runs()} == {"d24"}  # d16 has nothing to choose
+    frozen = {(m.size, m.arm): m.lr for m in made.members if m.frozen}
+    assert frozen == {("d16", "vanilla"): 1.6e-2, ("d16", "myopic"): 6.4e-3}
+    assert all(r["tuned"] == (r["size"] == "d24") for r in made.roles() if r["recipe"] == "matched")
+    # The grid that froze them can be trained again, on tuning seeds, in folders of its own.
+    tuning = frozen_rate_specs(settings)
+    again = {name: spec for name, spec in tuning.items() if "init_from" in spec}
+    assert set(again) == {f"family-d16-tuning-{arm}-lr{rate:g}" for arm in PAIR for rate in grid}
+
+    def content(spec):
+        return {key: value for key, value in spec.items() if key not in ("name", "purpose", "init_from")}
+
+    for name, spec in again.items():
+        same = made.specs[name.replace("-tuning", "")]
+        assert spec["purpose"] == "tuning" and spec["name"] == name and content(spec) == content(same)
+        assert content(tuning[spec["init_from"]]) == content(made.specs[same["init_from"]])
 
 
 def test_released_architectures_from_random_initialisation(config):
@@ -243,6 +268,11 @@ def test_the_claims_file_leaves_out_the_familys_tuning_seeds(config):
         ("finetune.lr_grid", [8e-4, 8.0000001e-4], r"two runs would be called family-d16-vanilla-lr0\.0008"),
         ("recipes.best", ["checkpoint"], r"family\.recipes\.best"),
         ("finetune.lr_grid", [], r"family\.finetune\.lr_grid"),
+        (
+            "base.family.networks.d16.finetune_lr",
+            {"vanilla": 1e-3, "myopic": 6.4e-3},
+            r"networks\.d16\.finetune_lr\.vanilla: 0\.001 is not in the grid this size is fine-tuned over \(0\.0064\)",
+        ),
         ("recipes.matched", ["beginning"], r"family\.recipes\.matched"),
         ("base.family.networks.d16.lr", 1e-3, r"unknown key 'lr' at base.*networks\.d16"),
     ],

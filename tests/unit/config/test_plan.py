@@ -3,7 +3,7 @@
 import pytest
 
 from myopia.common.errors import MyopiaError
-from myopia.config.family import family, scratch_tuning_specs
+from myopia.config.family import family, frozen_rate_specs
 from myopia.config.load import load_config
 from myopia.config.plan import COLUMNS, plan, render
 from myopia.config.runs import run_specs, tuning_specs
@@ -23,7 +23,7 @@ def test_every_run_is_in_the_plan_once(config, scale):
     total = next(k for k, row in enumerate(rows) if row["experiment"] == "total")
     training = [row for row in rows[:total] if row["runs"] is not None]
     specs, tuning, sizes = run_specs(settings), tuning_specs(settings), family(settings)
-    tuning |= scratch_tuning_specs(settings)
+    tuning |= frozen_rate_specs(settings)
     part = settings["family"]
     grid = sizes.tuning_runs() if part["tuning_seeds"] else []
     assert sum(row["runs"] for row in training) == len(specs) + len(sizes.specs) + len(grid)

@@ -42,11 +42,13 @@ def family(
     slope: float = 0.1,
     rising: tuple[str, ...] = (),
     tuning: tuple[int, ...] = (100, 101, 102),
+    frozen: dict[str, float] | None = None,
     docs: int = 20,
 ) -> dict[str, pd.DataFrame]:
     """family_runs.csv, family_loss.csv.gz, family_curve.csv.
 
-    gaps: best-against-best gap by size, in place of `true_gap`. rising: sizes whose gap grows to the end.
+    gaps: best-against-best gap by size, in place of `true_gap`. rising: sizes whose gap grows to the end. frozen: the
+    rate of each arm that config.yaml says is the best of the grid.
     """
     runs, losses, curves = [], [], []
     difficulty = rng.normal(0, 0.3, docs)
@@ -72,7 +74,7 @@ def family(
                 own = rng.normal(0, 0.004 * noise)
                 level = base + shared[seed] + extra + own
                 runs.append(
-                    ("docstrings", recipe, start, size, arm, name, rate, warmup, 32, seed, 200, 409_600,
+                    ("docstrings", recipe, start, size, arm, name, rate, warmup, 32, int(grid and (frozen or {}).get(arm) == rate), seed, 200, 409_600,
                      n_params * 2, n_params, level)
                 )  # fmt: skip
                 if seed in tuning or name in made:
@@ -93,7 +95,7 @@ def family(
                     curves.append(("docstrings", name, arm, seed, step, step * 2048, value))
             made.add(name)
     run_columns = (
-        "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,seed,steps,tokens,parameters,"
+        "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,frozen,seed,steps,tokens,parameters,"
         "parameters_without_embeddings,validation_loss"
     )
     loss_columns = "corpus,run,arm,seed,doc,group,component,position,last_position,n,loss"

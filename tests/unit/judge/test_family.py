@@ -79,6 +79,22 @@ def test_without_tuning_seeds_the_seeds_choose_and_the_table_says_so(make) -> No
     assert set(best.loc["random", "selected_on"]) == {"config.yaml"}  # frozen there after tuning
 
 
+def test_frozen_rates_are_taken_whatever_the_seeds_would_choose(make) -> None:
+    """They were chosen before, on tuning seeds; an edge of the grid is one all the same."""
+    frozen = {"vanilla": GRID[2], "myopic": GRID[-1]}
+    for tuning in ((), (100, 101, 102)):
+        context = make(frozen=frozen, tuning=tuning, noise=0.1)
+        for (_, arm), best in reading.best_rates(context, "checkpoint").items():
+            edge = {"vanilla": "", "myopic": "high"}[arm]
+            assert (best.lr, best.edge, best.selected_on) == (frozen[arm], edge, "config.yaml")
+        best, matched = (reading.pair(context, "d64", choice, "checkpoint") for choice in ("best", "matched"))
+        assert best.lr == frozen and matched.lr == {"vanilla": GRID[2], "myopic": GRID[2]}
+        assert ask(context, "family_edges").value == len(SIZES)
+        extra = penalty(GRID[-1], "myopic") - penalty(GRID[2], "vanilla")
+        gap = ask(context, "family_gap", choice="best", size="d64").value
+        assert gap == pytest.approx(true_gap(SIZES["d64"]) + extra, abs=3e-3)
+
+
 def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, tmp_path: Path, verdict_of) -> None:
     assert ask(make(), "family_edges").value == 0
 

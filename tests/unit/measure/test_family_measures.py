@@ -19,7 +19,8 @@ from myopia.measure.text import choose_windows, position_losses, text_loss
 from myopia.model.build import load_language_model
 from myopia.train.trainer import Place, train
 
-ROLE = {"recipe": "matched", "start": "checkpoint", "size": "d16", "warmup": 0.05, "batch_size": 8, "tuned": True}
+ROLE = {"recipe": "matched", "start": "checkpoint", "size": "d16", "warmup": 0.05, "batch_size": 8, "tuned": True,
+        "frozen": False}  # fmt: skip
 
 
 def role(arm, run, lr, **more):
@@ -38,7 +39,7 @@ def made(tmp_path_factory):
             train(spec, seed, where)
     roles = [
         role("vanilla", "family-d16-vanilla", 1e-3),
-        role("myopic", "family-d16-myopic", 1e-3),
+        role("myopic", "family-d16-myopic", 1e-3, frozen=True),
         role("vanilla", "family-d16-vanilla", 1e-3, recipe="as_run", tuned=False),
     ]
     return family.FamilyRuns("tiny", roles, runs, Path(corpus[0]), (0, 1), (100,))
@@ -50,6 +51,7 @@ def test_each_role_has_its_rows_and_only_grids_have_tuning_seeds(made):
     assert seeds == {
         ("matched", "vanilla"): [0, 1, 100], ("matched", "myopic"): [0, 1, 100], ("as_run", "vanilla"): [0, 1]
     }  # fmt: skip
+    assert set(frame.loc[frame["frozen"] == 1, "arm"]) == {"myopic"}
     metrics = json.loads((made.runs / "family-d16-myopic/seed1/metrics.json").read_text())
     mine = frame[(frame["arm"] == "myopic") & (frame["seed"] == 1)].iloc[0]
     assert mine["validation_loss"] == metrics["final_validation_loss"]
