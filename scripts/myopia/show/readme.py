@@ -18,6 +18,8 @@ from myopia.show.report.answer import JUDGED, answer
 
 SIZES = ("paper", "gpu", "cpu", "laptop")
 """Scales, the most telling first; any other name comes after them."""
+RERUN = "-rerun"
+"""Ends the name of a folder with part of a scale, run again since in place of what the scale's own folder has of it."""
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -90,9 +92,10 @@ def findings(published: Path) -> str:
 
 
 def _scales(published: Path) -> dict[str, pd.DataFrame]:
-    """Verdicts of every published scale, in the order of SIZES, others after them."""
+    """Verdicts of every published scale, in the order of SIZES, others after them; what was run again before the rest."""
     names = sorted(path.parent.name for path in published.glob("*/verdicts.csv"))
-    names.sort(key=lambda name: SIZES.index(name) if name in SIZES else len(SIZES))
+    scale = {name: name.removesuffix(RERUN) for name in names}
+    names.sort(key=lambda name: (SIZES.index(scale[name]) if scale[name] in SIZES else len(SIZES), name == scale[name]))
     return {name: read_verdicts(published / name / "verdicts.csv") for name in names}
 
 
@@ -102,8 +105,8 @@ def _most_telling(published: Path) -> pd.DataFrame:
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)
-    frame = frame[frame["ours"].notna() | ~frame["verdict"].isin([NOT_RUN, NO_PAPER])]
     place = {name: n for n, name in enumerate(frame["id"].unique())}
+    frame = frame[frame["ours"].notna() | ~frame["verdict"].isin([NOT_RUN, NO_PAPER])]
     frame = frame.assign(unjudged=frame["verdict"] == NOT_RUN, place=frame["id"].map(place))
     frame = frame.sort_values(["unjudged", "size"], kind="stable").drop_duplicates("id")
     return frame.sort_values("place", kind="stable")

@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from torch import nn
 PACKAGES = ("torch", "transformers", "numpy", "safetensors", "tokenizers", "snakemake")
 
 
+@cache
 def environment(device: torch.device) -> dict[str, Any]:
-    """Code version, package versions and hardware of this process."""
+    """Code version, package versions and hardware of this process: the same for all runs it trains."""
     return {
         "git": git_state(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
