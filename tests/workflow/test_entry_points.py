@@ -297,19 +297,17 @@ def conda(tmp_path):
 def test_what_was_deleted_is_made_again_each_rule_in_its_own_environment(sandbox, conda, tmp_path):
     """The wiring alone. Whether the pins can be installed together only conda itself can say.
 
-    And what a rerun makes: a figure that was deleted is drawn again, nothing else is, and the bytes are the same.
+    And what a rerun makes: what was deleted and what reads it, with the same bytes.
     """
     before = contents(sandbox)
-    for path in ("figures/influence.svg", "tables/seeds.csv"):
-        (sandbox / "results/smoke" / path).unlink()
+    (sandbox / "results/smoke/tables/seeds.csv").unlink()
     done = snakemake(sandbox, "--workflow-profile", "workflow/profiles/conda", env=conda)
-    assert planned(done.output) == {"draw_figures": 1, "tabulate_seeds": 1, "write_report": 1}
+    assert planned(done.output) == {"tabulate_seeds": 1, "write_report": 1}
     used = {}
     for line in (tmp_path / "conda/calls").read_text().splitlines():
         prefix, script = line.split()
         used[script] = (Path(prefix) / "environment.yaml").read_text()
     assert used == {
-        "scripts/draw_figures.py": (ROOT / "envs/draw.yaml").read_text(),
         "scripts/tabulate_seeds.py": (ROOT / "envs/report.yaml").read_text(),
         "scripts/write_report.py": (ROOT / "envs/report.yaml").read_text(),
     }

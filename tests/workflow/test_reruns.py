@@ -90,6 +90,11 @@ def test_changed_fine_tuning_plans_the_family_alone(sandbox):
     assert not {"evaluate_text", "evaluate_synthetic", "encode_corpus"} & set(jobs)
 
 
+def test_a_deleted_figure_plans_that_figures_are_drawn_and_nothing_else(sandbox):
+    (sandbox / "results/smoke/figures/influence.svg").unlink()
+    assert plan(sandbox) == {"draw_figures": 1, "write_report": 1}
+
+
 def test_a_deleted_metric_comes_back_from_the_state(sandbox):
     """The job runs again, for all seeds it trains, but from the state it had kept: no step is trained."""
     before = contents(sandbox)

@@ -1,6 +1,5 @@
 """Rates that were frozen after tuning are those the published tables of the tuning runs say."""
 
-import re
 from pathlib import Path
 
 import pandas as pd
