@@ -380,7 +380,7 @@ def report_what_there_is(results, captions):
         path,
     ]  # the rules' python
     command += ["--reference", "workflow/reference", "--texts", "workflow/report"]
-    command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions)]
+    command += ["--scale", SETTINGS["scale"], "--captions", as_json(captions), "--stopped"]
     if os.path.isdir(results) and subprocess.run(command).returncode == 0:
         sys.stdout.write(f"\nwhat has finished so far, and what did not: {path}\n")
         sys.stdout.flush()

@@ -267,6 +267,18 @@ def test_dead_stopped_and_abandoned_runs_are_named(folder):
     assert "6 in all: 3 finished, 2 stopped or dead, 1 left behind under other settings" in text
 
 
+def test_a_damaged_record_is_told_once_the_workflow_has_stopped_and_refused_before(folder):
+    (folder / "runs/dp-p1-vanilla/seed0/metrics.json").write_text('{"run": "dp-')
+    sentence = "dp-p1-vanilla/seed0/metrics.json is not JSON; delete its folder and run again."
+    with pytest.raises(MyopiaError, match=re.escape(sentence)):
+        render(folder)
+    results = Results(folder, stopped=True)
+    runs = results.runs[(results.runs["run"] == "dp-p1-vanilla") & (results.runs["seed"] == 0)]
+    assert list(runs["status"]) == ["damaged"] and sentence in runs["note"].iloc[0]
+    html = page.render(results, "laptop", {}, REFERENCE, TEXTS)
+    assert sentence in squeezed(Page(html).text)
+
+
 def test_half_a_run_is_reported_as_half_a_run(folder):
     (folder / "figures/audit_gap_by_lr.svg").unlink()
     (folder / "tables/audit_gap_by_lr.csv").unlink()

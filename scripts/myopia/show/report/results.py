@@ -18,6 +18,7 @@ from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
 ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
+DAMAGED = "damaged"  # a finished run whose record cannot be read
 UNTIMED = ("plan", "cost", "lock_hub")  # jobs that write no benchmark
 TRAINING = ("train", "tune", "bundles")  # folders of logs: whatever trains is judged afterwards, or not at all
 
@@ -36,6 +37,7 @@ class Results:
 
     folder: Path
     own_log: str = "write_report"  # the job that writes the report is not done while it does
+    stopped: bool = False  # the workflow has stopped: tell of a record that cannot be read instead of refusing it
 
     @cached_property
     def verdicts(self) -> pd.DataFrame | None:
@@ -78,7 +80,12 @@ class Results:
         for path in sorted(self.folder.glob("runs/*/seed*/metrics.json")) + sorted(
             self.folder.glob("arms/*/seed*/metrics.json")
         ):
-            record = _json(path.with_name("provenance.json")) | _json(path)
+            try:
+                record = _json(path.with_name("provenance.json")) | _json(path)
+            except MyopiaError as error:
+                if not self.stopped:
+                    raise
+                record = {"status": DAMAGED, "note": str(error)}
             found[(str(record.get("run", path.parent.parent.name)), int(path.parent.name.removeprefix("seed")))] = (
                 record
             )
@@ -92,11 +99,17 @@ class Results:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row per run and seed that ever started, finished or not, and per state that nothing came of."""
-        rows, seen = [], set()
+        rows: list[dict[str, Any]] = []
+        seen: set[tuple[str, int, str]] = set()
         states = {(s.run, s.seed, s.fingerprint): s for s in self.states}
         for (run, seed), record in self.records.items():
             state = states.get((run, seed, str(record.get("fingerprint"))))
-            seen.add((run, seed, str(record.get("fingerprint"))))
+            damaged = record.get("status") == DAMAGED  # and so does not say which state it came from
+            seen |= (
+                {key for key in states if key[:2] == (run, seed)}
+                if damaged
+                else {(run, seed, str(record.get("fingerprint")))}
+            )
             rows.append(_finished(run, seed, record, state))
         for key, state in states.items():
             if key not in seen:
@@ -203,7 +216,7 @@ RUN_COLUMNS = (
 def _finished(run: str, seed: int, record: dict[str, Any], state: State | None) -> dict[str, Any]:
     attempts = max(int(record.get("attempts", 1)), state.attempts if state else 0)
     crashes = state.crashes if state else 0
-    notes = []
+    notes = [record["note"]] if "note" in record else []
     if crashes:
         notes.append(f"died {crashes} time{'s' if crashes > 1 else ''} and was resumed")
     elif attempts > 1:
