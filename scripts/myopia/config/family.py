@@ -103,6 +103,11 @@ def frozen_rate_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def finetune_grid(part: dict[str, Any], size: str) -> list[float]:
+    """The learning rates both arms of a size are fine-tuned at; `part` is the config's `family`."""
+    return part["networks"][size].get("lr_grid", part["finetune"]["lr_grid"])
+
+
 class _Making:
     """Specs as they come, equal ones once."""
 
@@ -118,8 +123,8 @@ class _Making:
         network = self.part["networks"][size]
         for arm in PAIR:
             if recipe == "matched":
-                common = self.part["finetune" if start == "checkpoint" else "scratch"]["lr_grid"]
-                for rate in network.get("lr_grid", common) if start == "checkpoint" else common:
+                grid = finetune_grid(self.part, size) if start == "checkpoint" else self.part["scratch"]["lr_grid"]
+                for rate in grid:
                     self.member(size, recipe, start, arm, rate, f"{arm}-lr{rate:g}")
             elif recipe == "best":
                 self.member(size, recipe, start, arm, network["scratch_lr"][arm], arm)
@@ -229,7 +234,7 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
     needed |= {"scratch_lr"} if part["recipes"].get("best") else set()
     for key in sorted(needed - set(network)):
         raise MyopiaError(f"{where}: the key {key!r} is missing")
-    grid = network.get("lr_grid", part["finetune"]["lr_grid"])
+    grid = finetune_grid(part, size)
     for arm, rate in network.get("finetune_lr", {}).items():
         if rate not in grid:
             raise MyopiaError(

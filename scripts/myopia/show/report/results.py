@@ -104,12 +104,9 @@ class Results:
         states = {(s.run, s.seed, s.fingerprint): s for s in self.states}
         for (run, seed), record in self.records.items():
             state = states.get((run, seed, str(record.get("fingerprint"))))
-            damaged = record.get("status") == DAMAGED  # and so does not say which state it came from
-            seen |= (
-                {key for key in states if key[:2] == (run, seed)}
-                if damaged
-                else {(run, seed, str(record.get("fingerprint")))}
-            )
+            seen.add((run, seed, str(record.get("fingerprint"))))
+            if record.get("status") == DAMAGED:  # it does not say which of its states it came from
+                seen.update(key for key in states if key[:2] == (run, seed))
             rows.append(_finished(run, seed, record, state))
         for key, state in states.items():
             if key not in seen:
