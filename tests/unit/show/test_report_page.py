@@ -276,7 +276,9 @@ def test_a_damaged_record_is_told_once_the_workflow_has_stopped_and_refused_befo
     runs = results.runs[(results.runs["run"] == "dp-p1-vanilla") & (results.runs["seed"] == 0)]
     assert list(runs["status"]) == ["damaged"] and sentence in runs["note"].iloc[0]
     html = page.render(results, "laptop", {}, REFERENCE, TEXTS)
-    assert sentence in squeezed(Page(html).text)
+    text = squeezed(Page(html).text)
+    assert sentence in text and "1 training run with a record that cannot be read" in text
+    assert "1 with a damaged record" in text and "stopped or d" not in text
 
 
 def test_half_a_run_is_reported_as_half_a_run(folder):

@@ -18,7 +18,7 @@ from myopia.judge.console import number
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN
 from myopia.show.report import embed, interactive
 from myopia.show.report.answer import ESTIMATED, JUDGED, answer, shown_verdict
-from myopia.show.report.results import ABANDONED, Results, fill
+from myopia.show.report.results import ABANDONED, DAMAGED, Results, fill
 from myopia.show.report.sections import ABSENT, EMPTY, Section, sections, sentences
 from myopia.show.states import FINISHED, RUNNING
 
@@ -157,7 +157,8 @@ def _run_counts(runs: pd.DataFrame) -> dict[str, int]:
         "all": len(runs),
         "finished": int((status == FINISHED).sum()),
         "running": int((status == RUNNING).sum()),
-        "broken": int((~status.isin([FINISHED, RUNNING, ABANDONED])).sum()),
+        "broken": int((~status.isin([FINISHED, RUNNING, ABANDONED, DAMAGED])).sum()),
+        "damaged": int((status == DAMAGED).sum()),
         "abandoned": int((status == ABANDONED).sum()),
         "retried": int((runs["attempts"] > 1).sum()),
     }
