@@ -40,9 +40,11 @@ def members(made, recipe, start="checkpoint"):
 def test_as_run_in_a_from_scratch_family(config, scale):
     settings = load(config, scale)
     part, made = settings["family"], family(settings)
-    for size, factor in zip(part["sizes"], FACTORS, strict=True):
+    five = part["sizes"] if scale != "cpu" else ["d16", "d20", "d24", "d32", "d48"]  # d20 is ranked, not run
+    factors = dict(zip(five, FACTORS, strict=True))
+    for size in part["sizes"]:
         rate = {m.arm: m.lr for m in members(made, "as_run") if m.size == size}
-        assert rate["myopic"] / rate["vanilla"] == pytest.approx(factor)
+        assert rate["myopic"] / rate["vanilla"] == pytest.approx(factors[size])
         assert rate["vanilla"] == pytest.approx(0.4 * part["networks"][size]["scratch_lr"]["vanilla"])
     assert {(m.arm, m.warmup) for m in members(made, "as_run")} == {("vanilla", 0.05), ("myopic", 0.01)}
 

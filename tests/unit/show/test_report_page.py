@@ -273,10 +273,9 @@ def test_a_damaged_record_is_told_once_the_workflow_has_stopped_and_refused_befo
     with pytest.raises(MyopiaError, match=re.escape(sentence)):
         render(folder)
     results = Results(folder, stopped=True)
-    runs = results.runs[(results.runs["run"] == "dp-p1-vanilla") & (results.runs["seed"] == 0)]
-    assert list(runs["status"]) == ["damaged"] and sentence in runs["note"].iloc[0]
-    html = page.render(results, "laptop", {}, REFERENCE, TEXTS)
-    text = squeezed(Page(html).text)
+    run = results.runs.set_index(["run", "seed"]).loc[("dp-p1-vanilla", 0)]
+    assert run["status"] == "damaged" and sentence in run["note"]
+    text = squeezed(Page(page.render(results, "laptop", {}, REFERENCE, TEXTS)).text)
     assert sentence in text and "1 training run with a record that cannot be read" in text
     assert "1 with a damaged record" in text and "stopped or d" not in text
 
