@@ -11,6 +11,11 @@ gc.set_threshold(20_000, 10, 10)  # as scripts do: most of what is imported and 
 LONGEST_FIRST = ("slurm", "workflow", "distributed", "hub", "resume", "unit")
 
 
+def pytest_collection_finish():
+    """What is imported by now stays; whoever asks for a collection (statsmodels does at every Holm) need not go through it."""
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items):
     """Files that take minutes start first, lest one worker be left alone with them at the end."""
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}

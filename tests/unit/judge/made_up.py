@@ -206,23 +206,17 @@ def text(
                 # The gap rises with position and is negative at 0, as in the paper's Fig 4.
                 shape = np.where(t == 0, -0.6, 0.5 + 0.7 * t / 62) if arm.startswith("myopic") else np.ones(63)
                 base = base + levels[arm] * shape
-                for doc in range(docs):
-                    loss = base + difficulty[doc] + rng.normal(0, 0.02 * noise, 63)
-                    rows.append(
-                        pd.DataFrame(
-                            {
-                                "corpus": corpus,
-                                "run": f"text-{corpus}-{arm}",
-                                "arm": arm,
-                                "seed": seed,
-                                "doc": f"doc{doc:03d}",
-                                "group": f"pkg{doc // 6}",
-                                "position": t,
-                                "n": 1 + doc % 3,
-                                "loss": loss,
-                            }
-                        )
-                    )
+                doc = np.arange(docs)
+                loss = base + difficulty[:, None] + rng.normal(0, 0.02 * noise, (docs, 63))
+                place = {"corpus": corpus, "run": f"text-{corpus}-{arm}", "arm": arm, "seed": seed}
+                cells = {
+                    "doc": np.repeat([f"doc{d:03d}" for d in doc], 63),
+                    "group": np.repeat([f"pkg{d // 6}" for d in doc], 63),
+                    "position": np.tile(t, docs),
+                    "n": np.repeat(1 + doc % 3, 63),
+                    "loss": loss.ravel(),
+                }
+                rows.append(pd.DataFrame({**place, **cells}))
                 for step in range(100, 1201, 100):
                     late = step / 1200
                     value = 3.4 + levels[arm] * min(1, 1.6 * late) + 2 * np.exp(-4 * late) + shared + own

@@ -41,9 +41,9 @@ def multiplication(
                         new = rng.random(BLOCKS * BLOCK) < min(1.0, 10 ** (a + b - 5))
                         common = {"run": name, "arm": arm, "seed": seed, "digits": digits, "pad": pad, "T": T,
                                   "x_digits": a, "y_digits": b}  # fmt: skip
-                        table = pd.DataFrame({"n": 1, "correct": right, "n_new": new, "correct_new": right & new})
-                        sums = table.groupby(np.arange(len(table)) // BLOCK).sum().astype(int)
-                        one = sums.rename_axis("block").reset_index().assign(**common, role=role)
+                        sums = {"n": np.ones_like(right), "correct": right, "n_new": new, "correct_new": right & new}
+                        one = pd.DataFrame({"block": np.arange(BLOCKS), **common, "role": role} | {
+                            name: values.reshape(BLOCKS, BLOCK).sum(axis=1) for name, values in sums.items()})  # fmt: skip
                         t = np.arange(2 * digits)
                         shape = np.exp(-((t - digits) ** 2) / 4) * (1 - level)
                         two = pd.DataFrame({**common, "role": role, "position": t, "n": len(right), "loss": shape,
