@@ -6,7 +6,9 @@ the others waiting in a collective. A team of one calls no collective.
 
 from __future__ import annotations
 
+import gc
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -111,5 +113,21 @@ def assemble(device: str) -> Iterator[Team]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if mine.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Team(rank, size, mine)
+    except BaseException as error:
+        _let_go(error)
+        raise
     finally:
+        gc.collect()  # a replicated network and its reducer refer to each other
         dist.destroy_process_group()
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop what the calls that `error` ended held: their networks must not outlive the process group.
+
+    A reducer that holds the last reference to the group frees it with the GIL in hand, and the group then waits for its
+    own threads, which may want that to free a tensor: the process never ends.
+    """
+    here: BaseException | None = error
+    while here is not None:
+        traceback.clear_frames(here.__traceback__)
+        here = here.__context__

@@ -81,6 +81,12 @@ def train(
         if stop is None:
             stop = stack.enter_context(stop_signals())
         team = team or stack.enter_context(assemble(place.device))
+        _train(spec, seed, place, stop, team)
+
+
+def _train(spec: dict[str, Any], seed: int, place: Place, stop: list[int], team: Team) -> None:
+    """The body of `train`, in a frame of its own: the network is gone when the team is."""
+    with ExitStack() as stack:
         run = team.together(lambda: _prepare(spec, seed, place, stop, team))
         if team.rank == 0:
             stack.callback(run.state.__exit__)

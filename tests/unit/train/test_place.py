@@ -2,12 +2,16 @@
 
 import json
 import time
+import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from myopia.common.errors import MyopiaError
 from myopia.train.place import resolve_device
+from myopia.train.signals import Preempted
 from myopia.train.state import StateDirectory
 from myopia.train.team import Reported, assemble
 
@@ -46,6 +50,32 @@ def test_more_processes_than_gpus(name, sentence, two_gpus, monkeypatch):
     with pytest.raises(Reported, match=sentence), assemble(name):  # one of them says it
         pass
     assert type(spoken.value) is MyopiaError and "\n" not in str(spoken.value)
+
+
+@pytest.mark.parametrize("ends", [None, Preempted(), MyopiaError("bad"), ZeroDivisionError()])
+def test_networks_are_gone_before_the_process_group(ends, monkeypatch):
+    """A reducer that frees the group waits for ever: the group's threads want the GIL, which it has."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    left, networks = [], []
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: left.append([n() for n in networks]))
+
+    def work():
+        network = torch.nn.Linear(2, 2)
+        object.__setattr__(network, "itself", network)  # as a replicated network and its reducer do
+        networks.append(weakref.ref(network))
+        try:
+            if ends is not None:
+                raise KeyError  # the frame is held by what was being handled, too
+        except KeyError:
+            raise ends
+
+    with nullcontext() if ends is None else pytest.raises(type(ends)), assemble("cpu"):
+        work()
+    assert len(networks) == 1 and left == [[None]]
 
 
 def test_time_of_all_attempts_is_kept(tmp_path, monkeypatch):
