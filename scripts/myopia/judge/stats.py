@@ -120,15 +120,15 @@ def ratio_statistic(
     `one_seed_counts`: a single seed has an interval too, over held-out units alone; it speaks of these weights, not
     of training them again.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_seed = combine(np.stack([t.coefficient * t.numerator.sum(1) / t.denominator.sum(1) for t in terms]))
     units = terms[0].numerator.shape[1]
     se_doc = float("nan")
-    if units > 1:
-        weights = bootstrap_weights(units, draws)
-        # One matrix of units serves all terms: they are resampled together, as they were measured together.
-        ratios = [t.coefficient * ((weights @ t.numerator.T) / (weights @ t.denominator.T)) for t in terms]
-        se_doc = float(np.std(combine(np.stack(ratios)).mean(1), ddof=1))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a share of nothing is NaN, which decides nothing
+        per_seed = combine(np.stack([t.coefficient * t.numerator.sum(1) / t.denominator.sum(1) for t in terms]))
+        if units > 1:
+            weights = bootstrap_weights(units, draws)
+            # One matrix of units serves all terms: they are resampled together, as they were measured together.
+            ratios = [t.coefficient * ((weights @ t.numerator.T) / (weights @ t.denominator.T)) for t in terms]
+            se_doc = float(np.std(combine(np.stack(ratios)).mean(1), ddof=1))
     per_seed = np.asarray(per_seed, dtype=float)
     if one_seed_counts and len(per_seed) == 1 and units > 1:
         return Estimate(float(per_seed[0]), se_doc, units - 1.0, math.nan, 1, units)

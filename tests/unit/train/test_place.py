@@ -71,7 +71,7 @@ def test_networks_are_gone_before_the_process_group(ends, monkeypatch):
             if ends is not None:
                 raise KeyError  # the frame is held by what was being handled, too
         except KeyError:
-            raise ends
+            raise ends from None
 
     with nullcontext() if ends is None else pytest.raises(type(ends)), assemble("cpu"):
         work()
