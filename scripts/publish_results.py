@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from myopia.common import cli
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path, write_json
 from myopia.config.load import ROOT
+from myopia.show.crate.records import read_jobs
 from myopia.show.readme import render
 
 TABLES = ("verdicts.csv", "seeds.csv", "tuning.csv", "cost.csv")
@@ -34,11 +36,23 @@ def provenance(results: Path) -> dict[str, Any]:
         "versions": records[0]["versions"],
         "device": sorted({r["hardware"]["device"] for r in records}),
         "machine": sorted({machine(r["hardware"]) for r in records}),
+        "wall_seconds": wall_seconds(results),
         "seconds": round(sum(r["seconds"] for r in records)),
         "attempts": sum(r["attempts"] for r in records),
         "tokens": sum(r["tokens"] for r in records),
         "flops": sum(r["flops"] for r in records),
     }
+
+
+def wall_seconds(results: Path) -> float | None:
+    """From the first job's start to the last one's end, by Snakemake's own records; None where they were left behind."""
+    results = results.resolve()
+    root = results.parents[1]
+    if not (root / ".snakemake" / "metadata").is_dir():
+        return None
+    with contextlib.chdir(root):  # records name files as the workflow does
+        jobs = read_jobs(Path(".snakemake/metadata"), results.relative_to(root))
+    return round(max(job.end for job in jobs) - min(job.start for job in jobs))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

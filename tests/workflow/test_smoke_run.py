@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 from harness import ROOT, planned, snakemake
 
+import publish_results
+
 # Rules that smoke has no use for: the learning-rate grid, downloads (tests/hub runs them), the plan, the crate. Those of released.smk
 # have a target and a test of their own.
 NOT_IN_SMOKE = {
@@ -50,6 +52,14 @@ def test_every_figure_has_its_table_and_both_formats(smoke):
     for figure in figures:
         for path in (f"figures/{figure}.svg", f"figures/{figure}.png", f"tables/{figure}.csv"):
             assert (results / path).stat().st_size > 0
+
+
+def test_what_is_published_says_how_long_it_all_took(smoke, tmp_path):
+    record = publish_results.provenance(smoke.folder / "results/smoke")
+    assert 0.5 * smoke.seconds < record["wall_seconds"] < smoke.seconds + 1  # Snakemake starts, and ends, beside it
+    assert record["attempts"] == record["runs"] > 20
+    (tmp_path / "results/smoke").mkdir(parents=True)  # moved here, without Snakemake's records
+    assert publish_results.wall_seconds(tmp_path / "results/smoke") is None
 
 
 def test_nothing_is_judged_at_smoke(smoke):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -225,7 +226,8 @@ def hardware(published: Path) -> str:
         where = f"{', '.join(record['machine'])}, {', '.join(record['device'])}"
         lines = [
             f"**Measured, scale `{path.parent.name}`** ({where}): training of all attempts, by figure. A run behind several",
-            "figures counts in each, and once in the last row; measuring, judging and drawing come on top.",
+            "figures counts in each, and once in the last row; measuring, judging and drawing come on top."
+            + _in_one_go(record),
             "",
             "| figures | runs | device-hours | disk (GB) |",
             "| --- | --- | --- | --- |",
@@ -259,6 +261,15 @@ def hardware(published: Path) -> str:
         )
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def _in_one_go(record: dict[str, Any]) -> str:
+    """How long it all took, of a scale that nothing interrupted."""
+    seconds = record.get("wall_seconds")
+    if not seconds or record["attempts"] != record["runs"]:
+        return ""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"\nThe whole scale, from its first job to its last: {f'{hours} h ' if hours else ''}{minutes} min."
 
 
 def _first_last(names: list[str]) -> str:

@@ -1,5 +1,6 @@
 """README says what the published files say, and nothing else."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +53,8 @@ def test_the_same_runs_on_another_cpu_are_compared_claim_by_claim(tmp_path):
 def test_measured_costs_are_shown_by_figure(tmp_path):
     folder = tmp_path / "somewhere"
     folder.mkdir()
-    (folder / "provenance.json").write_text('{"machine": ["arm64, 3 CPUs"], "device": ["cpu"]}')
+    record = {"machine": ["arm64, 3 CPUs"], "device": ["cpu"], "runs": 9, "attempts": 9}
+    (folder / "provenance.json").write_text(json.dumps(record))
     (folder / "cost.csv").write_text(
         "figure,runs,missing,attempts,device_hours,kwh,tokens,disk_gb\n"
         "one,7,0,7,0.1234,0.1,10,0.5\nother,7,0,7,0.1234,0.1,10,0.5\nnever,0,3,0,0,0,0,0\nall runs,9,0,9,0.2,0.2,20,0.6\n"
@@ -61,6 +63,11 @@ def test_measured_costs_are_shown_by_figure(tmp_path):
     assert "scale `somewhere`** (arm64, 3 CPUs, cpu)" in text and "never" not in text
     assert "| one, other | 7 | 0.12 | 0.5 |\n| all runs | 9 | 0.2 | 0.6 |\n" in text
     assert text.count("**Planned, scale") == 2 and "| all |" in text
+    assert "The whole scale" not in text  # nobody knows
+    for attempts, told in ((9, True), (10, False)):  # a second attempt came who knows how much later
+        (folder / "provenance.json").write_text(json.dumps({**record, "attempts": attempts, "wall_seconds": 7290}))
+        text = render("<!-- generated: hardware -->\n<!-- end -->\n", tmp_path)
+        assert ("\nThe whole scale, from its first job to its last: 2 h 2 min.\n" in text) == told
 
 
 def test_unknown_block_is_an_error(tmp_path):
