@@ -44,10 +44,13 @@ def provenance(results: Path) -> dict[str, Any]:
     }
 
 
-def wall_seconds(results: Path) -> float | None:
-    """From the first job's start to the last one's end, by Snakemake's own records; None where they were left behind."""
+def wall_seconds(results: Path) -> int | None:
+    """From the first job's start to the last one's end, by Snakemake's own records; None where they were left behind.
+
+    A job of a later day, a figure drawn again, counts as the last one: publish before.
+    """
     results = results.resolve()
-    root = results.parents[1]
+    root = results.parents[1]  # of the project: results lie in results/<scale>
     if not (root / ".snakemake" / "metadata").is_dir():
         return None
     with contextlib.chdir(root):  # records name files as the workflow does

@@ -24,8 +24,8 @@ SCANCELLED, TIMED_OUT, ORPHANED, MOVED = "dp-p1-vanilla", "dp-p1-myopic", "dp-p0
 # What a user of this cluster keeps for himself. It has a default partition, and keeps no accounts.
 OWN_PROFILE = {
     "slurm-status-command": "squeue",
-    "slurm-init-seconds-before-status-checks": 2,
-    "seconds-between-status-checks": 2,
+    "slurm-init-seconds-before-status-checks": 5,
+    "seconds-between-status-checks": 5,
     "slurm-keep-successful-logs": True,
 }
 
@@ -166,6 +166,18 @@ def check_run(tree, run, expected, events):
     return found
 
 
+def test_the_whole_workflow(slurm, smoke, tmp_path):
+    tree = checkout(tmp_path / "tree")
+    (tree / "own").mkdir()
+    (tree / "own/profile.yaml").write_text(yaml.dump(OWN_PROFILE))
+    words = ("--profile", "own", "--workflow-profile", "workflow/profiles/slurm", "--latency-wait", 10)
+    run(tree, "snakemake", *words, "--config", "scale=smoke", env=slurm.env)
+    expected = contents(smoke.folder)
+    assert len(expected) > 100 and not differing(expected, contents(tree))
+    jobs = slurm.jobs(tree)
+    assert len(jobs) >= 20 and {fields["JobState"] for fields in jobs.values()} == {"COMPLETED"}
+
+
 def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tmp_path):
     """Three jobs of one workflow, each ended by Slurm in its own way and submitted again."""
     tree = checkout(tmp_path / "tree")
@@ -270,18 +282,3 @@ def test_no_partition(slurm, start, tmp_path):
 def test_what_this_cluster_has_not(slurm, start, tmp_path, options, words):
     tree = checkout(tmp_path / "tree")
     assert words in refused(slurm, start(tree, MOVED, options=options), tree)
-
-
-# --- last, by when another worker has made what it is compared with ---
-
-
-def test_the_whole_workflow(slurm, smoke, tmp_path):
-    tree = checkout(tmp_path / "tree")
-    (tree / "own").mkdir()
-    (tree / "own/profile.yaml").write_text(yaml.dump(OWN_PROFILE))
-    words = ("--profile", "own", "--workflow-profile", "workflow/profiles/slurm", "--latency-wait", 10)
-    run(tree, "snakemake", *words, "--config", "scale=smoke", env=slurm.env)
-    expected = contents(smoke.folder)
-    assert len(expected) > 100 and not differing(expected, contents(tree))
-    jobs = slurm.jobs(tree)
-    assert len(jobs) >= 20 and {fields["JobState"] for fields in jobs.values()} == {"COMPLETED"}

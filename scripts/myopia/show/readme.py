@@ -19,8 +19,6 @@ from myopia.show.report.answer import JUDGED, answer
 
 SIZES = ("paper", "gpu", "cpu", "laptop")
 """Scales, the most telling first; any other name comes after them."""
-RERUN = "-rerun"
-"""Ends the name of a folder with part of a scale, run again since in place of what the scale's own folder has of it."""
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -93,10 +91,9 @@ def findings(published: Path) -> str:
 
 
 def _scales(published: Path) -> dict[str, pd.DataFrame]:
-    """Verdicts of every published scale, in the order of SIZES, others after them; what was run again before the rest."""
+    """Verdicts of every published scale, in the order of SIZES, others after them."""
     names = sorted(path.parent.name for path in published.glob("*/verdicts.csv"))
-    scale = {name: name.removesuffix(RERUN) for name in names}
-    names.sort(key=lambda name: (SIZES.index(scale[name]) if scale[name] in SIZES else len(SIZES), name == scale[name]))
+    names.sort(key=lambda name: SIZES.index(name) if name in SIZES else len(SIZES))
     return {name: read_verdicts(published / name / "verdicts.csv") for name in names}
 
 

@@ -41,9 +41,9 @@ def multiplication(
                         new = rng.random(BLOCKS * BLOCK) < min(1.0, 10 ** (a + b - 5))
                         common = {"run": name, "arm": arm, "seed": seed, "digits": digits, "pad": pad, "T": T,
                                   "x_digits": a, "y_digits": b}  # fmt: skip
-                        sums = {"n": np.ones_like(right), "correct": right, "n_new": new, "correct_new": right & new}
-                        one = pd.DataFrame({"block": np.arange(BLOCKS), **common, "role": role} | {
-                            name: values.reshape(BLOCKS, BLOCK).sum(axis=1) for name, values in sums.items()})  # fmt: skip
+                        cases = {"n": np.ones_like(right), "correct": right, "n_new": new, "correct_new": right & new}
+                        by_block = {key: values.reshape(BLOCKS, BLOCK).sum(axis=1) for key, values in cases.items()}
+                        one = pd.DataFrame({"block": np.arange(BLOCKS), **common, "role": role, **by_block})
                         t = np.arange(2 * digits)
                         shape = np.exp(-((t - digits) ** 2) / 4) * (1 - level)
                         two = pd.DataFrame({**common, "role": role, "position": t, "n": len(right), "loss": shape,

@@ -100,22 +100,6 @@ def test_each_claim_is_shown_once_from_the_largest_scale_that_judged_it(tmp_path
     assert text.count("claim d") == 0 and len(folded) == 2
 
 
-def test_what_was_run_again_stands_in_place_of_what_its_scale_has_of_it(tmp_path):
-    tables = {
-        "cpu": [verdict("a", ours=0.1), verdict("b", "inconclusive", 0.2, reason="control failed: grid")],
-        "cpu-rerun": [verdict("a", "not run at this scale", None), verdict("b", ours=0.3)],
-        "laptop": [verdict("a", ours=0.4), verdict("b", ours=0.5)],
-    }
-    for name, rows in tables.items():
-        (tmp_path / name).mkdir()
-        pd.DataFrame(rows).to_csv(tmp_path / name / "verdicts.csv", index=False)
-    lines = render("<!-- generated: findings -->\n<!-- end -->", tmp_path).splitlines()
-    assert [line for line in lines if line.startswith("| claim ")][1:] == [
-        "| claim a (p. 7) |  | 0.100 | 3 | cpu | replicated (direction only) |",
-        "| claim b (p. 7) |  | 0.300 | 3 | cpu-rerun | replicated (direction only) |",
-    ]
-
-
 def test_the_answer_is_told_by_what_was_judged(tmp_path):
     tables = {
         "laptop": [verdict("table1-gap-every-p", "not run at this scale", None)],

@@ -1,4 +1,4 @@
-"""Devices that are not there are refused in one sentence; every attempt's time is kept, a killed one's as well."""
+"""Devices that are not there are refused; a team ends after its networks; every attempt's time is kept, a killed one's too."""
 
 import json
 import time
@@ -55,10 +55,8 @@ def test_more_processes_than_gpus(name, sentence, two_gpus, monkeypatch):
 @pytest.mark.parametrize("ends", [None, Preempted(), MyopiaError("bad"), ZeroDivisionError()])
 def test_networks_are_gone_before_the_process_group(ends, monkeypatch):
     """A reducer that frees the group waits for ever: the group's threads want the GIL, which it has."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for key, value in {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 0, "RANK": 0}.items():
+        monkeypatch.setenv(key, str(value))
     left, networks = [], []
     monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: left.append([n() for n in networks]))
