@@ -3,6 +3,7 @@
 # make tune   the learning-rate grid on the tuning seeds      make dag    a picture of the workflow
 # make watch  the runs at work, live, from another terminal   make report the replication report
 # make simulate   1,000 jobs on a simulated cluster that takes machines away
+# make survey     on which of transformers' architectures the myopic twin is exact
 # SCALE=cpu make   another scale;   make ARGS="..."   further arguments to snakemake
 PYTHON ?= python3
 SCALE ?= laptop
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
 
-.PHONY: all test browser slurm lint smoke tune watch report bench simulate dag clean unlock
+.PHONY: all test browser slurm lint smoke tune watch report bench survey simulate dag clean unlock
 .DEFAULT_GOAL := all
 
 all: $(STAMP) unlock
@@ -72,6 +73,9 @@ lint: $(STAMP)
 bench: $(STAMP)
 	python benchmarks/bench_attention.py --out results/bench/attention.csv
 	python benchmarks/bench_tokenize.py --out results/bench/tokenize.csv
+
+survey: $(STAMP)
+	python benchmarks/survey_architectures.py --out results/bench/architectures.csv
 
 simulate: $(STAMP)
 	python benchmarks/simulate_schedule.py --out results/bench/schedule

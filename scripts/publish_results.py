@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", metavar="DIR", help="a scale's results folder to publish")
     parser.add_argument("--name", help="name to publish it under; default: the folder's name")
     parser.add_argument("--benchmark", metavar="CSV", help="output of make bench to publish")
+    parser.add_argument("--survey", metavar="CSV", help="output of make survey to publish")
     args = parser.parse_args(argv)
     published = ROOT / "docs" / "results"
     if args.results:
@@ -77,9 +78,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_json(target / "provenance.json", provenance(source))
         for picture in sorted((source / "figures").glob("*.png")):
             shutil.copyfile(picture, target / picture.name)
-    if args.benchmark:
-        published.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(args.benchmark, published / "attention.csv")
+    for table, name in ((args.benchmark, "attention.csv"), (args.survey, "architectures.csv")):
+        if table:
+            published.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(table, published / name)
     readme = ROOT / "README.md"
     with atomic_path(readme) as temporary:
         temporary.write_text(render(readme.read_text(), published))

@@ -10,14 +10,13 @@ All state hangs on the model's own modules, so any number of models can be attac
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from myopia.common.errors import MyopiaError
-from myopia.model import interface
+from myopia.model import interface, probe
 from myopia.model.bridge import is_bridgeable
 from myopia.model.interface import Arm, Attachment, Site
 
@@ -43,8 +42,9 @@ def to_myopic(
         The same object. `to_vanilla` restores it.
 
     Raises:
-        MyopiaError: an encoder-decoder, cross-attention, attention outside the interface, or a model in which
-            anything but causal self-attention moves information between positions (found by a gradient check).
+        MyopiaError: an encoder-decoder, cross-attention, attention outside the interface or of another kind than
+            ours (found by comparing outputs), layers that share keys or values, or a model in which anything but
+            causal self-attention moves information between positions (found by a gradient check).
     """
     if cut not in ("hidden", "kv"):
         raise MyopiaError(f"cut must be 'hidden' or 'kv', not {cut!r}")
@@ -130,19 +130,32 @@ def _attach(model: nn.Module, arm: Arm) -> nn.Module:
     previous = decoder.config._attn_implementation
     attachment = Attachment(arm=arm, previous=previous, model=model)
     model._myopia = attachment
+    name = interface.NAME if arm.kind == "cut" else interface.STRICT_NAME
+    abstract = next(decoder.parameters()).device.type == "meta"  # nothing to compare
     try:
-        decoder.set_attn_implementation(interface.NAME if arm.kind == "cut" else interface.STRICT_NAME)
-        for index, (module, softcapped) in enumerate(_attention_modules(decoder)):
+        decoder.set_attn_implementation(name)
+        with probe.refusing(decoder, "when its attention modules are looked for"):
+            found = probe.attention_modules(decoder)
+        modules = [module for module, _ in found]
+        decoder.set_attn_implementation(previous)
+        with probe.refusing(decoder, "on four tokens"):
+            calls = [] if abstract else probe.vanilla_calls(decoder, modules)
+        decoder.set_attn_implementation(name)
+        for index, (module, softcapped) in enumerate(found):
             site = Site(attachment=attachment, index=index, softcapped=softcapped)
             _hang(module, site)
             attachment.sites.append(site)
+        with probe.refusing(decoder, "under our attention"):
+            if not abstract:
+                probe.check_mechanism(decoder, attachment, modules, calls)
         if arm.teacher is not None:
             _match_teacher(attachment, arm.teacher)
             attachment.handles.append(decoder.register_forward_pre_hook(interface.run_teacher, with_kwargs=True))
             decoder.__dict__["_myopia_site"] = attachment.sites[0]
         attachment.handles.append(decoder.register_forward_pre_hook(interface.without_cache, with_kwargs=True))
-        if arm.kind not in ("record", "pair"):
-            _check_gradients(decoder, attachment)
+        if arm.kind not in ("record", "pair") and not abstract:
+            with probe.refusing(decoder, "under our attention"):
+                probe.check_gradients(decoder, attachment)
     except BaseException:
         to_vanilla(model)
         raise
@@ -165,61 +178,6 @@ def _own_config(decoder: PreTrainedModel) -> None:
         for key, value in list(vars(module).items()):
             if value is shared:
                 setattr(module, key, own)
-
-
-def _attention_modules(decoder: PreTrainedModel) -> list[tuple[nn.Module, bool]]:
-    """(module, soft-caps its scores) for every caller of the attention interface, in call order.
-
-    Found by running the model on two tokens rather than by a list of class names.
-    """
-    found: list[tuple[nn.Module, bool]] = []
-    with interface.recording_modules(found):
-        _probe(decoder, T=2, grad=False)
-    expected = decoder.config.get_text_config().num_hidden_layers
-    if len({id(module) for module, _ in found}) != len(found) or len(found) != expected:
-        raise MyopiaError(
-            f"{type(decoder).__name__} calls transformers' attention interface {len(found)} times for "
-            f"{expected} layers: a model with other or shared token mixers cannot be made myopic"
-        )
-    for module, _ in found:
-        if getattr(module, "is_cross_attention", False) or getattr(module, "is_causal", True) is False:
-            raise MyopiaError(f"{type(module).__name__} is not causal self-attention, so it cannot be made myopic")
-    return found
-
-
-def _probe(decoder: PreTrainedModel, T: int, grad: bool) -> tuple[Tensor, Tensor]:
-    """Run the decoder on T different tokens in eval mode (no dropout, no random state consumed).
-
-    Returns (input embeddings [1, T, E], output [1, T, ...]).
-    """
-    embedding = decoder.get_input_embeddings()
-    device = next(decoder.parameters()).device
-    captured: list[Tensor] = []
-
-    def capture(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        captured.append(output.detach().requires_grad_(grad))
-        return captured[-1]
-
-    training = [m for m in decoder.modules() if m.training]
-    decoder.eval()
-    handle = embedding.register_forward_hook(capture)
-    try:
-        with torch.set_grad_enabled(grad):
-            ids = torch.arange(T, device=device)[None] % decoder.config.get_text_config().vocab_size
-            if isinstance(embedding, nn.Embedding):
-                output = decoder(input_ids=ids, use_cache=False)[0]
-            else:  # a decoder whose embedding was replaced (regression on vectors) is fed embeddings
-                generator = torch.Generator().manual_seed(0)
-                width = decoder.config.get_text_config().hidden_size
-                weight = next(decoder.parameters())
-                vectors = torch.randn(1, T, width, generator=generator).to(weight)
-                captured.append(vectors.requires_grad_(grad))
-                output = decoder(inputs_embeds=captured[-1], use_cache=False)[0]
-    finally:
-        handle.remove()
-        for module in training:
-            module.training = True
-    return captured[0], output
 
 
 def _hang(module: nn.Module, site: Site) -> None:
@@ -255,21 +213,3 @@ def _match_teacher(student: Attachment, teacher: Attachment) -> None:
             raise MyopiaError(
                 f"student and teacher differ in {key}: {getattr(a, key, None)} against {getattr(b, key, None)}"
             )
-
-
-def _check_gradients(decoder: PreTrainedModel, attachment: Attachment) -> None:
-    """Refuse a model in which the past still receives gradient: something besides attention mixes positions."""
-    if next(decoder.parameters()).device.type == "meta":
-        return
-    beta, attachment.arm.beta = attachment.arm.beta, 0.0
-    try:
-        embeddings, output = _probe(decoder, T=4, grad=True)
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(output[:, -1].float().square().sum(), embeddings)
-    finally:
-        attachment.arm.beta = beta
-    if gradient[:, :-1].count_nonzero():
-        raise MyopiaError(
-            f"{type(decoder).__name__} moves information between positions outside its attention, so cutting the "
-            "attention does not make it myopic"
-        )

@@ -81,39 +81,49 @@ class _Bridge(torch.autograd.Function):
 
 
 def coincident_attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, beta: float, link: Link | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    beta: float,
+    link: Link | None,
+    sinks_H: Tensor | None = None,
 ) -> Tensor:
     """Causal attention, q [B,H,T,D], k and v [B,G,T,D] -> [B,H,T,D], with a myopic backward.
 
     With a `link` (cut="hidden") k and v receive their full gradient, for the weights, and the link carries the
     diagonal part (plus beta times the rest) to the hidden states. Without one (cut="kv") k and v receive the
-    diagonal part (plus beta times the rest) only.
+    diagonal part (plus beta times the rest) only. `sinks_H`: attention sinks, see `operator.myopic_attention`.
     """
     edges = None
     if link is not None:
         edges = [get_gradient_edge(x) for x in ((q, k, v) if link.through_query else (k, v))]
-    return _Coincident.apply(q, k, v, bias, scale, beta, link, edges)
+    return _Coincident.apply(q, k, v, sinks_H, bias, scale, beta, link, edges)
 
 
 class _Coincident(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, bias, scale, beta, link, edges):
+    def forward(ctx, q, k, v, sinks, bias, scale, beta, link, edges):
         saved = kernels.causal_forward(q, k, v, scale, bias)
-        ctx.save_for_backward(q, k, v, bias, *saved)
+        if sinks is not None:
+            saved = kernels.add_sinks(saved, sinks)
+        ctx.save_for_backward(q, k, v, sinks, bias, *saved)
         ctx.scale, ctx.beta, ctx.link, ctx.edges = scale, beta, link, edges
         return saved.out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_out):
-        q, k, v, bias, *saved = ctx.saved_tensors
+        q, k, v, sinks, bias, *saved = ctx.saved_tensors
         saved = kernels.Forward(*saved)
         dq, dk, dv = kernels.causal_backward(grad_out, q, k, v, saved, ctx.scale, bias)
         _, dk_live, dv_live = kernels.diagonal_backward(grad_out, q, k, v, saved.out, saved.lse, ctx.scale)
+        dsinks = None if sinks is None else kernels.sinks_backward(grad_out, saved.out, saved.lse, sinks)
         if ctx.beta:
             dk_live, dv_live = torch.lerp(dk_live, dk, ctx.beta), torch.lerp(dv_live, dv, ctx.beta)
         if ctx.link is None:
-            return dq, dk_live, dv_live, None, None, None, None, None
+            return dq, dk_live, dv_live, dsinks, None, None, None, None, None
         live = (dq, dk_live, dv_live) if ctx.link.through_query else (dk_live, dv_live)
         ctx.link.grads[:] = torch.autograd.grad(ctx.edges, ctx.link.edges, grad_outputs=live, retain_graph=True)
-        return dq, dk, dv, None, None, None, None, None
+        return dq, dk, dv, dsinks, None, None, None, None, None

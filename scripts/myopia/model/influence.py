@@ -35,7 +35,7 @@ def influence(model: nn.Module, input_ids: Tensor) -> Tensor:
 
     def capture(module: nn.Module, args: object, output: Tensor) -> Tensor:
         embeddings.append(output.detach().requires_grad_())
-        return embeddings[0]
+        return embeddings[0].clone()  # some models scale it in place, which a leaf forbids
 
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -22,7 +22,7 @@ from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from myopia.common.errors import MyopiaError
 from myopia.model.bridge import Link, bridge, coincident_attention
-from myopia.model.kernels import repeat_kv
+from myopia.model.eager import eager_attention, only_self
 from myopia.model.operator import key_bias, myopic_attention
 
 NAME = "myopia"
@@ -77,6 +77,7 @@ class _Captured(Exception):
 
 
 _probe_list: ContextVar[list[tuple[nn.Module, bool]] | None] = ContextVar("myopia_probe", default=None)
+_noted: ContextVar[dict[nn.Module, tuple[Tensor, Tensor]] | None] = ContextVar("myopia_noted", default=None)
 
 
 @contextmanager
@@ -89,6 +90,16 @@ def recording_modules(found: list[tuple[nn.Module, bool]]) -> Iterator[None]:
         _probe_list.reset(token)
 
 
+@contextmanager
+def noting_keys(found: dict[nn.Module, tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """While active, the keys and values that each attention module hands over are kept in `found`."""
+    token = _noted.set(found)
+    try:
+        yield
+    finally:
+        _noted.reset(token)
+
+
 # --- hooks -----------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +110,7 @@ def prepare_past(module: nn.Module, args: tuple, kwargs: dict) -> None:
         return
     arm = site.attachment.arm
     site.link, site.past = None, None
-    h = _hidden(args, kwargs)
+    h = hidden_of(args, kwargs)
     if arm.kind == "record":
         site.recorded = (h.detach(), h, h)  # k and v follow when the attention runs
     elif arm.kind == "local":
@@ -127,19 +138,21 @@ def _saved_tensor_hooks_active() -> bool:
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
-def _hidden(args: tuple, kwargs: dict) -> Tensor:
+def hidden_of(args: tuple, kwargs: dict) -> Tensor:
+    """The hidden states among the arguments of an attention module."""
     return args[0] if args else kwargs["hidden_states"]
+
+
+def with_hidden(args: tuple, kwargs: dict, h: Tensor) -> tuple[tuple, dict]:
+    """The same arguments with other hidden states."""
+    return ((h, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": h})
 
 
 def _capture(module: nn.Module, h: Tensor, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor]:
     """Keys and values the module makes from other hidden states `h`, by running its own forward up to attention."""
     site: Site = module.__dict__["_myopia_site"]
     kwargs = {name: None if isinstance(value, Cache) else value for name, value in kwargs.items()}
-    args = tuple(None if isinstance(value, Cache) else value for value in args)
-    if args:
-        args = (h, *args[1:])
-    else:
-        kwargs["hidden_states"] = h
+    args, kwargs = with_hidden(tuple(None if isinstance(x, Cache) else x for x in args), kwargs, h)
     site.capturing = True
     try:
         module.forward(*args, **kwargs)
@@ -197,9 +210,13 @@ def _attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention signature: query [B,H,T,D], key and value [B,G,T,D] -> ([B,T,H,D], None)."""
+    """transformers' attention signature: query [B,H,T,D], key and value [B,G,T,D] -> ([B,T,H,D], None).
+
+    `s_aux` is its name for attention sinks [H].
+    """
     probe = _probe_list.get()
     if probe is not None:
         probe.append((module, softcap is not None))
@@ -209,19 +226,27 @@ def _attention(
         raise MyopiaError(f"{type(module).__name__} names our attention but is not attached: call to_myopic(model)")
     arm = site.attachment.arm
     query, key, value = _autocast(query, key, value)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    width = value.shape[-1]
+    query, key, value = _equally_wide(query, key, value)
+    if (noted := _noted.get()) is not None:
+        noted[module] = (key, value)
     if site.capturing:
         site.past = (key, value)
         if torch.compiler.is_compiling():  # what follows is dead code to the compiler
             return torch.zeros_like(query).transpose(1, 2), None
         raise _Captured
-    plain = arm.kind == "cut" and softcap is None and not torch.is_grad_enabled()
+    plain = arm.kind == "cut" and not torch.is_grad_enabled()
     if plain and (attention_mask is None or attention_mask.dim() == 4):
-        kwargs.update(scaling=scaling, dropout=dropout)
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    _refuse_unfit_call(query, key, attention_mask, dropout, kwargs.get("position_bias"))
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = _run(site, query, key, value, attention_mask, scale, softcap)
-    return out.transpose(1, 2), None
+        if softcap is None and s_aux is None:
+            kwargs.update(scaling=scale, dropout=dropout)
+            out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+            return out[..., :width], None
+        out = eager_attention(query, key, value, attention_mask, scale, softcap, s_aux)
+    else:
+        _refuse_unfit_call(query, key, attention_mask, dropout, kwargs.get("position_bias"))
+        out = _run(site, query, key, value, attention_mask, scale, softcap, s_aux)
+    return out[..., :width].transpose(1, 2).contiguous(), None  # contiguous: some models take a view of it
 
 
 def _autocast(*tensors: Tensor) -> list[Tensor]:
@@ -233,16 +258,30 @@ def _autocast(*tensors: Tensor) -> list[Tensor]:
     return [x.to(dtype) if x.dtype == torch.float32 else x for x in tensors]
 
 
+def _equally_wide(*tensors: Tensor) -> list[Tensor]:
+    """Zero columns for the narrower of keys and values (multi-head latent attention): no score, no sum changes."""
+    width = max(x.shape[-1] for x in tensors)
+    return [x if x.shape[-1] == width else nn.functional.pad(x, (0, width - x.shape[-1])) for x in tensors]
+
+
 def _run(
-    site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, softcap: float | None
+    site: Site,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sinks: Tensor | None,
 ) -> Tensor:
     """The attention of the site's arm, [B,H,T,D]."""
     arm = site.attachment.arm
     link, site.link = site.link, None
     past, site.past = site.past, None
     if arm.kind == "bigram" and arm.form == "true":
-        return repeat_kv(v, q.shape[1])
+        return only_self(q, k, v, scale, sinks)
     impl = site.impl
+    rest: dict[str, Any] = dict(scale=scale, attn_mask=mask, impl=impl, softcap=softcap, sinks=sinks)
     if arm.kind == "record":
         site.recorded = (site.recorded[0], k.detach(), v.detach())
         past = (k, v)
@@ -253,12 +292,11 @@ def _run(
         # gradient and then the full gradient of k and v reaches weights only (beta = 1 means: do not cut here).
         beta = arm.beta if link is not None or arm.cut == "kv" else 1.0
         bias = None if mask is None else key_bias(mask, q.dtype)
-        return coincident_attention(q, k, v, bias, scale, beta, link)
+        return coincident_attention(q, k, v, bias, scale, beta, link, sinks)
     elif past is None:
         past = (k.detach(), v.detach()) if arm.cut == "kv" else (k, v)
-        beta = arm.beta if arm.cut == "kv" else 0.0
-        return myopic_attention(q, k, v, *past, scale=scale, beta=beta, attn_mask=mask, impl=impl, softcap=softcap)
-    return myopic_attention(q, k, v, *past, scale=scale, attn_mask=mask, impl=impl, softcap=softcap)
+        rest["beta"] = arm.beta if arm.cut == "kv" else 0.0
+    return myopic_attention(q, k, v, *past, **rest)
 
 
 def _refuse_unfit_call(
@@ -276,6 +314,12 @@ def _refuse_unfit_call(
         )
     if position_bias is not None:
         raise MyopiaError("this model adds a position bias to its scores (ALiBi, T5), which the fused kernels lack")
+    if mask is not None and not len(mask):
+        raise MyopiaError(
+            f"this model's attention mask is not plain causal over {mask.shape[-1]} tokens (a sliding window or chunk "
+            "shorter than that, packed sequences, or a custom mask): shorten the sequences to the window or use one "
+            "per row"
+        )
     if mask is not None and mask.dim() != 2:
         raise MyopiaError(
             f"myopic attention takes a padding mask [B, T], not a ready-made mask of shape {tuple(mask.shape)}"
@@ -294,9 +338,15 @@ def _mask(
     device: Any = None,
     **kwargs: Any,
 ) -> Tensor | None:
-    """transformers' mask signature -> a key padding mask [B, T], or None where nothing is padded."""
-    if mask_function is not causal_mask_function:
-        _refuse_other_masks(mask_function, use_vmap, batch_size, kv_length, device)
+    """transformers' mask signature -> a key padding mask [B, T], or None where nothing is padded.
+
+    A mask that is not causal in effect comes back with no rows, and the attention that is given it refuses it: some
+    models make masks that none of their layers uses.
+    """
+    if mask_function is not causal_mask_function and (
+        use_vmap or not _causal_in_effect(mask_function, batch_size, kv_length, device)
+    ):
+        return torch.empty(0, 1, q_length, kv_length, device=device)
     if attention_mask is None:
         return None
     attention_mask = attention_mask[:, -kv_length:]
@@ -305,19 +355,13 @@ def _mask(
     return attention_mask
 
 
-def _refuse_other_masks(mask_function: Any, use_vmap: bool, batch_size: int, T: int, device: Any) -> None:
-    """Accept a mask that is causal in effect (a sliding window of at least T), refuse every other: O(T) probes."""
-    if not use_vmap:
-        batch = torch.arange(batch_size, device=device)[:, None]
-        zero, index = torch.zeros((), dtype=torch.long, device=device), torch.arange(T, device=device)
-        last = mask_function(batch, zero, zero + T - 1, index)
-        next_key = mask_function(batch, zero, index[:-1], index[1:])
-        if torch.as_tensor(last).all() and not torch.as_tensor(next_key).any():
-            return
-    raise MyopiaError(
-        f"this model's attention mask is not plain causal over {T} tokens (a sliding window or chunk shorter than "
-        "that, packed sequences, or a custom mask): shorten the sequences to the window or use one per row"
-    )
+def _causal_in_effect(mask_function: Any, batch_size: int, T: int, device: Any) -> bool:
+    """Whether a mask is causal over T tokens (a sliding window of at least T): O(T) probes."""
+    batch = torch.arange(batch_size, device=device)[:, None]
+    zero, index = torch.zeros((), dtype=torch.long, device=device), torch.arange(T, device=device)
+    last = mask_function(batch, zero, zero + T - 1, index)
+    next_key = mask_function(batch, zero, index[:-1], index[1:])
+    return bool(torch.as_tensor(last).all()) and not torch.as_tensor(next_key).any()
 
 
 def _mask_while_training(*args: Any, **kwargs: Any) -> Tensor | None:

@@ -123,6 +123,19 @@ def causal_backward(
     return dq, _sum_groups(dk, G), _sum_groups(dv, G)
 
 
+def add_sinks(saved: Forward, sinks_H: Tensor) -> Forward:
+    """The softmax with one more entry per head, `sinks_H`, that takes weight but has no value (attention sinks)."""
+    lse = torch.logaddexp(saved.lse, sinks_H[:, None].to(saved.lse.dtype))
+    out = saved.out * torch.exp(saved.lse - lse).to(saved.out.dtype)[..., None]
+    return saved._replace(out=out, lse=lse)
+
+
+def sinks_backward(grad_out: Tensor, out: Tensor, lse: Tensor, sinks_H: Tensor) -> Tensor:
+    """Gradient of the sinks [H]: their value is 0, hence ds = -p_sink (dO_t.O_t), summed over batch and positions."""
+    p_BHT = torch.exp(sinks_H[:, None].to(lse.dtype) - lse)
+    return -(p_BHT * row_dot(grad_out, out)).sum((0, 2)).to(sinks_H.dtype)
+
+
 def row_dot(x: Tensor, y: Tensor) -> Tensor:
     """x_t . y_t over the last dimension, accumulated in fp32 as the kernels do for half-precision input."""
     if x.dtype in (torch.float16, torch.bfloat16):

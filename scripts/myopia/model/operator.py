@@ -32,6 +32,7 @@ from torch.autograd.function import once_differentiable
 
 from myopia.common.errors import MyopiaError
 from myopia.model import kernels
+from myopia.model.eager import softmax_with_sinks
 
 Impl = Literal["fused", "dense"]
 
@@ -48,6 +49,7 @@ def myopic_attention(
     attn_mask: Tensor | None = None,
     impl: Impl = "fused",
     softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Causal attention whose diagonal reads live keys and values and whose past reads others.
 
@@ -61,28 +63,39 @@ def myopic_attention(
             itself, so no row is empty; its output means nothing.
         impl: `fused` (nothing of size T x T is stored) or `dense` (twice differentiable).
         softcap: scores become softcap * tanh(score / softcap) (Gemma 2); `dense` only.
+        sinks: [H], one more score per head that takes its share of the softmax and has no value (GPT-OSS).
 
     Returns:
         Attention output [B, H, T, D].
 
     Raises:
-        MyopiaError: shapes that do not fit, beta outside [0, 1], a mask of another shape, softcap with `fused`.
+        MyopiaError: shapes that do not fit, beta outside [0, 1], masks or sinks of another shape, softcap with
+            `fused`.
     """
-    _check(q, k_live, v_live, k_past, v_past, beta, attn_mask)
+    _check(q, k_live, v_live, k_past, v_past, beta, attn_mask, sinks)
     if beta:
         k_past = torch.lerp(k_past, k_live, beta) if beta < 1 else k_live
         v_past = torch.lerp(v_past, v_live, beta) if beta < 1 else v_live
     if impl == "dense":
-        return _dense(q, k_live, v_live, k_past, v_past, scale, attn_mask, softcap)
+        return _dense(q, k_live, v_live, k_past, v_past, scale, attn_mask, softcap, sinks)
     if impl != "fused":
         raise MyopiaError(f"impl must be 'fused' or 'dense', not {impl!r}")
     if softcap is not None:
         raise MyopiaError("soft-capped scores have no fused kernel: use impl='dense'")
     bias = None if attn_mask is None else key_bias(attn_mask, q.dtype)
-    return _Fused.apply(q, k_live, v_live, k_past, v_past, bias, scale)
+    return _Fused.apply(q, k_live, v_live, k_past, v_past, sinks, bias, scale)
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, k_past: Tensor, v_past: Tensor, beta: float, mask: Tensor | None) -> None:
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    k_past: Tensor,
+    v_past: Tensor,
+    beta: float,
+    mask: Tensor | None,
+    sinks: Tensor | None,
+) -> None:
     if not 0 <= beta <= 1:
         raise MyopiaError(f"beta must lie in [0, 1], not {beta}")
     if q.dim() != 4 or k.dim() != 4 or not (k.shape == v.shape == k_past.shape == v_past.shape):
@@ -99,6 +112,8 @@ def _check(q: Tensor, k: Tensor, v: Tensor, k_past: Tensor, v_past: Tensor, beta
         raise MyopiaError(
             f"attn_mask must be a key padding mask [B, T] = {(q.shape[0], q.shape[2])}, not {tuple(mask.shape)}"
         )
+    if sinks is not None and sinks.shape != q.shape[1:2]:
+        raise MyopiaError(f"sinks must be one score per query head [H] = {(q.shape[1],)}, not {tuple(sinks.shape)}")
 
 
 def key_bias(mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
@@ -116,6 +131,7 @@ def _dense(
     scale: float,
     mask_BT: Tensor | None,
     softcap: float | None,
+    sinks_H: Tensor | None,
 ) -> Tensor:
     H, T = q.shape[1:3]
     k_live, v_live, k_past, v_past = (kernels.repeat_kv(x, H) for x in (k_live, v_live, k_past, v_past))
@@ -129,9 +145,7 @@ def _dense(
     diagonal_TT = torch.eye(T, dtype=torch.bool, device=q.device)
     score_BHTT = torch.where(diagonal_TT, score_BHT[..., None], score_BHTT)
     score_BHTT = score_BHTT.masked_fill(~(visible | diagonal_TT), float("-inf"))
-    # Softmax in at least fp32, as every model of the field does for half-precision scores.
-    high = torch.promote_types(q.dtype, torch.float32)
-    a_BHTT = torch.softmax(score_BHTT, dim=-1, dtype=high).to(q.dtype)
+    a_BHTT = softmax_with_sinks(score_BHTT, sinks_H).to(q.dtype)
     a_past = a_BHTT.masked_fill(diagonal_TT, 0.0)
     a_live = a_BHTT.diagonal(dim1=-2, dim2=-1)
     return torch.einsum("bhts,bhsd->bhtd", a_past, v_past) + a_live[..., None] * v_live
@@ -141,16 +155,14 @@ class _Fused(torch.autograd.Function):
     """`myopic_attention` with past and live tensors that may differ in value."""
 
     @staticmethod
-    def forward(ctx, q, k_live, v_live, k_past, v_past, bias, scale):
+    def forward(ctx, q, k_live, v_live, k_past, v_past, sinks, bias, scale):
         H, T = q.shape[1], q.shape[2]
         live_BHT = kernels.row_dot(q, kernels.repeat_kv(k_live, H)) * scale
-        v_live_BHTD = kernels.repeat_kv(v_live, H)
-        if T == 1:
-            out, lse, seed, offset = v_live_BHTD.clone(), live_BHT, None, None
-        else:
+        lse, lse_past, out_past, seed, offset = live_BHT, None, None, None, None
+        if T > 1:
             # Query t sees keys 0..t-1: drop query 0 and key T-1, then the mask is plain causal again.
             part = kernels.causal_forward(q[:, :, 1:], k_past[:, :, :-1], v_past[:, :, :-1], scale, _past(bias))
-            lse_past, out_past = part.lse, part.out
+            out_past, lse_past, seed, offset = part
             if bias is not None:
                 # A row with no visible key comes back as (0, 0) or NaN depending on the kernel.
                 seen = (bias[:, 0, 0, :-1] == 0).cumsum(-1)[:, None, :] > 0
@@ -158,20 +170,23 @@ class _Fused(torch.autograd.Function):
                 out_past = out_past.masked_fill(~seen[..., None], 0.0)
             lse = live_BHT.clone()
             lse[:, :, 1:] = torch.logaddexp(lse_past, live_BHT[:, :, 1:])
-            w_live = torch.exp(live_BHT - lse)
-            out = (w_live[..., None] * v_live_BHTD).to(q.dtype)
+        if sinks is not None:
+            lse = torch.logaddexp(lse, sinks[:, None].to(lse.dtype))
+        w_live = torch.exp(live_BHT - lse)
+        out = (w_live[..., None] * kernels.repeat_kv(v_live, H)).to(q.dtype)
+        if T > 1:
             out[:, :, 1:] += torch.exp(lse_past - lse[:, :, 1:]).to(q.dtype)[..., None] * out_past
-            seed, offset = part.philox_seed, part.philox_offset
-        ctx.save_for_backward(q, k_live, v_live, k_past, v_past, bias, out, lse, seed, offset)
+        ctx.save_for_backward(q, k_live, v_live, k_past, v_past, sinks, bias, out, lse, seed, offset)
         ctx.scale = scale
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_out):
-        q, k_live, v_live, k_past, v_past, bias, out, lse, seed, offset = ctx.saved_tensors
+        q, k_live, v_live, k_past, v_past, sinks, bias, out, lse, seed, offset = ctx.saved_tensors
         H, T = q.shape[1], q.shape[2]
         ds, dk_live, dv_live = kernels.diagonal_backward(grad_out, q, k_live, v_live, out, lse, ctx.scale)
+        dsinks = None if sinks is None else kernels.sinks_backward(grad_out, out, lse, sinks)
         dq = ds * kernels.repeat_kv(k_live, H)
         dk_past, dv_past = torch.zeros_like(k_past), torch.zeros_like(v_past)
         if T > 1:
@@ -188,7 +203,7 @@ class _Fused(torch.autograd.Function):
             )
             dq[:, :, 1:] += dq_past
             dk_past[:, :, :-1], dv_past[:, :, :-1] = dk, dv
-        return dq, dk_live, dv_live, dk_past, dv_past, None, None
+        return dq, dk_live, dv_live, dk_past, dv_past, dsinks, None, None
 
 
 def _past(bias: Tensor | None) -> Tensor | None:

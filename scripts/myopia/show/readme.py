@@ -170,6 +170,37 @@ def benchmark(published: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def architectures(published: Path) -> str:
+    """On which of transformers' architectures a myopic twin is exact, from `make survey`."""
+    path = published / "architectures.csv"
+    if not path.exists():
+        return "Not surveyed yet: `make survey` does it.\n"
+    frame = pd.read_csv(path)
+    names = {outcome: rows["architecture"].tolist() for outcome, rows in frame.groupby("outcome")}
+    exact = frame[frame["outcome"] == "exact"]
+    off = exact[["forward", "evaluation"]].max(axis=None)
+    elsewhere = frame["why"].str.contains("an architecture of its own", na=False).sum()
+    lines = [
+        f"Of the {len(frame)} causal language models that transformers {frame['transformers'][0]} names, made tiny and random,",
+        f"**{len(exact)} are exact** (no gradient is off by more than {exact['gradient'].max():.0e} of the largest, no output by",
+        f"more than {off:.0e}; many compute in fp32 inside), {len(names['refused'])} are refused in one sentence before anything",
+        f"is trained, and {len(names['not tried'])} were not tried ({elsewhere} of them because their decoder is another of the list).",
+        "Each with its reason: [docs/results/architectures.csv](docs/results/architectures.csv).",
+        "",
+    ]
+    for title in ("exact", "refused", "not tried"):
+        told = ", ".join(names[title])
+        lines += [
+            "<details>",
+            f"<summary>{title.capitalize()}: {len(names[title])}</summary>",
+            "",
+            told,
+            "",
+            "</details>",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 TWICE = ("laptop", "laptop-avx2")
 """One scale, the same seeds and code, on CPUs with different instructions."""
 
@@ -291,5 +322,6 @@ SECTIONS = {
     "findings": findings,
     "machines": machines,
     "benchmark": benchmark,
+    "architectures": architectures,
     "hardware": hardware,
 }

@@ -14,7 +14,7 @@ import zoo
 
 
 @pytest.mark.parametrize("form", ["hidden", "kv"])
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "olmo2"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "olmo2", "gpt_oss", "deepseek_v3"])
 def test_local_arm_with_itself_as_teacher_is_the_cut(name, form):
     """A frozen copy of the student supplies the same past: forward vanilla, gradients those of the cut."""
     student, ids = zoo.build(name), zoo.tokens()
@@ -66,6 +66,15 @@ def test_bigram_zeroed_leaks_position_and_true_bigram_does_not():
     assert (zeroed[0] - zeroed[-1]).abs().max() > 1e-3
     assert (true[0] - true[-1]).abs().max() < 1e-12
     torch.testing.assert_close(zeroed[0], true[0])  # the first token has no past in either
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt_oss", "deepseek_v3"])
+def test_true_bigram_sees_each_token_as_if_it_stood_alone(name):
+    model, ids = zoo.build(name), zoo.tokens(batch=1)
+    with torch.no_grad():
+        alone = model(ids.T).logits[:, 0]
+        # Rotary: a score with oneself knows no position, up to the fp32 of its sines (a sink compares with it).
+        torch.testing.assert_close(to_bigram(model, form="true")(ids).logits[0], alone, atol=1e-6, rtol=0)
 
 
 def test_bigram_zeroed_equals_the_formula():

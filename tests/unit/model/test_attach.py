@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from myopia import MyopiaError, influence, to_local, to_myopic, to_vanilla
 
@@ -120,7 +130,7 @@ def test_padding(name, cut, side):
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "qwen3"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "qwen3", "gpt_oss"])
 def test_gradient_checkpointing(name, use_reentrant):
     model, ids = zoo.build(name), zoo.tokens()
     to_myopic(model, beta=0.2)
@@ -140,7 +150,7 @@ def test_checkpoint_around_the_whole_model():
     assert zoo.worst(zoo.gradients(model, ids), expected) <= 1e-10
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_oss", "deepseek_v3"])
 def test_autocast_bf16(name):
     model, ids = zoo.build(name, torch.float32), zoo.tokens(batch=4)
     exact = zoo.gradients(to_myopic(model), ids)
@@ -262,7 +272,7 @@ def test_influence_equals_one_backward_per_position_and_leaves_no_trace():
 # --- generation and refusals ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2", "gpt_oss", "deepseek_v3"])
 def test_generation_with_cache_works_as_if_unattached(name):
     model, ids = zoo.build(name), zoo.tokens(batch=1)
     expected = model.generate(ids, max_new_tokens=6, do_sample=False)
@@ -321,6 +331,40 @@ def test_a_leak_besides_attention_is_found():
 
     model.model.layers[1].mlp.register_forward_hook(shift)
     with pytest.raises(MyopiaError, match="outside its attention"):
+        to_myopic(model)
+
+
+def test_an_attention_that_computes_something_else_is_refused():
+    model = zoo.build("llama")
+
+    def quieter(*args, **kwargs):
+        output, weights = sdpa_attention_forward(*args, **kwargs)
+        return 0.99 * output, weights
+
+    AttentionInterface.register("quieter", quieter)
+    AttentionMaskInterface.register("quieter", sdpa_mask)
+    model.set_attn_implementation("quieter")
+    with pytest.raises(MyopiaError, match=r"differs from that by 0\.01 of the largest"):
+        to_myopic(model)
+    assert model.config._attn_implementation == "quieter"
+
+
+def test_layers_that_share_keys_are_refused():
+    model = zoo.build("llama")
+    first, second = (layer.self_attn.k_proj for layer in model.model.layers[:2])
+    made = []
+    first.register_forward_hook(lambda module, args, output: made.append(output))
+    second.register_forward_hook(lambda module, args, output: made[-1])
+    with pytest.raises(MyopiaError, match=r"layer 1 attends to keys or values made from .* layers \[0\]"):
+        to_myopic(model)
+
+
+def test_what_a_models_own_code_raises_becomes_one_sentence():
+    model = zoo.build("llama")
+    model.model.layers[0].mlp.register_forward_hook(lambda module, args, output: output + torch.zeros(3, 5))
+    with pytest.raises(
+        MyopiaError, match=r"LlamaForCausalLM cannot be made myopic: .* it fails \(RuntimeError: The size"
+    ):
         to_myopic(model)
 
 

@@ -1,5 +1,7 @@
 """The operator itself: fused against dense in fp64, dense against first principles."""
 
+import math
+
 import pytest
 import torch
 
@@ -33,28 +35,35 @@ def _mask(kind, B, T):
     return mask
 
 
+@pytest.mark.parametrize("sinks", [False, True])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_fused_equals_dense_forward_and_backward(case):
+def test_fused_equals_dense_forward_and_backward(case, sinks):
     B, H, G, T, D, kind, beta = case
     inputs, mask = _inputs(B, H, G, T, D), _mask(kind, B, T)
+    if sinks:
+        inputs.append(torch.linspace(-2, 2, H, dtype=torch.float64).requires_grad_())
     grad_out = torch.randn(B, H, T, D, dtype=torch.float64)
     results = []
     for impl in ("dense", "fused"):
-        out = myopic_attention(*inputs, scale=0.3, beta=beta, attn_mask=mask, impl=impl)
+        sink = inputs[5] if sinks else None
+        out = myopic_attention(*inputs[:5], scale=0.3, beta=beta, attn_mask=mask, impl=impl, sinks=sink)
         grads = torch.autograd.grad(out, inputs, grad_out, materialize_grads=True, allow_unused=True)
         results.append((out, *grads))
     for dense, fused in zip(*results, strict=True):
         torch.testing.assert_close(fused, dense, atol=1e-12, rtol=1e-12)
 
 
-def test_dense_is_the_papers_token_wise_formula():
+@pytest.mark.parametrize("sink", [None, 0.7])
+def test_dense_is_the_papers_token_wise_formula(sink):
     q, k, v, k_past, v_past = _inputs(1, 1, 1, 6, 4)
-    out = myopic_attention(q, k, v, k_past, v_past, scale=0.5, impl="dense")
+    sinks = None if sink is None else torch.tensor([sink])
+    out = myopic_attention(q, k, v, k_past, v_past, scale=0.5, impl="dense", sinks=sinks)
     for t in range(6):
         weights = torch.exp(0.5 * (q[0, 0, t] * k_past[0, 0, :t]).sum(-1))
         own = torch.exp(0.5 * (q[0, 0, t] * k[0, 0, t]).sum())
-        expected = (weights @ v_past[0, 0, :t] + own * v[0, 0, t]) / (weights.sum() + own)
-        torch.testing.assert_close(out[0, 0, t], expected)
+        lost = 0 if sink is None else math.exp(sink)
+        expected = (weights @ v_past[0, 0, :t] + own * v[0, 0, t]) / (weights.sum() + own + lost)
+        torch.testing.assert_close(out[0, 0, t], expected, atol=0, rtol=1e-7)  # the sink is fp32
 
 
 def test_equals_sdpa_when_past_and_live_coincide():

@@ -30,6 +30,14 @@ ARCHITECTURES: dict[str, dict] = {
     "olmo2": {**_COMMON, "num_key_value_heads": 2},  # norm over all key heads; norm after attention
     "gemma2": {**_COMMON, "num_key_value_heads": 2, "head_dim": 4, "sliding_window": 32},  # soft-capped scores
     "phi": {**_COMMON, "qk_layernorm": True},  # biased norm on keys
+    "gpt_oss": {  # attention sinks; every second layer a window; experts
+        **_COMMON, "num_key_value_heads": 2, "head_dim": 4, "sliding_window": 32, "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+    },
+    "deepseek_v3": {  # latent attention: values narrower than keys, which all heads share in part
+        **_COMMON, "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4,
+        "qk_nope_head_dim": 4, "v_head_dim": 4, "first_k_dense_replace": 3,
+    },
     "opt": dict(
         vocab_size=VOCAB, hidden_size=16, num_hidden_layers=3, num_attention_heads=4, ffn_dim=24,
         max_position_embeddings=32, dropout=0.0, attention_dropout=0.0, word_embed_proj_dim=16, pad_token_id=None,
@@ -37,16 +45,20 @@ ARCHITECTURES: dict[str, dict] = {
     ),
 }  # fmt: skip
 
+NO_SDPA = ("gemma2", "gpt_oss")  # only eager soft-caps or has sinks
+
 
 def build(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **overrides: object) -> nn.Module:
     """A tiny causal language model of architecture `name`, random weights and biases.
 
-    In SDPA attention, which computes in the input's precision; eager attention rounds its softmax to fp32. Gemma 2
-    has no choice: only eager soft-caps.
+    In SDPA attention where there is one: it computes in the input's precision, eager attention rounds its softmax
+    to fp32.
     """
     config = AutoConfig.for_model(name, **{**ARCHITECTURES[name], **overrides})
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager" if name == "gemma2" else "sdpa")
+    attention = "eager" if name in NO_SDPA else "sdpa"
+    # The default way to run experts knows no fp64.
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, experts_implementation="eager")
     model = model.to(dtype)
     if dtype == torch.float64:
         for module in model.modules():  # these round to fp32 inside, which would hide our own errors
@@ -113,7 +125,7 @@ class reference_kv:
     def __enter__(self) -> nn.Module:
         beta = self.beta
 
-        def attention(module, query, key, value, attention_mask, scaling, softcap=None, **kwargs):
+        def attention(module, query, key, value, attention_mask, scaling, softcap=None, s_aux=None, **kwargs):
             groups = query.shape[1] // key.shape[1]
             rows = []
             for t in range(query.shape[2]):
@@ -125,7 +137,9 @@ class reference_kv:
                     score = softcap * torch.tanh(score / softcap)
                 if attention_mask is not None:
                     score = score + attention_mask[:, :, t, : t + 1]
-                rows.append((score.softmax(-1)[..., None] * v[:, :, : t + 1]).sum(2))
+                if s_aux is not None:
+                    score = torch.cat([score, s_aux[None, :, None].expand(len(score), -1, 1)], dim=-1)
+                rows.append((score.softmax(-1)[..., : t + 1, None] * v[:, :, : t + 1]).sum(2))
             return torch.stack(rows, dim=1), None
 
         AttentionInterface.register("reference_kv", attention)

@@ -32,6 +32,22 @@ def test_a_changed_result_changes_readme(tmp_path):
     assert "again, 15 pairs for the operator, too: gpt2, T = 64: step 0.987 ± 0.010, operator 6.5." in text
 
 
+def test_the_survey_of_architectures_is_counted(tmp_path):
+    block = "<!-- generated: architectures -->\n<!-- end -->"
+    assert "Not surveyed yet" in render(block, tmp_path)
+    columns = ["architecture", "outcome", "gradient", "forward", "evaluation", "why", "transformers"]
+    rows = [("a", "exact", 3e-9, 1e-8, 4e-7, None, "9.8"), ("b", "exact", 5e-8, 0, 0, None, "9.8")]
+    rows += [("c", "refused", *[None] * 3, "it leaks", "9.8"), ("e", "not tried", *[None] * 3, "too large", "9.8")]
+    rows.append(("d", "not tried", *[None] * 3, "its decoder is an architecture of its own, listed", "9.8"))
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "architectures.csv", index=False)
+    text = render(block, tmp_path)
+    assert "Of the 5 causal language models that transformers 9.8 names" in text
+    assert "**2 are exact** (no gradient is off by more than 5e-08 of the largest" in text
+    assert "more than 4e-07; many" in text and "1 are refused in one sentence" in text
+    assert "and 2 were not tried (1 of them" in text
+    assert "<summary>Exact: 2</summary>\n\na, b\n" in text
+
+
 def test_the_same_runs_on_another_cpu_are_compared_claim_by_claim(tmp_path):
     block = "<!-- generated: machines -->\n<!-- end -->"
     rows = [verdict("a", ours=0.5), verdict("b", ours=0.2), verdict("c", "not run at this scale", None)]
