@@ -161,13 +161,19 @@ def benchmark(published: Path) -> str:
     again = published / "attention-rerun.csv"
     if again.exists():
         found = pd.read_csv(again)
-        told = (
-            f"{row.architecture}, T = {row.T}: step {row.ratio:.3f} ± {row.aa_half_width:.3f}, operator "
-            f"{_shown(row.operator_dense_over_fused, 1)}"
-            for row in found.itertuples()
-        )
-        lines += ["", f"Measured again, {found.pairs[0]} pairs for the operator, too: {'; '.join(told)}."]
+        pairs = " and ".join(str(n) for n in sorted(set(found.pairs)))
+        lines += [
+            "",
+            f"Measured again, {pairs} pairs, for the operator, too: {'; '.join(map(_again, found.itertuples()))}.",
+        ]
     return "\n".join(lines) + "\n"
+
+
+def _again(row: Any) -> str:
+    told = f"{row.architecture}, T = {row.T}: {row.ratio:.3f} ± {row.aa_half_width:.3f}"
+    if pd.isna(row.dense_over_fused):
+        return told
+    return f"{told} (dense / fused: step {row.dense_over_fused:.1f}, operator {row.operator_dense_over_fused:.1f})"
 
 
 def architectures(published: Path) -> str:

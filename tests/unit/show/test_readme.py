@@ -27,9 +27,12 @@ def test_a_changed_result_changes_readme(tmp_path):
     frame.to_csv(tmp_path / "attention.csv", index=False)
     text = render("<!-- generated: benchmark -->\nold\n<!-- end -->\n", tmp_path)
     assert "1.234 ± 0.010" in text and "old" not in text and "again" not in text
-    frame.assign(ratio=0.987, operator_dense_over_fused=6.54).to_csv(tmp_path / "attention-rerun.csv", index=False)
+    again = frame.assign(ratio=0.987, dense_over_fused=4.2, operator_dense_over_fused=6.54)
+    again = pd.concat([again, frame.assign(ratio=0.95, pairs=25)])
+    again.to_csv(tmp_path / "attention-rerun.csv", index=False)
     text = render("<!-- generated: benchmark -->\nold\n<!-- end -->\n", tmp_path)
-    assert "again, 15 pairs for the operator, too: gpt2, T = 64: step 0.987 ± 0.010, operator 6.5." in text
+    assert "again, 15 and 25 pairs, for the operator, too: gpt2, T = 64: 0.987 ± 0.010 (dense" in text
+    assert "(dense / fused: step 4.2, operator 6.5); gpt2, T = 64: 0.950 ± 0.010." in text
 
 
 def test_the_survey_of_architectures_is_counted(tmp_path):
