@@ -1,4 +1,4 @@
-"""Download one public training revision of a model: its config and weights, checked against the hub's sha256."""
+"""Download one revision of a model: its config and weights, checked against the hub's sha256."""
 
 from __future__ import annotations
 

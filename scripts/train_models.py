@@ -25,6 +25,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", metavar="DIR", help="encoded corpus of a language run")
     parser.add_argument("--tokenizer", metavar="DIR")
     parser.add_argument("--teachers", metavar="DIR", help="teachers of local arms are in DIR/<run>/seed<k>")
+    parser.add_argument("--networks", metavar="DIR", help="released weights, as fetched, are in DIR/<network>")
     parser.add_argument("--log", metavar="FILE", help="progress goes to stderr and to this file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--devices", type=int, default=1, help="processes that train together; torchrun starts them")
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.devices == 1 or "RANK" in os.environ:
             from myopia.train.job import Place, train_all
 
-            options = ("tokens", "tokenizer", "device", "compile", "sharding")
+            options = ("tokens", "tokenizer", "networks", "device", "compile", "sharding")
             habits = ("save_seconds", "save_steps", "progress_seconds")
             root = Place(Path(args.runs), Path(args.state), **{key: getattr(args, key) for key in options + habits})
             specs = [json.loads(spec) for spec in args.spec]

@@ -1,5 +1,6 @@
-"""A corpus from the hub through Snakemake: downloads first, then everything else with the hub gone."""
+"""Text and networks from the hub through Snakemake: downloads first, then everything else with the hub gone."""
 
+import csv
 import hashlib
 import json
 import shutil
@@ -31,22 +32,83 @@ def hub(tmp_path_factory):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(root / "models/someone/model/tokenizer.json"))
+    network("llama", hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32).save_pretrained(
+        root / "models/someone/llama"
+    )
     with HubStandIn(root) as server:
         yield server
+
+
+def network(model_type, **sizes):
+    """A tiny random language model that knows 256 tokens and 64 positions."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, vocab_size=256, max_position_embeddings=64, **sizes)
+    return AutoModelForCausalLM.from_config(config)
+
+
+CORPUS = {
+    "source": {"kind": "hub", "dataset": "someone/words", "revision": "main", "split": "train", "id_column": "url"},
+    "tokenizer": {"kind": "pretrained", "path_or_id": "someone/model", "revision": "main"},
+    "windows": {"window": "first"},
+    "splits": {"fractions": {"train": 0.6, "validation": 0.2, "test": 0.2}, "by": "document"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_networks_of_ones_own(hub, tmp_path):
+    """One from the hub and one in a folder, with attention dropout: fetched, trained in both arms with the hub gone."""
+    folder = checkout(tmp_path / "project")
+    network("gpt2", n_embd=16, n_layer=1, n_head=2).save_pretrained(tmp_path / "mine")
+    networks = {
+        "theirs": {"pretrained": "someone/llama", "revision": "main", "lr_grid": [1e-2]},
+        "mine": {"pretrained": str(tmp_path / "mine"), "lr_grid": [1e-3, 1e-2]},
+    }
+    part = {
+        "corpus": "words-hub", "sizes": ["theirs", "mine"], "seeds": [0, 1], "networks": networks,
+        "recipes": {"matched": ["checkpoint"], "best": [], "as_run": []}, "finetune": {"sequences": 40},
+        "eval": {"sequences": 8},
+    }  # fmt: skip
+    smoke = {"family": part, "zero_shot": {"family_sizes": []}, "corpora": {"words-hub": CORPUS}}
+    (folder / "own.yaml").write_text(yaml.safe_dump({"scales": {"smoke": smoke}}))
+    own = ("--configfile", "own.yaml", "--quiet", "rules", "--")
+    home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    snakemake(folder, *own, "fetch", env={**home, "HF_ENDPOINT": hub.url})
+    results = folder / "results/smoke"
+    record = json.loads((results / "networks/theirs/revision.json").read_text())
+    assert record["repo"] == "someone/llama" and set(record["files"]) == {"config.json", "model.safetensors"}
+
+    before = len(hub.requests)
+    done = snakemake(folder, *own, "gap", env={**home, "HF_ENDPOINT": hub.url})
+    assert len(hub.requests) == before
+    for name, rates in (("theirs", "0.01 and 0.01"), ("mine", "0.0")):
+        told = done.output[done.output.index(f"{name}, fine-tuned, each arm at its best rate:") :].splitlines()
+        assert told[1].startswith("  myopia gap ") and "nats per token, 2 seeds x 12 documents" in told[1]
+        assert f"learning rates {rates}" in told[2] and "validation text" in told[2]
+    gaps = list(csv.DictReader((results / "tables/gap.csv").open()))
+    assert {(row["size"], row["start"]) for row in gaps} == {("theirs", "checkpoint"), ("mine", "checkpoint")}
+    for row in gaps:
+        assert float(row["ci_low"]) <= float(row["gap"]) <= float(row["ci_high"])
+        assert float(row["gap"]) == pytest.approx(float(row["myopic"]) - float(row["vanilla"]), abs=1e-6)
+    assert (results / "figures/gap_by_lr.png").stat().st_size > 10_000
+    # Both arms begin with the network as it is, and of the rest of the scale nothing was run.
+    curves = [results / f"runs/family-mine-{arm}-lr0.01/seed1/curve.csv" for arm in ("vanilla", "myopic")]
+    first, second = (next(iter(csv.DictReader(path.open())))["validation_loss"] for path in curves)
+    assert first == second
+    assert sorted(path.name for path in results.iterdir() if path.is_dir() and path.name[0] != ".") == [
+        "benchmarks", "data", "figures", "logs", "measure", "networks", "runs", "tables"
+    ]  # fmt: skip
+    assert all(path.name.startswith("family-") for path in (results / "runs").iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_downloads_are_rules_of_their_own(hub, tmp_path):
     folder = checkout(tmp_path / "project")
-    source = {"kind": "hub", "dataset": "someone/words", "revision": "main", "split": "train", "id_column": "url"}
-    corpus = {
-        "source": source,
-        "tokenizer": {"kind": "pretrained", "path_or_id": "someone/model", "revision": "main"},
-        "windows": {"window": "first"},
-        "splits": {"fractions": {"train": 0.6, "validation": 0.2, "test": 0.2}, "by": "document"},
-    }
-    smoke = {"text": {"corpora": ["words-hub"], "evaluate_on": {}}, "corpora": {"words-hub": corpus}}
+    smoke = {"text": {"corpora": ["words-hub"], "evaluate_on": {}}, "corpora": {"words-hub": CORPUS}}
     (folder / "own.yaml").write_text(yaml.safe_dump({"scales": {"smoke": smoke}}))
     home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     own = ("--configfile", "own.yaml", "--quiet", "rules")

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
-from myopia.config.family import family, frozen_rate_specs
+from myopia.config.family import family, fetched_networks, frozen_rate_specs
 from myopia.config.corpora import from_hub
 from myopia.config.figures import FIGURES_OF
 from myopia.config.load import load_config
@@ -29,6 +29,7 @@ except MyopiaError as error:
 RUNS = run_specs(SETTINGS)
 TUNING = tuning_specs(SETTINGS) | frozen_rate_specs(SETTINGS)
 FAMILY = family(SETTINGS)
+NETWORKS = fetched_networks(SETTINGS)
 RELEASED = released_specs(SETTINGS)
 SEEDS = SETTINGS["seeds"]
 SPLITS = ["train", "validation", "test"]
@@ -211,10 +212,19 @@ def teacher_weights(wildcards):
 
 
 def initial_weights(wildcards):
-    """The model a run starts from, where it starts from another run of its seed."""
+    """The model a run starts from: another run of its seed, or one that was fetched."""
     initial = spec_of(wildcards.run).get("init_from")
     seeds = SETTINGS["tuning_seeds"] if SETTINGS["share_process"] else [wildcards.seed]
-    return run_files([initial], "model.safetensors", seeds) if initial else []
+    if initial:
+        return run_files([initial], "model.safetensors", seeds)
+    return fetched_weights([wildcards.run])
+
+
+def fetched_weights(runs):
+    """What says that the released weights these runs start from are here."""
+    sources = [spec_of(run)["model"].get("pretrained") or {} for run in runs]
+    networks = {source["network"] for source in sources if "network" in source}
+    return [f"{SETTINGS['results']}/networks/{name}/revision.json" for name in sorted(networks)]
 
 
 def bundles():
@@ -255,7 +265,7 @@ def bundle_inputs(runs):
     manifests = [
         f"{SETTINGS['results']}/data/{corpus}/tokens/tokens.manifest.json" for corpus in corpora
     ]
-    return manifests + run_files(sorted(teachers), "model.safetensors")
+    return manifests + run_files(sorted(teachers), "model.safetensors") + fetched_weights(runs)
 
 
 def family_files(file, tuning=True):
@@ -282,6 +292,8 @@ def place_arguments(run):
         f"--runs {results}/{root(spec)} --state {results}/.state --device {SETTINGS['device']}"
         f" --teachers {results}/runs"
     ]
+    if NETWORKS:
+        words.append(f"--networks {results}/networks")
     if SETTINGS["devices"] > 1:
         words.append(f"--devices {SETTINGS['devices']} --sharding {SETTINGS['sharding']}")
     if SETTINGS["compile"]:

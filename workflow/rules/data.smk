@@ -79,7 +79,10 @@ rule lock_hub:
     input:
         texts=hub_files(HUB_TEXTS, "docs.manifest.json"),
         tokenizers=hub_files(HUB_TOKENIZERS, "tokenizer/tokenizer.manifest.json"),
-        checkpoints=[f"{folder}/revision.json" for folder in revision_folders().values()],
+        checkpoints=[
+            *[f"{folder}/revision.json" for folder in revision_folders().values()],
+            *collect("<results>/networks/{network}/revision.json", network=NETWORKS),
+        ],
     log:
         "<logs>/lock_hub.log",
     localrule: True
@@ -90,6 +93,32 @@ rule lock_hub:
     shell:
         "python scripts/lock_hub.py --lock {params.lock} --texts {input.texts} --tokenizers {input.tokenizers}"
         " --checkpoints {input.checkpoints} 2> {log}"
+
+
+# The family's released networks, which everything else reads from here.
+rule fetch_network:
+    output:
+        record="<results>/networks/{network}/revision.json",
+    log:
+        "<logs>/fetch_network/{network}.log",
+    benchmark:
+        "<benchmarks>/fetch_network/{network}.tsv"
+    wildcard_constraints:
+        network=one_of(NETWORKS),
+    priority: 20
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        repo=lambda wildcards: NETWORKS[wildcards.network]["pretrained"],
+        revision=lambda wildcards: NETWORKS[wildcards.network]["revision"],
+        folder=subpath(output.record, parent=True),
+        state=lambda wildcards: f"{SETTINGS['results']}/.state/networks/{wildcards.network}",
+        lock=HUB_LOCK,
+        recipe=RECIPE["data"],
+    shell:
+        "python scripts/fetch_revision.py --repo {params.repo:q} --revision {params.revision:q}"
+        " --state {params.state} --out {params.folder} --lock {params.lock} 2> {log}"
 
 
 rule train_tokenizer:

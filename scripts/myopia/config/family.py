@@ -16,8 +16,10 @@ Two recipes that ask for the same training share one run.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from myopia.common.errors import MyopiaError
@@ -180,7 +182,7 @@ class _Making:
     ) -> dict[str, Any]:
         part, network = self.part, self.part["networks"][size]
         if "pretrained" in network:
-            model: dict[str, Any] = {"pretrained": {"id": network["pretrained"], "revision": network["revision"]}}
+            model: dict[str, Any] = {"pretrained": released_source(size, network)}
             if random:
                 model["weights"] = "random"
         else:
@@ -229,11 +231,13 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
     where = f"config key family.networks.{size}"
     if ("pretrained" in network) == ("config" in network):
         raise MyopiaError(f"{where}: give either config (trained here) or pretrained (released weights)")
-    needed = {"as_run"} if part["recipes"].get("as_run") else set()
-    needed |= {"revision"} if "pretrained" in network else {"scratch_lr"}
-    needed |= {"scratch_lr"} if part["recipes"].get("best") else set()
-    for key in sorted(needed - set(network)):
-        raise MyopiaError(f"{where}: the key {key!r} is missing")
+    if "pretrained" in network:
+        _check_released(settings, size, f"{where}.pretrained")
+    elif "scratch_lr" not in network:
+        raise MyopiaError(f"{where}: the key 'scratch_lr' is missing")
+    for recipe, key in (("as_run", "as_run"), ("best", "scratch_lr")):
+        if part["recipes"].get(recipe) and key not in network:
+            raise MyopiaError(f"{where}: the key {key!r} is missing; give it, or set family.recipes.{recipe} to []")
     grid = finetune_grid(part, size)
     for arm, rate in network.get("finetune_lr", {}).items():
         if rate not in grid:
@@ -252,3 +256,39 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
                 f"{where}.config: windows of {settings['text']['T']} tokens (text.T) do not fit into its "
                 f"{positions} positions"
             )
+
+
+def released_source(size: str, network: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says of released weights: a folder as it is, or a hub id, fetched into networks/<size>."""
+    if "revision" not in network:
+        return {"id": str(Path(network["pretrained"]).expanduser())}
+    return {"id": network["pretrained"], "revision": network["revision"], "network": size}
+
+
+def fetched_networks(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Networks of this scale's family whose weights come from the hub."""
+    part = settings["family"]
+    return {size: part["networks"][size] for size in part["sizes"] if "revision" in part["networks"][size]}
+
+
+def _check_released(settings: dict[str, Any], size: str, where: str) -> None:
+    """A hub id has a revision; anything else must be a folder with a model that can read the windows."""
+    network, T = settings["family"]["networks"][size], settings["text"]["T"]
+    folder = Path(network["pretrained"]).expanduser()
+    if "revision" in network:
+        if folder.is_dir():
+            raise MyopiaError(f"{where}: {network['pretrained']} is a folder here: leave out its revision")
+        return
+    if not folder.is_dir():
+        raise MyopiaError(
+            f"{where}: there is no folder {network['pretrained']}; for a model on the hub give its revision, too"
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise MyopiaError(f"{where}: {folder / 'config.json'} cannot be read ({error})") from None
+    if not any(folder.glob("*.safetensors")):
+        raise MyopiaError(f"{where}: {folder} holds no .safetensors file; save the model with save_pretrained")
+    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    if positions and positions < T:
+        raise MyopiaError(f"{where}: windows of {T} tokens (text.T) do not fit into the {positions} positions it has")

@@ -1,4 +1,4 @@
-"""Public training revisions of a model on the hub: one checkpoint as a plain Hugging Face folder."""
+"""A revision of a model on the hub: one checkpoint as a plain Hugging Face folder, without its tokenizer."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def fetch_revision(
     weights = next((name for name in WEIGHTS if name in files), None)
     if weights is None or CONFIG not in files:
         raise MyopiaError(
-            f"hub: '{repo}' at {revision} lacks {CONFIG} or weights in one file ({' or '.join(WEIGHTS)}); leave the step "
-            "out of config key anatomy.revisions.steps."
+            f"hub: '{repo}' at {revision} lacks {CONFIG} or weights in one file ({' or '.join(WEIGHTS)}); name "
+            "another revision (config key anatomy.revisions.steps or family.networks)."
         )
     digests = {name: _bring(repo, commit, files[name], Path(state), out) for name in (CONFIG, weights)}
     check_files(known, repo, revision, digests)

@@ -29,6 +29,10 @@ AUDIT = [
     "panel", "start", "size", "n_params", "choice", "arm", "lr", "value", "ci_low", "ci_high", "validation_loss",
     "best", "edge", "selected_on", "seeds", "documents",
 ]  # fmt: skip
+GAP = [
+    "size", "start", "choice", "gap", "ci_low", "ci_high", "seeds", "documents", "vanilla", "myopic", "lr_vanilla",
+    "lr_myopic", "selected_on", "edge", "hollow",
+]  # fmt: skip
 MOST_COMPONENTS = 22
 """As many as the Pile has; of a corpus with more, the largest are shown."""
 SCALE = {"m": 1e6, "b": 1e9}
@@ -69,6 +73,27 @@ def audit_gap_by_lr(context: Context) -> pd.DataFrame:
     return frame.sort_values(["start", "n_params", "panel", "choice", "arm", "lr"], kind="stable").reset_index(
         drop=True
     )
+
+
+def gap_of_networks(context: Context) -> pd.DataFrame:
+    """The myopia gap of every network on its own, for every pair that was trained: no slope, no paper, no verdict."""
+    rows: Rows = []
+    for start in STARTS:
+        for choice in CHOICES:
+            rows += _if_run(lambda s=start, c=choice: _gap_rows(context, s, c))
+    return pd.DataFrame(rows).reindex(columns=GAP)
+
+
+def _gap_rows(context: Context, start: str, choice: str) -> Rows:
+    rows = []
+    for one in family.pairs(context, choice, start):
+        found = _estimate(ratio_contrast(family.gap_terms(context, [one])))
+        levels = {arm: ratio_contrast([family.level_term(context, run)]).value for arm, run in one.runs.items()}
+        rates = {f"lr_{arm}": rate for arm, rate in one.lr.items()}
+        flags = {"selected_on": one.selected_on, "edge": int(one.edge), "hollow": int(family.rising(context, one))}
+        here = {"size": one.size, "start": start, "choice": choice, "gap": found.pop("value")}
+        rows.append({**here, **found, **levels, **rates, **flags})
+    return rows
 
 
 def _if_run(make: Callable[[], Rows]) -> Rows:

@@ -43,6 +43,7 @@ from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.measure.token_gap import spread_windows
 from myopia.model.attach import find_decoder, to_myopic
+from myopia.model.build import open_plain
 
 COLUMNS = "corpus,run,arm,seed,step,of,group,block,windows,m_m,f_f,m_f,m_M,f_F,m_F,f_M,loss".split(",")
 """`of`: gradient or adamw; m, f: parts of this block; M, F: parts summed over all blocks; loss: total's, of the block."""
@@ -210,17 +211,15 @@ class Anatomy:
 
 def open_model(folder: Path) -> nn.Module:
     """A causal language model from a Hugging Face folder, fp32; weights as safetensors or as a pickle of tensors alone."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
         raise MyopiaError(f"{folder} is no model folder: config.json is missing; train or fetch it again")
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+        # Without attention dropout: this is evaluation all the same, but the operator refuses it.
+        model = open_plain(AutoConfig.from_pretrained(folder), pretrained_model_name_or_path=folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise MyopiaError(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]})") from error
-    for name in ("attention_dropout", "attn_pdrop"):  # evaluation all the same, but the operator refuses it
-        if getattr(model.config, name, 0):
-            setattr(model.config, name, 0.0)
     return model.eval()
 
 

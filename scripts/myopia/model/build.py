@@ -17,8 +17,12 @@ from myopia.model.regression import RegressionModel
 ARMS = ("vanilla", "myopic", "local", "bigram")
 
 
-def build_model(spec: dict[str, Any], seed: int, vocab_size: int | None = None) -> nn.Module:
+def build_model(
+    spec: dict[str, Any], seed: int, vocab_size: int | None = None, released: str | Path | None = None
+) -> nn.Module:
     """The untrained network of a run, in eval mode: a pure function of (spec["model"], seed), the same in every arm.
+
+    `released`: folder of the released weights that the spec names, where they were fetched to.
 
     Raises:
         MyopiaError: unknown architecture, sizes that do not fit, weights that cannot be had.
@@ -26,19 +30,22 @@ def build_model(spec: dict[str, Any], seed: int, vocab_size: int | None = None) 
     model = spec["model"]
     if model["kind"] == "regression":
         return RegressionModel.from_spec(model, seed)
-    return build_language_model(model, seed, vocab_size)
+    return build_language_model(model, seed, vocab_size, released)
 
 
-def build_language_model(model: dict[str, Any], seed: int, vocab_size: int | None) -> nn.Module:
+def build_language_model(
+    model: dict[str, Any], seed: int, vocab_size: int | None, released: str | Path | None = None
+) -> nn.Module:
     """A causal language model: `model_type` with `config` overrides and random weights, or a `pretrained` one.
 
-    `weights: random` beside `pretrained` takes the released architecture alone.
+    `weights: random` beside `pretrained` takes the released architecture alone. `released` is the folder that holds
+    what `pretrained` names; without it the name itself is opened.
     """
     source = model.get("pretrained")
     if source is None:
         built = _random(_config(model, vocab_size), seed, f"model.config does not describe a {model['model_type']}")
     else:
-        built = _released(source, seed, random=model.get("weights") == "random")
+        built = _released(source, seed, released, random=model.get("weights") == "random")
     if vocab_size is not None and vocab_size > built.config.vocab_size:
         raise MyopiaError(
             f"the tokenizer knows {vocab_size} tokens but the model only {built.config.vocab_size}: "
@@ -71,21 +78,50 @@ def _random(config: Any, seed: int, what: str) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+            return AutoModelForCausalLM.from_config(config, attn_implementation=attention_of(config))
     except ValueError as error:
         raise MyopiaError(f"{what}: {error}") from error
 
 
-def _released(source: dict[str, Any], seed: int, random: bool) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForCausalLM
+def _released(source: dict[str, Any], seed: int, folder: str | Path | None, random: bool) -> nn.Module:
+    from transformers import AutoConfig
 
-    where = {"pretrained_model_name_or_path": source["id"], "revision": source.get("revision")}
+    where = {"pretrained_model_name_or_path": str(folder or source["id"])}
+    where |= {} if folder else {"revision": source.get("revision")}
     try:
+        config = AutoConfig.from_pretrained(**where)
         if random:
-            return _random(AutoConfig.from_pretrained(**where), seed, f"the config of {source['id']!r} cannot be used")
-        return AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, attn_implementation="sdpa")
+            return _random(without_dropout(config), seed, f"the config of {source['id']!r} cannot be used")
+        return open_plain(config, **where)
     except (OSError, ValueError) as error:
         raise MyopiaError(f"model {source['id']!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def attention_of(config: Any) -> str:
+    """SDPA, or eager for an architecture that has none (soft-capped scores, attention sinks)."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    return "sdpa" if not known or MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa else "eager"
+
+
+def without_dropout(config: Any) -> Any:
+    """The same config without attention dropout, which the fused kernels cannot reproduce in both arms."""
+    for name in ("attention_dropout", "attn_pdrop"):
+        if getattr(config, name, 0):
+            setattr(config, name, 0.0)
+    return config
+
+
+def open_plain(config: Any, **where: Any) -> nn.Module:
+    """A causal language model with its own weights: fp32, no attention dropout. Raises what transformers raises."""
+    from transformers import AutoModelForCausalLM
+
+    without_dropout(config)
+    attention = attention_of(config)
+    return AutoModelForCausalLM.from_pretrained(
+        **where, config=config, dtype=torch.float32, attn_implementation=attention
+    )
 
 
 def apply_arm(model: nn.Module, arm: dict[str, Any], teacher: str | Path | None = None) -> nn.Module:
@@ -140,13 +176,13 @@ def load_trained(folder: str | Path, arm: dict[str, Any], teacher: str | Path | 
 
 
 def load_language_model(folder: str | Path) -> nn.Module:
-    """Open a trained run folder as a plain Hugging Face model: fp32, SDPA, eval mode."""
-    from transformers import AutoModelForCausalLM
+    """Open a trained run folder as a plain Hugging Face model: fp32, SDPA where it has it, eval mode."""
+    from transformers import AutoConfig
 
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise MyopiaError(f"{folder / 'model.safetensors'} is missing: train the run first")
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+    return open_plain(AutoConfig.from_pretrained(folder), pretrained_model_name_or_path=folder).eval()
 
 
 def load_untrained(folder: str | Path, seed: int) -> nn.Module:
@@ -156,4 +192,4 @@ def load_untrained(folder: str | Path, seed: int) -> nn.Module:
     config = AutoConfig.from_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").float().eval()
+        return AutoModelForCausalLM.from_config(config, attn_implementation=attention_of(config)).float().eval()

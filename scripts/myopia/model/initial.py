@@ -18,7 +18,7 @@ def initial_identity(spec: dict[str, Any], folder: str | Path | None) -> str | N
 
     Args:
         spec: run spec; `init_from` names the run it starts from, `model.pretrained` released weights.
-        folder: run folder of `init_from`, of the same seed.
+        folder: run folder of `init_from`, of the same seed; or where the released weights lie.
 
     Raises:
         MyopiaError: the weights are not there.
@@ -31,16 +31,18 @@ def initial_identity(spec: dict[str, Any], folder: str | Path | None) -> str | N
             )
         return sha256_file(weights)
     source = spec["model"].get("pretrained")
-    return None if source is None else _released_identity(source)
+    return None if source is None else _released_identity(source, folder)
 
 
-def _released_identity(source: dict[str, Any]) -> str:
-    """sha256 of a local folder's weights, or the commit a hub revision stands for."""
-    local = Path(source["id"])
+def _released_identity(source: dict[str, Any], folder: str | Path | None) -> str:
+    """sha256 of the weights in a folder, or the commit a hub revision stands for."""
+    local = Path(folder or source["id"])
+    if folder and not local.is_dir():
+        raise MyopiaError(f"model {source['id']!r} is not in {folder}: say `snakemake fetch`, which downloads it")
     if local.is_dir():
-        files = sorted(local.glob("*.safetensors"))
+        files = sorted(local.glob("*.safetensors")) or sorted(local.glob("pytorch_model.bin"))
         if not files:
-            raise MyopiaError(f"model {source['id']!r} cannot be loaded: the folder holds no .safetensors file")
+            raise MyopiaError(f"model {source['id']!r} cannot be loaded: {local} holds no .safetensors file")
         return sha256_text(canonical_json({file.name: sha256_file(file) for file in files}))
     from transformers import AutoConfig
 

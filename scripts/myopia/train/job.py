@@ -45,7 +45,7 @@ def train_all(
                     folder=root.folder / spec["name"] / leaf,
                     state=root.state / spec["name"] / leaf,
                     teacher=str(Path(teachers, spec["teacher"], leaf)) if "teacher" in spec else None,
-                    initial=str(root.folder / spec["init_from"] / leaf) if "init_from" in spec else None,
+                    initial=_starts_from(spec, root, leaf),
                 )
                 if any(team.most(bool(stop))):  # a signal came between two runs
                     raise Preempted
@@ -55,3 +55,11 @@ def train_all(
     except Reported:
         return EXIT_BAD_INPUT
     return 0
+
+
+def _starts_from(spec: dict[str, Any], root: Place, leaf: str) -> str | None:
+    """The folder of the weights a run starts from, unless its seed or the spec itself says them."""
+    if "init_from" in spec:
+        return str(root.folder / spec["init_from"] / leaf)
+    network = (spec["model"].get("pretrained") or {}).get("network")
+    return str(Path(root.networks, network)) if network and root.networks else None

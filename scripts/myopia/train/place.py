@@ -19,7 +19,8 @@ class Place:
     tokens: str | None = None  # encoded corpus
     tokenizer: str | None = None
     teacher: str | None = None  # run folder
-    initial: str | None = None  # run folder of spec["init_from"]
+    initial: str | None = None  # run folder of spec["init_from"], or where released weights lie
+    networks: str | None = None  # released weights lie in networks/<network>
     device: str = "cpu"
     compile: bool = False
     sharding: str = "auto"  # auto | replicate | shard | shard-recompute (config/placement.py)

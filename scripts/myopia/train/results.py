@@ -50,7 +50,8 @@ def _plain(run: _Run) -> nn.Module:
     state = whole_state(run.model, run.team)
     if run.team.rank:
         return run.model
-    plain = build_model(run.spec, run.seed, getattr(run.task, "vocab_size", None))
+    released = None if "init_from" in run.spec else run.place.initial
+    plain = build_model(run.spec, run.seed, getattr(run.task, "vocab_size", None), released)
     if run.spec["precision"] == "fp64":
         plain.double()
     plain.load_state_dict(state)

@@ -155,7 +155,8 @@ class _Run:
     def build(self) -> None:
         """Make the network, in the same way in every process."""
         spec, place = self.spec, self.place
-        model = build_model(spec, self.seed, getattr(self.task, "vocab_size", None))
+        released = None if "init_from" in spec else place.initial
+        model = build_model(spec, self.seed, getattr(self.task, "vocab_size", None), released)
         if "init_from" in spec:
             load_initial(model, place.initial or spec["init_from"], spec["name"])
         if self.placement.strategy == "replicate":

@@ -7,9 +7,10 @@ import re
 import pandas as pd
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from myopia.common.errors import MyopiaError
-from myopia.config.family import PAIR, family, frozen_rate_specs
+from myopia.config.family import PAIR, family, fetched_networks, frozen_rate_specs
 from myopia.config.load import ROOT, load_config
 
 SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
@@ -287,3 +288,72 @@ def test_a_family_that_could_not_be_trained_is_refused(config, put, path, value,
     put(path, *([] if value is None else [value]))
     with pytest.raises(MyopiaError, match=sentence):
         load(config, "smoke")
+
+
+# --- networks of one's own ---
+
+
+@pytest.fixture
+def own(config, put, tmp_path):
+    """A config whose one network is a folder, and the folder."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 64}')
+    (folder / "model.safetensors").touch()
+    put("scales.smoke.family.sizes", ["mine"])
+    put("scales.smoke.zero_shot.family_sizes", [])
+    put("scales.smoke.family.recipes", {"best": [], "as_run": []})
+    put("base.family.networks.mine", {"pretrained": str(folder), "lr_grid": [1e-3]})
+    return config, folder
+
+
+def test_a_folder_is_a_network(own):
+    settings = load(own[0], "smoke")
+    specs = family(settings).specs
+    assert set(specs) == {"family-mine-vanilla-lr0.001", "family-mine-myopic-lr0.001"}
+    assert all(spec["model"] == {"kind": "language", "pretrained": {"id": str(own[1])}} for spec in specs.values())
+    assert fetched_networks(settings) == {}
+
+
+def test_a_hub_id_is_fetched(own, put):
+    put("base.family.networks.mine", {"pretrained": "someone/model", "revision": "v1", "lr_grid": [1e-3]})
+    settings = load(own[0], "smoke")
+    assert set(fetched_networks(settings)) == {"mine"}
+    (source,) = {str(spec["model"]["pretrained"]) for spec in family(settings).specs.values()}
+    assert source == "{'id': 'someone/model', 'revision': 'v1', 'network': 'mine'}"
+
+
+def test_a_folder_that_cannot_be_used_is_refused(own, put):
+    config, folder = own
+    network = "base.family.networks.mine"
+    put(f"{network}.revision", "main")
+    with pytest.raises(MyopiaError, match=r"networks\.mine\.pretrained: .* is a folder here: leave out its revision"):
+        load(config, "smoke")
+    put(f"{network}.revision")
+    put("base.text.T", 65)
+    with pytest.raises(MyopiaError, match=r"windows of 65 tokens \(text\.T\) do not fit into the 64 positions"):
+        load(config, "smoke")
+    put("base.text.T", 64)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(MyopiaError, match=r"holds no \.safetensors file; save the model with save_pretrained"):
+        load(config, "smoke")
+    (folder / "config.json").unlink()
+    with pytest.raises(MyopiaError, match=r"config\.json cannot be read"):
+        load(config, "smoke")
+    put(f"{network}.pretrained", "someone/model")
+    with pytest.raises(MyopiaError, match=r"no folder someone/model; for a model on the hub give its revision"):
+        load(config, "smoke")
+    put("scales.smoke.family.recipes.as_run", ["checkpoint"])
+    put(f"{network}.revision", "main")
+    with pytest.raises(MyopiaError, match=r"'as_run' is missing; give it, or set family\.recipes\.as_run to \[\]"):
+        load(config, "smoke")
+
+
+def test_the_tutorials_config_is_one(own):
+    text = (ROOT / "docs/tutorial.md").read_text()
+    (block,) = re.findall(r"```yaml\n(results: results/mine\n.*?)```", text, re.DOTALL)
+    written = yaml.safe_load(block.replace("~/models/mine", str(own[1])))
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, written)
+    specs = family(load_config(config)).specs
+    assert len(specs) == 8 and all(spec["data"]["corpus"] == "my-text" for spec in specs.values())

@@ -16,7 +16,7 @@ from myopia.judge.estimands import run_estimator
 from myopia.judge.estimands_family import slope_weights
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context
-from myopia.judge.tables_family import AUDIT, FIG7, audit_gap_by_lr, fig7_gap_by_size
+from myopia.judge.tables_family import AUDIT, FIG7, GAP, audit_gap_by_lr, fig7_gap_by_size, gap_of_networks
 from myopia.judge.verdicts import INCONCLUSIVE, NOT_REPLICATED, NOT_RUN, REPLICATED
 
 PYTHIA = {"14m": 1.19e6, "31m": 4.74e6, "70m": 1.89e7, "160m": 8.51e7, "410m": 3.02e8, "1b": 8.06e8, "1.4b": 1.21e9,
@@ -283,3 +283,21 @@ def test_tables_hold_every_panel(make) -> None:
     assert len(moved) == 2 * len(SIZES) and moved["value"].gt(-0.1).all()
     best = audit[(audit["best"] == 1) & (audit["start"] == "checkpoint")]
     assert set(zip(best["arm"], best["lr"], strict=True)) == set(BEST.items())
+
+
+# --- the gap of networks of one's own ---
+
+
+def test_gaps_of_networks_are_those_of_the_figure(make) -> None:
+    context = make()
+    found, figure = gap_of_networks(context), fig7_gap_by_size(context)
+    assert list(found.columns) == GAP and set(found["choice"]) == {"best", "matched", "as_run"}
+    ours = figure[(figure["panel"] == "gap") & (figure["kind"] == "ours")]
+    keys = ["size", "start", "choice"]
+    both = found.merge(ours, on=keys, suffixes=("", "_drawn"))
+    assert len(both) == len(found) == len(ours)
+    for column, drawn in (("gap", "value"), ("ci_low", "ci_low_drawn"), ("hollow", "hollow_drawn")):
+        np.testing.assert_allclose(both[column], both[drawn])
+    np.testing.assert_allclose(found["gap"], found["myopic"] - found["vanilla"], atol=1e-12)
+    best = found[found["choice"] == "best"].iloc[0]
+    assert (best["lr_vanilla"], best["lr_myopic"]) == (BEST["vanilla"], BEST["myopic"])

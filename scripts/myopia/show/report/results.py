@@ -19,7 +19,7 @@ LOG_TAIL = 12  # lines shown of the log of a job that did not end well
 ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
 DAMAGED = "damaged"  # a finished run whose record cannot be read
-UNTIMED = ("plan", "cost", "lock_hub")  # jobs that write no benchmark
+UNTIMED = ("plan", "cost", "lock_hub", "gap")  # jobs that write no benchmark
 TRAINING = ("train", "tune", "bundles")  # folders of logs: whatever trains is judged afterwards, or not at all
 
 
