@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from myopia.config.family import family
-from myopia.config.plan import experiments, plan
+from myopia.config.plan import experiments, family_experiments, plan
 from myopia.config.runs import run_specs
 
 FIGURES_OF = {
@@ -63,7 +63,7 @@ def plan_by_experiment(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     sizes = family(settings)
     if sizes.specs:
         grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
-        related = experiments(settings, sizes.specs, settings["family"]["seeds"], "")
+        related = family_experiments(settings, sizes, "")
         rows.append(_sum("family", related + experiments(settings, grid, settings["family"]["tuning_seeds"], "")))
     rows.sort(key=lambda row: list(FIGURES_OF).index(row["experiment"]))
     texts = [row for row in plan(settings) if row["experiment"].startswith("data: ")]
@@ -84,5 +84,5 @@ def _sum(experiment: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "device_hours": sum(row.get("device_hours") or 0.0 for row in rows),
         "memory_gb": max(row.get("memory_gb") or 0.0 for row in rows),
         "disk_gb": sum(row.get("disk_gb") or 0.0 for row in rows),
-        "download_gb": 0.0,
+        "download_gb": sum(row.get("download_gb") or 0.0 for row in rows),
     }

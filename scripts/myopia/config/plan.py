@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
-from myopia.config.family import family, frozen_rate_specs
+from myopia.config.family import Family, family, fetched_networks, frozen_rate_specs
 from myopia.config.placement import place
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
@@ -21,6 +21,7 @@ COLUMNS = (
 ).split()
 WORLDS = {"dp": "synthetic (D_p)", "multiplication": "multiplication", "induction": "induction"}
 _BYTES_PER_TOKEN = 4.0  # of English text
+_BYTES_PER_WEIGHT = 2.0  # on the hub: half precision
 _COMPRESSED = 0.4  # share of its size that text has in docs.jsonl.zst
 
 
@@ -39,7 +40,7 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     sizes = family(settings)
     grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
     rows = experiments(settings, jobs, settings["seeds"], "")
-    related = experiments(settings, sizes.specs, settings["family"]["seeds"], "family, ")
+    related = family_experiments(settings, sizes, "family, ")
     chosen = experiments(settings, grid, settings["family"]["tuning_seeds"], "family's choice of rates, ")
     if settings["share_process"]:  # one job trains all runs of a size, tuning seeds included
         related = [row | {"jobs": 1} for row in related]
@@ -52,6 +53,17 @@ def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
     rows += [total, *experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
     return [{key: row.get(key) for key in COLUMNS} for row in rows]
+
+
+def family_experiments(settings: Mapping[str, Any], sizes: Family, prefix: str) -> list[dict[str, Any]]:
+    """The rows of the family on its seeds, each with the download of the network it starts from."""
+    rows = experiments(settings, sizes.specs, settings["family"]["seeds"], prefix)
+    fetched = {network["pretrained"] for network in fetched_networks(settings).values()}
+    for row in rows:
+        if row["model"] in fetched and row.get("parameters"):
+            row["download_gb"] = _BYTES_PER_WEIGHT * row["parameters"] / GB
+            row["disk_gb"] += row["download_gb"]
+    return rows
 
 
 def experiments(

@@ -113,6 +113,19 @@ def test_downloads_come_from_what_is_published(config):
     assert row["download_gb"] is None and "published" in row["note"]
 
 
+def test_released_networks_are_downloads_once(config):
+    """In half precision; whatever is trained from them, and on however many seeds."""
+    _, rows = rows_of(config, "paper")
+    family = [row for row in rows if row["experiment"].startswith("family, ")]
+    assert len(family) == len({row["model"] for row in family}) == 8
+    for row in family:
+        assert row["download_gb"] == 2 * row["parameters"] / 1e9 and row["disk_gb"] > row["download_gb"]
+    others = [row for row in rows if "choice of rates" in row["experiment"] or row["experiment"].startswith("tuning")]
+    assert others and not any(row["download_gb"] for row in others)
+    _, rows = rows_of(config, "cpu")
+    assert not any(row["download_gb"] for row in rows)
+
+
 def test_the_pile_at_the_papers_size(config):
     """10 million windows of 64 tokens, from 11 million documents cut at 2,000 characters."""
     config["scales"]["paper"]["text"].update(corpora=["pile-hub"], evaluate_on={})
