@@ -14,7 +14,6 @@ from myopia.common.errors import MyopiaError
 from myopia.model import interface
 from myopia.model.interface import Arm, Attachment
 
-
 TF32 = 2.0**-10  # rounding of the products that a GPU may use for fp32
 
 
