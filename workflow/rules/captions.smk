@@ -33,6 +33,14 @@ def _pretraining(part):
     return f"pretrained for {part['pretrain']['steps']} steps of {part['pretrain']['batch_size']}"
 
 
+def gap_caption():
+    part = SETTINGS["family"]
+    return (
+        f"Scale {SETTINGS['scale']}: {', '.join(part['sizes'])} on {part['corpus']}; fine-tuned on"
+        f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; {seeds_of(part['seeds'])}."
+    )
+
+
 def caption(figure):
     """What a figure's caption must say about this scale: sizes, seeds and where they differ from the paper's."""
     scale, n = SETTINGS["scale"], len(SEEDS)

@@ -1,24 +1,4 @@
 # The myopia gap of networks of one's own: what the family's networks need and nothing else of the scale.
-
-
-def family_measures(wildcards):
-    if not FAMILY.specs:
-        raise WorkflowError(
-            "config key family.sizes: this scale has no networks; name some under family.networks"
-            " (docs/tutorial.md, section 5)"
-        )
-    files = ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]
-    return [f"{SETTINGS['results']}/measure/{file}" for file in files]
-
-
-def gap_caption():
-    part = SETTINGS["family"]
-    return (
-        f"Scale {SETTINGS['scale']}: {', '.join(part['sizes'])} on {part['corpus']}; fine-tuned on"
-        f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; {seeds_of(part['seeds'])}."
-    )
-
-
 rule tabulate_gap:
     input:
         measured=family_measures,

@@ -208,3 +208,13 @@ def task_corpus(wildcards):
 def task_arguments(wildcards):
     corpus = SETTINGS["zero_shot"]["tasks"][wildcards.task]["source"].get("corpus")
     return "" if corpus is None else f"--corpus {SETTINGS['results']}/data/{corpus}"
+
+
+def family_measures(wildcards):
+    if not FAMILY.specs:
+        raise WorkflowError(
+            "config key family.sizes: this scale has no networks; name some under family.networks"
+            " (docs/tutorial.md, section 5)"
+        )
+    files = ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]
+    return [f"{SETTINGS['results']}/measure/{file}" for file in files]
