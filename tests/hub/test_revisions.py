@@ -81,7 +81,7 @@ def test_bad_answers_are_one_sentence_and_leave_no_result(fetch, hub, tmp_path):
         assert not (out / "revision.json").exists()
     (hub.root / "models" / REPO / "config.json").unlink()
     done, _ = fetch()
-    assert done.returncode == 2 and "leave the step out" in done.stderr
+    assert done.returncode == 2 and "name another revision" in done.stderr
 
 
 def test_bytes_that_are_not_the_listed_ones_are_refused(fetch, hub):

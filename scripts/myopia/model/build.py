@@ -15,6 +15,7 @@ from myopia.model.attach import to_bigram, to_local, to_myopic
 from myopia.model.regression import RegressionModel
 
 ARMS = ("vanilla", "myopic", "local", "bigram")
+ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")  # names it has in configs
 
 
 def build_model(
@@ -65,11 +66,11 @@ def _config(model: dict[str, Any], vocab_size: int | None) -> Any:
     except ValueError as error:
         raise MyopiaError(f"model_type {model['model_type']!r} is unknown to transformers") from error
     for key in model["config"]:  # transformers takes any key in silence
-        if not hasattr(plain, key):
+        if not hasattr(plain, key) and key not in ATTENTION_DROPOUT:  # which specs set under one name for all types
             raise MyopiaError(f"model.config.{key} is not a setting of {model['model_type']}: correct its spelling")
     if vocab_size is not None and "vocab_size" not in model["config"]:
         config.vocab_size = vocab_size
-    return config
+    return without_dropout(config)
 
 
 def _random(config: Any, seed: int, what: str) -> nn.Module:
@@ -107,7 +108,7 @@ def attention_of(config: Any) -> str:
 
 def without_dropout(config: Any) -> Any:
     """The same config without attention dropout, which the fused kernels cannot reproduce in both arms."""
-    for name in ("attention_dropout", "attn_pdrop"):
+    for name in ATTENTION_DROPOUT:
         if getattr(config, name, 0):
             setattr(config, name, 0.0)
     return config

@@ -234,7 +234,7 @@ def _attention(
     if site.capturing:
         site.past = (key, value)
         if torch.compiler.is_compiling():  # what follows is dead code to the compiler
-            return torch.zeros_like(query).transpose(1, 2), None
+            return torch.zeros_like(query)[..., :width].transpose(1, 2).contiguous(), None
         raise _Captured
     plain = arm.kind == "cut" and not torch.is_grad_enabled()
     if plain and (attention_mask is None or attention_mask.dim() == 4):

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from myopia import MyopiaError, to_myopic
-from myopia.model.build import build_language_model
 from myopia.model.regression import RegressionModel, load_regression_model
 
 SPEC = dict(d_model=16, n_layers=2, n_heads=2, activation="relu", n_positions=12)
@@ -52,16 +51,3 @@ def test_myopic_cut_reaches_the_wrapped_decoder():
     (myopic,) = torch.autograd.grad(y[0, 9], x)
     assert vanilla[0, :9].abs().min() > 0 and myopic[0, :9].count_nonzero() == 0
     torch.testing.assert_close(myopic[0, 9], vanilla[0, 9])  # the own path is the same; only the past is cut
-
-
-def test_a_misspelt_setting_of_a_language_model_is_named():
-    good = {"kind": "language", "model_type": "gpt2", "config": {"n_layer": 1, "n_embd": 8, "n_head": 2}}
-    assert build_language_model(good, 0, 32).config.n_layer == 1
-    for config, message in (({"n_layerr": 1}, "model.config.n_layerr is not a setting of gpt2"),
-                            ({"n_embd": 9, "n_head": 2}, "does not describe a gpt2")):  # fmt: skip
-        with pytest.raises(MyopiaError, match=message):
-            build_language_model({**good, "config": config}, 0, 32)
-    with pytest.raises(MyopiaError, match="unknown to transformers"):
-        build_language_model({**good, "model_type": "gpt9"}, 0, 32)
-    with pytest.raises(MyopiaError, match="the tokenizer knows 32 tokens but the model only 8"):
-        build_language_model({**good, "config": {**good["config"], "vocab_size": 8}}, 0, 32)
