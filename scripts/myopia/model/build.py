@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _config(model: dict[str, Any], vocab_size: int | None) -> Any:
             raise MyopiaError(f"model.config.{key} is not a setting of {model['model_type']}: correct its spelling")
     if vocab_size is not None and "vocab_size" not in model["config"]:
         config.vocab_size = vocab_size
-    return without_dropout(config)
+    return without_dropout(config, set(model["config"]))  # one that is asked for is refused later
 
 
 def _random(config: Any, seed: int, what: str) -> nn.Module:
@@ -106,10 +107,13 @@ def attention_of(config: Any) -> str:
     return "sdpa" if not known or MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa else "eager"
 
 
-def without_dropout(config: Any) -> Any:
-    """The same config without attention dropout, which the fused kernels cannot reproduce in both arms."""
+def without_dropout(config: Any, asked: Collection[str] = ()) -> Any:
+    """The same config without attention dropout, which the fused kernels cannot reproduce in both arms.
+
+    `asked`: names that are left as they are.
+    """
     for name in ATTENTION_DROPOUT:
-        if getattr(config, name, 0):
+        if name not in asked and getattr(config, name, 0):
             setattr(config, name, 0.0)
     return config
 
