@@ -1,6 +1,5 @@
 """One Slurm for all tests here, where there is one; under CI=true a missing one is an error."""
 
-import contextlib
 import fcntl
 import os
 import sys
@@ -11,7 +10,6 @@ from cluster import Slurm, missing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 import smoke_run
-from harness import ahead
 
 smoke = smoke_run.smoke
 
@@ -29,19 +27,13 @@ def slurm(tmp_path_factory):
         reason = f"no {lacking[0]} here: apt-get install slurmctld slurmd slurm-client"
         assert os.environ.get("CI") != "true", reason
         pytest.skip(reason)
-    with contextlib.ExitStack() as stack:
-        with ahead():
-            cluster = stack.enter_context(Slurm(tmp_path_factory.mktemp("slurm")))
+    with Slurm(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
 
 
 @pytest.fixture(autouse=True)
 def one_at_a_time(tmp_path_factory):
-    """Whatever worker a test is in: they wait for minutes on little, but not on each other's jobs.
-
-    One after another they take longer than all other tests, and so go ahead of them.
-    """
+    """Whatever worker a test is in: they wait for minutes on little, but not on each other's jobs."""
     with open(smoke_run.common_folder(tmp_path_factory) / "slurm.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with ahead():
-            yield
+        yield

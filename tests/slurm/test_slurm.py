@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import yaml
-from harness import ahead, checkout, contents, differing, environment, run, snakemake
+from harness import checkout, contents, differing, environment, run, snakemake
 
 STEPS = 800  # fewer, and they would share a job
 LONGER = {"seeds": [0], "synthetic": {"p": [0.3, 1.0], "steps": STEPS, "eval": {"every": STEPS // 4}}}
@@ -47,8 +47,7 @@ def undisturbed(longer, tmp_path_factory):
     """Those runs, trained here without Slurm."""
     folder = checkout(tmp_path_factory.mktemp("undisturbed") / "tree")
     wanted = metrics(BUNDLE, SCANCELLED, TIMED_OUT, ORPHANED, MOVED)
-    with ahead():
-        snakemake(folder, "--configfile", longer, "--", *wanted, scale=None)
+    snakemake(folder, "--configfile", longer, "--", *wanted, scale=None)
     return contents(folder)
 
 

@@ -3,7 +3,6 @@
 Snakemake never runs in the checkout itself: its lock would disturb whoever works there.
 """
 
-import contextlib
 import os
 import re
 import resource
@@ -25,18 +24,6 @@ def environment():
     outer = re.compile(r"MAKE.*|MFLAGS|SCALE|ARGS|VENV|STAMP|SNAKEMAKE_.*")
     kept = {key: value for key, value in os.environ.items() if not outer.fullmatch(key)}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "1"}
-
-
-@contextlib.contextmanager
-def ahead():
-    """What is started inside comes before what other workers run, where that is allowed: they wait for it, or end sooner."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, before - 10)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def checkout(folder):

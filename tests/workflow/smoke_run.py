@@ -7,7 +7,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from harness import ahead, checkout, snakemake
+from harness import checkout, snakemake
 
 
 def common_folder(tmp_path_factory):
@@ -25,7 +25,6 @@ def smoke(tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not record.exists():
             shutil.rmtree(folder, ignore_errors=True)  # a worker failed here: the next one tells why as well
-            with ahead():  # of the other workers, all of which will want it
-                done = snakemake(checkout(folder))
+            done = snakemake(checkout(folder))
             record.write_text(json.dumps({"output": done.output, "seconds": done.seconds}))
     return SimpleNamespace(folder=folder, **json.loads(record.read_text()))
