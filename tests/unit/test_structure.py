@@ -209,7 +209,6 @@ def test_a_rule_runs_the_script_of_its_name():
         "tabulate_tuning": "tabulate_seeds",
         "plan": "plan_run",
         "cost": "tabulate_cost",
-        "fetch_network": "fetch_revision",
         "draw_gap": "plot_audit_gap_by_lr",
         "gap": "print_gap",
     }

@@ -16,14 +16,34 @@ rule fetch_revision:
         "../../envs/fetch.yaml"
     params:
         repo=SETTINGS["anatomy"]["revisions"]["repo"],
+        revision=lambda wildcards: f"step{wildcards.step}",
         folder=subpath(output.record, parent=True),
         # Undeclared, so that Snakemake never wipes it: a download that was killed continues.
         state=lambda wildcards: f"{SETTINGS['results']}/.state/revisions/{wildcards.model}-{wildcards.step}",
         lock=HUB_LOCK,
         recipe=RECIPE["data"],
     shell:
-        "python scripts/fetch_revision.py --repo {params.repo:q} --revision step{wildcards.step}"
+        "python scripts/fetch_revision.py --repo {params.repo:q} --revision {params.revision:q}"
         " --state {params.state} --out {params.folder} --lock {params.lock} 2> {log}"
+
+
+# The family's released networks, which training reads from here.
+use rule fetch_revision as fetch_network with:
+    output:
+        record="<results>/networks/{network}/revision.json",
+    log:
+        "<logs>/fetch_network/{network}.log",
+    benchmark:
+        "<benchmarks>/fetch_network/{network}.tsv"
+    wildcard_constraints:
+        network=one_of(NETWORKS),
+    params:
+        repo=lambda wildcards: NETWORKS[wildcards.network]["pretrained"],
+        revision=lambda wildcards: NETWORKS[wildcards.network]["revision"],
+        folder=subpath(output.record, parent=True),
+        state=lambda wildcards: f"{SETTINGS['results']}/.state/networks/{wildcards.network}",
+        lock=HUB_LOCK,
+        recipe=RECIPE["data"],
 
 
 rule measure_anatomy:

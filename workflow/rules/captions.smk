@@ -27,18 +27,18 @@ def text_steps():
     return f"{text['steps']} steps" + (f" ({', '.join(own)})" if own else "")
 
 
+def _given(part):
+    return [size for size in part["sizes"] if "pretrained" in part["networks"][size]]
+
+
+def _networks(part):
+    return ", ".join(_given(part)) or part["model_type"]
+
+
 def _pretraining(part):
-    if any("pretrained" in part["networks"][size] for size in part["sizes"]):
+    if _given(part):
         return "released weights"
     return f"pretrained for {part['pretrain']['steps']} steps of {part['pretrain']['batch_size']}"
-
-
-def gap_caption():
-    part = SETTINGS["family"]
-    return (
-        f"Scale {SETTINGS['scale']}: {', '.join(part['sizes'])} on {part['corpus']}; fine-tuned on"
-        f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; {seeds_of(part['seeds'])}."
-    )
 
 
 def caption(figure):
@@ -47,7 +47,7 @@ def caption(figure):
     if figure in ("fig7_gap_by_size", "audit_gap_by_lr"):
         part = SETTINGS["family"]
         return (
-            f"Scale {scale}: {part['model_type']} on {part['corpus']}; {_pretraining(part)}, fine-tuned on"
+            f"Scale {scale}: {_networks(part)} on {part['corpus']}; {_pretraining(part)}, fine-tuned on"
             f" {part['finetune']['sequences']} sequences of {SETTINGS['text']['T']} tokens; from random"
             f" initialisation {part['scratch']['steps']} steps of {part['scratch']['batch_size']};"
             f" {seeds_of(part['seeds'])}"

@@ -79,6 +79,7 @@ TOKEN_MEASURES = [
     "influence_sent.csv.gz",
     "future_probes.csv.gz",
 ]
+FAMILY_MEASURES = ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]
 RELEASED_FIGURES = ["fig7_released", "released_position", "fig5_released"]
 TOY_FIGURES = ["toy_capacity", "toy_hidden_bits", "three_myopias"]
 TOY_MEASURES = [

@@ -95,32 +95,6 @@ rule lock_hub:
         " --checkpoints {input.checkpoints} 2> {log}"
 
 
-# The family's released networks, which everything else reads from here.
-rule fetch_network:
-    output:
-        record="<results>/networks/{network}/revision.json",
-    log:
-        "<logs>/fetch_network/{network}.log",
-    benchmark:
-        "<benchmarks>/fetch_network/{network}.tsv"
-    wildcard_constraints:
-        network=one_of(NETWORKS),
-    priority: 20
-    localrule: True
-    conda:
-        "../../envs/fetch.yaml"
-    params:
-        repo=lambda wildcards: NETWORKS[wildcards.network]["pretrained"],
-        revision=lambda wildcards: NETWORKS[wildcards.network]["revision"],
-        folder=subpath(output.record, parent=True),
-        state=lambda wildcards: f"{SETTINGS['results']}/.state/networks/{wildcards.network}",
-        lock=HUB_LOCK,
-        recipe=RECIPE["data"],
-    shell:
-        "python scripts/fetch_revision.py --repo {params.repo:q} --revision {params.revision:q}"
-        " --state {params.state} --out {params.folder} --lock {params.lock} 2> {log}"
-
-
 rule train_tokenizer:
     input:
         docs="<results>/data/{corpus}/docs.jsonl.zst",

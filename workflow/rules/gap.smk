@@ -33,7 +33,7 @@ rule draw_gap:
     conda:
         "../../envs/draw.yaml"
     params:
-        caption=gap_caption(),
+        caption=caption("audit_gap_by_lr"),
     shell:
         "python scripts/plot_audit_gap_by_lr.py --table {input.table} --svg {output.svg} --png {output.png}"
         " --caption {params.caption:q} 2> {log}"

@@ -18,7 +18,7 @@ MEASURED = [
     "induction_curve.csv",
 ]
 if FAMILY.specs:
-    MEASURED += ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]
+    MEASURED += FAMILY_MEASURES
 
 
 rule judge_claims:

@@ -216,5 +216,4 @@ def family_measures(wildcards):
             "config key family.sizes: this scale has no networks; name some under family.networks"
             " (docs/tutorial.md, section 5)"
         )
-    files = ["family_runs.csv", "family_loss.csv.gz", "family_curve.csv"]
-    return [f"{SETTINGS['results']}/measure/{file}" for file in files]
+    return [f"{SETTINGS['results']}/measure/{file}" for file in FAMILY_MEASURES]

@@ -9,7 +9,6 @@ from safetensors import SafetensorError
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import remove_leftovers, write_csv, write_json
-from myopia.model.build import build_model
 from myopia.train.export import export_model
 from myopia.train.provenance import environment, parameter_counts, peak_memory_bytes, training_flops
 from myopia.train.spread import is_divided, whole_state
@@ -50,8 +49,7 @@ def _plain(run: _Run) -> nn.Module:
     state = whole_state(run.model, run.team)
     if run.team.rank:
         return run.model
-    released = None if "init_from" in run.spec else run.place.initial
-    plain = build_model(run.spec, run.seed, getattr(run.task, "vocab_size", None), released)
+    plain = run.untrained()
     if run.spec["precision"] == "fp64":
         plain.double()
     plain.load_state_dict(state)

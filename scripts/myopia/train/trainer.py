@@ -152,11 +152,15 @@ class _Run:
         self.state.__enter__()
         self.state.begin(self.team.size)
 
+    def untrained(self) -> nn.Module:
+        """The network as its seed makes it, or as it was released."""
+        released = None if "init_from" in self.spec else self.place.initial
+        return build_model(self.spec, self.seed, getattr(self.task, "vocab_size", None), released)
+
     def build(self) -> None:
         """Make the network, in the same way in every process."""
         spec, place = self.spec, self.place
-        released = None if "init_from" in spec else place.initial
-        model = build_model(spec, self.seed, getattr(self.task, "vocab_size", None), released)
+        model = self.untrained()
         if "init_from" in spec:
             load_initial(model, place.initial or spec["init_from"], spec["name"])
         if self.placement.strategy == "replicate":
