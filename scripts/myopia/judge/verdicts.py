@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from myopia.experiments.text.judge import trained_steps
 from myopia.judge.claims import Claim, ClaimSet
 from myopia.judge.estimands import Context, run_estimator
 from myopia.judge.measures import Measures, NotRun, Paper
 from myopia.judge.stats import Estimate, holm
+from myopia.judge.text_loss import trained_steps
 
 REPLICATED, PARTLY, NOT_REPLICATED = "replicated", "partly", "not replicated"
 INCONCLUSIVE, NOT_RUN, NO_PAPER = "inconclusive", "not run at this scale", "no paper value"

@@ -50,6 +50,18 @@ def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
     return np.sort([index for _, index in sorted(order)[:limit]])
 
 
+def spread_windows(docs: Sequence[str], limit: int) -> np.ndarray:
+    """`choose_windows`, but documents evenly spaced in the file if there are more of them than windows.
+
+    Files are sorted by source, so the first documents alone would be the text of a few sources.
+    """
+    documents = len(set(docs))
+    if documents <= limit:
+        return choose_windows(docs, limit)
+    one_of_each = choose_windows(docs, documents)
+    return one_of_each[np.linspace(0, documents - 1, limit).round().astype(int)]
+
+
 @torch.no_grad()
 def position_losses(model: nn.Module, tokens_NT: np.ndarray) -> np.ndarray:
     """-log p(x_{t+1} | x_<=t) in nats, [N, T-1], computed in fp32, returned as float64."""

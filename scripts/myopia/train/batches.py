@@ -16,7 +16,6 @@ from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json, sha256_text
 from myopia.data.streams import build_stream
 from myopia.data.tokens import TokenFile
-from myopia.experiments.synthetic.data import DpTask, sample
 
 
 class Task(Protocol):
@@ -42,12 +41,12 @@ class DpRegression:
 
     def __init__(self, data: dict[str, Any]) -> None:
         parameters = {key: value for key, value in data.items() if key != "kind"}
-        self.task = DpTask.from_spec(parameters)
+        self.task = build_stream(data)
         self.tokens_per_sample = self.task.T
         self.fingerprint = sha256_text(canonical_json(parameters))
 
     def batch(self, seed: int, first: int, count: int, split: str) -> tuple[dict[str, Tensor], Tensor]:
-        x_BT, z_BT, y_BT = sample(self.task, seed, first, count, stream=split)
+        x_BT, z_BT, y_BT = self.task.sample(seed, first, count, split)
         inputs = {
             "inputs_BTC": torch.from_numpy(np.stack([x_BT, z_BT], axis=-1)),
             "y_BT": torch.from_numpy(np.ascontiguousarray(y_BT)),

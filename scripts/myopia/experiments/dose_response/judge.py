@@ -13,9 +13,9 @@ import numpy as np
 
 from myopia.config.runs import DOSES
 from myopia.experiments.synthetic.judge import losses
-from myopia.experiments.text.judge import text_loss
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, ratio_statistic
+from myopia.judge.text_loss import text_loss
 
 BETA = {"myopic": 0.0, **DOSES, "beta1": 1.0}
 """Arm -> beta, ascending."""

@@ -34,7 +34,7 @@ from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.experiments.gradients.settings import DENSE_LIMIT, PRODUCT_LIMIT
 from myopia.experiments.synthetic.data import DpTask, sample
-from myopia.experiments.tokens.measure import spread_windows
+from myopia.measure.text import spread_windows
 from myopia.model.attach import to_vanilla
 from myopia.model.build import load_language_model
 from myopia.model.regression import load_regression_model

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
-from myopia.experiments.tokens.measure import spread_windows
+from myopia.measure.text import spread_windows
 from myopia.model.attach import find_decoder, to_myopic
 from myopia.model.build import open_plain
 

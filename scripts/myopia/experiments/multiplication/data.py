@@ -18,9 +18,9 @@ import numpy as np
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_json
+from myopia.data.random import uniforms
 from myopia.data.tokenizer_folder import copy_tokenizer, load_tokenizer, vocabulary_size
 from myopia.experiments.multiplication.settings import SYMBOLS, Format
-from myopia.experiments.synthetic.data import uniforms
 
 STAR, EQUALS, FILLER = (SYMBOLS.index(symbol) for symbol in "*=.")
 

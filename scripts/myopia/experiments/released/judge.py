@@ -16,11 +16,11 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.experiments.text.judge import TextLoss, text_loss
 from myopia.experiments.zero_shot.tables import fig5_zero_shot
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve
+from myopia.judge.text_loss import TextLoss, text_loss
 
 LOSSES = "text_loss.csv.gz"
 ABSENT = "absent"

@@ -22,7 +22,8 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from myopia.experiments.synthetic.data import DpTask, uniforms
+from myopia.data.random import uniforms
+from myopia.experiments.synthetic.data import DpTask
 from myopia.experiments.synthetic.runs import Regressor
 
 LAGS_BEYOND = 4

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.text.judge import TextLoss, text_loss
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Estimate, Ratio, holm, ratio_contrast
+from myopia.judge.text_loss import TextLoss, text_loss
 
 COLUMNS = ["corpus", "component", "series", "value", "ci_low", "ci_high", "p_holm", "seeds", "documents"]
 _PAIR = ("myopic", "vanilla")

@@ -15,10 +15,10 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.config.runs import DOSES
-from myopia.experiments.text.judge import TextLoss, text_loss
 from myopia.judge.measures import NotRun, one_run
 from myopia.judge.registry import Context
 from myopia.judge.stats import Ratio, ratio_contrast, ratio_curve, seed_curve, still_rising
+from myopia.judge.text_loss import TextLoss, text_loss
 
 COUNTS = ["seeds", "documents"]
 FIG4 = [

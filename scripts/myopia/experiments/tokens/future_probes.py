@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.experiments.synthetic.probes import NOISE
-from myopia.experiments.tokens.measure import Twins, count_tokens, spread_windows, token_batches
+from myopia.experiments.tokens.measure import Twins, count_tokens, token_batches
 from myopia.experiments.tokens.skip_tables import SkipTable, count_pairs, frequent_classes, skip_table
+from myopia.measure.text import spread_windows
 from myopia.model.build import load_language_model, load_untrained
 
 PRIORS = (0.03, 0.06, 0.12)

@@ -22,7 +22,8 @@ import pandas as pd
 import torch
 
 from myopia.data.tokens import TokenFile
-from myopia.experiments.tokens.measure import Twins, log_probabilities, spread_windows
+from myopia.experiments.tokens.measure import Twins, log_probabilities
+from myopia.measure.text import spread_windows
 from myopia.model.build import load_language_model
 from myopia.model.influence import influence
 

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
-from myopia.experiments.tokens import features as features
+from myopia.experiments.tokens import features
 from myopia.experiments.tokens.features import Grouping
-from myopia.measure.text import TextRun, choose_windows
+from myopia.measure.text import TextRun, spread_windows
 from myopia.model.build import load_language_model
 
 BATCH = 16
@@ -72,18 +72,6 @@ def pair_up(runs: Sequence[TextRun]) -> dict[str, list[Twins]]:
             raise MyopiaError(f"corpus {corpus}, seed {seed}: the vanilla and the myopic run are both needed")
         corpora.setdefault(corpus, []).append(Twins(corpus, seed, **arms))
     return corpora
-
-
-def spread_windows(docs: Sequence[str], limit: int) -> np.ndarray:
-    """`choose_windows`, but documents evenly spaced in the file if there are more of them than windows.
-
-    Files are sorted by source, so the first documents alone would be the text of a few sources.
-    """
-    documents = len(set(docs))
-    if documents <= limit:
-        return choose_windows(docs, limit)
-    one_of_each = choose_windows(docs, documents)
-    return one_of_each[np.linspace(0, documents - 1, limit).round().astype(int)]
 
 
 def log_probabilities(model: nn.Module, ids_BT: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from torch import Tensor
 from torch.func import vmap
 
-from myopia.experiments.synthetic.data import uniforms
+from myopia.data.random import uniforms
 from myopia.experiments.toys import consequence, hidden_bits
 from myopia.experiments.toys.data import consequence_world, shared_world
 from myopia.experiments.toys.partitions import optima, partition_losses

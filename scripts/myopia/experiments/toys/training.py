@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from torch import Tensor
 from torch.func import grad, vmap
 
-from myopia.experiments.synthetic.data import WORDS_PER_COUNTER, uniforms
+from myopia.data.random import WORDS_PER_COUNTER, uniforms
 from myopia.train.optim import learning_rate
 
 Tables = dict[str, Tensor]

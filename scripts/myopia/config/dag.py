@@ -1,0 +1,251 @@
+"""What Snakemake must know of a scale: runs and their folders, training and measuring jobs, what each reads and writes.
+
+One object, `Dag`, made from resolved settings; rules ask it for lists of paths and for digests, and hold no logic of
+their own. The command line makes the same object from settings.json, so a command names runs instead of spelling them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from myopia.config.corpora import from_hub
+from myopia.config.experiment import Experiment, Measurement, chosen
+from myopia.config.load import digest, settings_path
+from myopia.config.plan import run_shape
+from myopia.config.runs import Spec, output_root
+
+SPLITS = ("train", "validation", "test")
+SHORT = 100_000
+"""Tokens of a run that trains faster than torch starts; such runs of an experiment share a job."""
+
+CODE_VERSION = {"data": 1, "train": 1, "measure": 1}
+"""Meaning of each kind of work: bump a number when a change in its code alters results, and only then. Snakemake
+ignores code changes (profile default), so that an edited comment retrains nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training job: these runs, one after another, each on these seeds."""
+
+    name: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+class Dag:
+    """All jobs of a scale and their files; `settings` as `load_config` resolves them."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.results: str = settings["results"]
+        self.experiments: list[Experiment] = [one for one in chosen(settings["experiments"])]
+        self.running = [one for one in self.experiments if not one.optional]
+        self.shared: bool = settings["share_process"]
+        self.runs: dict[str, Spec] = {}
+        self.tuning: dict[str, Spec] = {}
+        self.owner: dict[str, Experiment] = {}
+        for one in self.experiments:
+            for specs, into in ((one.runs(settings), self.runs), (one.tuning(settings), self.tuning)):
+                into |= specs
+                self.owner |= dict.fromkeys(specs, one)
+
+    @property
+    def settings_file(self) -> str:
+        return str(settings_path(self.settings))
+
+    # --- runs ---
+
+    def of(self, experiment: str, *arms: str) -> list[str]:
+        """Judged and control runs of an experiment, of some arms or of all."""
+        found = [run for run in self.runs if self.owner[run].name == experiment]
+        return [run for run in found if self.runs[run]["arm_name"] in arms] if arms else found
+
+    def spec(self, run: str, seeds: Iterable[int] = ()) -> Spec:
+        """A run's spec; on the seeds that choose an experiment's rates it says that it is there for tuning."""
+        spec = self.runs.get(run) or self.tuning[run]
+        _, tuning_seeds = self.owner[run].grid(self.settings)
+        return {**spec, "purpose": "tuning"} if seeds and set(seeds) <= set(tuning_seeds) else spec
+
+    def seeds(self, run: str) -> list[int]:
+        """The seeds a run is judged on, or tuned on."""
+        if run not in self.runs:
+            return self.settings["tuning_seeds"]
+        return self.owner[run].seeds(self.settings)
+
+    def folder(self, run: str, seed: int | str) -> str:
+        """Where a finished run lies."""
+        return f"{self.results}/{output_root(self.spec(run))}/{run}/seed{seed}"
+
+    def files(self, runs: Iterable[str], file: str, seeds: Sequence[int] | None = None) -> list[str]:
+        """That file of every run on each of its seeds."""
+        return [f"{self.folder(run, s)}/{file}" for run in runs for s in (self.seeds(run) if seeds is None else seeds)]
+
+    def everything(self, file: str) -> list[str]:
+        """That file of all runs that `all` trains, those that choose rates included."""
+        files = self.files(self.runs, file)
+        for one in self.experiments:
+            names, seeds = one.grid(self.settings)
+            files += self.files(names, file, seeds)
+        return files
+
+    def run_folders(self) -> list[str]:
+        """Folders of all runs that `all` trains."""
+        return [os.path.dirname(path) for path in self.everything("metrics.json")]
+
+    # --- text ---
+
+    def tokens(self, corpus: str) -> str:
+        """Folder of an encoded corpus."""
+        return f"{self.results}/data/{corpus}/tokens"
+
+    def manifest(self, corpus: str) -> str:
+        """What says that a corpus is encoded."""
+        return f"{self.tokens(corpus)}/tokens.manifest.json"
+
+    def hub_texts(self) -> list[str]:
+        """Corpora that are downloaded."""
+        return [name for name, corpus in self.settings["corpora"].items() if corpus["source"]["kind"] == "hub"]
+
+    def hub_tokenizers(self) -> list[str]:
+        """Corpora whose tokenizer is downloaded."""
+        return [name for name, corpus in self.settings["corpora"].items() if from_hub(corpus["tokenizer"])]
+
+    def networks(self) -> dict[str, Spec]:
+        """Released weights that runs start from and that are fetched, by name: {"id", "revision"}."""
+        found = {}
+        for spec in self.runs.values():
+            source = spec["model"].get("pretrained") or {}
+            if "network" in source:
+                found[source["network"]] = source
+        return found
+
+    # --- training jobs ---
+
+    def jobs(self) -> list[Job]:
+        """Training jobs where all seeds of a run share a process; short runs of an experiment share one, too."""
+        made = []
+        for one in self.experiments:
+            names, tuning_seeds = one.grid(self.settings)
+            for name, group in (one.groups(self.settings) if one.groups else self._groups(one)).items():
+                label = re.sub(r"[^a-z0-9]+", "_", name)
+                made.append(Job(f"train_{label}", tuple(group), tuple(one.seeds(self.settings))))
+                chosen_by = tuple(run for run in group if run in names)
+                if chosen_by and tuning_seeds:
+                    made.append(Job(f"tune_{label}", chosen_by, tuple(tuning_seeds)))
+        return made + self.tuning_jobs()
+
+    def _groups(self, one: Experiment) -> dict[str, list[str]]:
+        groups: dict[str, list[str]] = {}
+        for run in self.of(one.name):
+            spec = self.runs[run]
+            short = spec["steps"] * spec["batch_size"] * spec["data"].get("T", 1) <= SHORT
+            label = f"{one.name}-{output_root(spec)}-{spec['data'].get('corpus', 'made')}" if short else run
+            groups.setdefault(label, []).append(run)
+        return groups
+
+    def tuning_jobs(self) -> list[Job]:
+        """A job for each run of the learning-rate grids, on all tuning seeds."""
+        seeds = tuple(self.settings["tuning_seeds"])
+        return [Job("tune_" + re.sub(r"[^a-z0-9]+", "_", run), (run,), seeds) for run in self.tuning]
+
+    def training_inputs(self, runs: Sequence[str], seeds: Sequence[int | str]) -> list[str]:
+        """What a job reads: encoded corpora, models of other jobs that teach or begin its runs, fetched weights."""
+        specs = [self.spec(run) for run in runs]
+        corpora = sorted({spec["data"]["corpus"] for spec in specs if "corpus" in spec["data"]})
+        models = sorted({spec[key] for spec in specs for key in ("teacher", "init_from") if key in spec} - {*runs})
+        networks = sorted({(spec["model"].get("pretrained") or {}).get("network") for spec in specs} - {None})
+        return [
+            *map(self.manifest, corpora),
+            *self.files(models, "model.safetensors", seeds),
+            *(f"{self.results}/networks/{name}/revision.json" for name in networks),
+        ]
+
+    def training_outputs(self, runs: Iterable[str], seeds: Sequence[int]) -> list[str]:
+        """What a job writes, for every run and seed."""
+        found = []
+        for run in runs:
+            record = ["myopia.json"] if output_root(self.spec(run)) == "arms" else []
+            for file in ("model.safetensors", "config.json", *record, "curve.csv", "metrics.json"):
+                found += self.files([run], file, seeds)
+        return found
+
+    def memory(self, runs: Iterable[str]) -> int:
+        """Host memory of a training job, MB: of every process its libraries, and a state as it is read."""
+        shapes = [run_shape(self.settings, self.spec(run)) for run in runs]
+        largest = max((shape.parameters for shape in shapes if shape is not None), default=0)
+        return self.settings["devices"] * (3000 + 16 * largest // 10**6)
+
+    # --- measuring jobs ---
+
+    def measured(self, *experiments: Experiment) -> list[str]:
+        """Tables that measuring writes for these experiments."""
+        tables = [table for one in experiments for m in one.measurements for table in m.tables]
+        return [f"{self.results}/measure/{table.name}" for table in tables]
+
+    def units(self, m: Measurement) -> dict[str, list[Spec]]:
+        """What is measured together: all of it in one job, or each unit in its own."""
+        units = m.units(self)
+        return {"all": [run for runs in units.values() for run in runs]} if self.shared else units
+
+    def part(self, m: Measurement, unit: str) -> str:
+        """Folder a measuring job writes its tables to."""
+        return f"{self.results}/measure" if self.shared else f"{self.results}/measure/parts/{m.name}/{unit}"
+
+    def measuring_inputs(self, m: Measurement, unit: str) -> list[str]:
+        """Files of the runs that a unit opens, and what else its measurement reads."""
+        folders = dict.fromkeys(run["folder"] for run in self.units(m)[unit] if run.get("trained", True))
+        return [f"{folder}/{file}" for folder in folders for file in m.files] + m.needs(self)
+
+    def measuring_digest(self, m: Measurement, unit: str) -> str:
+        """What the job depends on beside its inputs."""
+        return digest([self.units(m)[unit], m.options(self.settings), CODE_VERSION["measure"]])
+
+    # --- judging and drawing ---
+
+    def sources(self, one: Experiment) -> list[Experiment]:
+        """An experiment and those it reads, directly or through others."""
+        found = [one]
+        for name in one.reads:
+            found += [s for s in self.sources(next(e for e in self.experiments if e.name == name)) if s not in found]
+        return found
+
+    def captions(self, one: Experiment) -> dict[str, str]:
+        """What the captions of an experiment's figures say about this scale."""
+        return {f.name: f.caption(self.settings) if f.caption else "" for f in one.drawn}
+
+    def figures(self) -> list[str]:
+        """Every figure of `all`."""
+        return [figure.name for one in self.running for figure in one.drawn]
+
+    def tables(self) -> list[str]:
+        """Every table of `all` that is drawn or read."""
+        return [figure.name for one in self.running for figure in one.figures]
+
+    def tables_of(self, one: Experiment) -> list[str]:
+        """Paths of an experiment's tables."""
+        return [f"{self.results}/tables/{figure.name}.csv" for figure in one.figures]
+
+    def claim_files(self, one: Experiment) -> list[str]:
+        """Claims files that judging an experiment reads: its own, and those its claims may lean on."""
+        paths = [source.folder / "claims.yaml" for source in self.sources(one)]
+        return [os.path.relpath(path) for path in paths if path.is_file()]
+
+
+def scale_by_attempt(amount: int, attempt: int) -> int:
+    """What a later attempt is given: one stopped for time or memory needs more, but no queue is endless."""
+    return amount * min(attempt, 3)
+
+
+def regex_any(names: Iterable[str]) -> str:
+    """A wildcard constraint; no names match nothing."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def rules_files(dag: Dag) -> list[Path]:
+    """Rules that experiments bring beside the core's."""
+    return [path for one in dag.experiments if (path := one.folder / "rules.smk").is_file()]
