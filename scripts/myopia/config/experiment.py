@@ -119,9 +119,12 @@ class Experiment:
     optional: bool = False
 
     def load(self, reference: str) -> Callable[..., Any]:
-        """The function "module:function" of this experiment's package."""
+        """The function "module:function" (or "module:Class.method") of this experiment's package."""
         module, function = reference.split(":")
-        return getattr(importlib.import_module(f"myopia.experiments.{self.name}.{module}"), function)
+        found = importlib.import_module(f"myopia.experiments.{self.name}.{module}")
+        for part in function.split("."):
+            found = getattr(found, part)
+        return found
 
     @property
     def folder(self) -> Path:
@@ -177,3 +180,14 @@ def stream_builder(kind: str) -> Callable[[Mapping[str, Any]], Any] | None:
         if kind in one.streams:
             return one.load(one.streams[kind])
     return None
+
+
+@functools.cache
+def measured_table(name: str) -> Table:
+    """The description of a measured csv file by its name, whichever experiment measures it."""
+    for one in map(experiment, known()):
+        for measurement in one.measurements:
+            for table in measurement.tables:
+                if table.name == name:
+                    return table
+    raise MyopiaError(f"no experiment measures {name}")
