@@ -9,7 +9,7 @@ import steps
 import torch
 from tiny_runs import T, dp_spec, text_spec
 
-from myopia.train.team import Team
+from myopia.train.process_group import ProcessGroup
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def alone(corpus, teacher):
     """What one process computes on whole batches."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
-    yield {name: steps.observe(case(name, None, corpus, teacher), Team()) for name in SPECS}
+    yield {name: steps.observe(case(name, None, corpus, teacher), ProcessGroup()) for name in SPECS}
     torch.use_deterministic_algorithms(before)
 
 

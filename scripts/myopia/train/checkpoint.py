@@ -16,35 +16,37 @@ from torch import nn
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from myopia.train.process_group import ProcessGroup
 from myopia.train.spread import is_divided, whole_state
 from myopia.train.state import PARTS, StateDirectory
-from myopia.train.team import Team
 
 
 class Checkpoint:
     """Saves and loads one run's network and optimiser."""
 
-    def __init__(self, state: StateDirectory, model: nn.Module, optimizer: torch.optim.Optimizer, team: Team) -> None:
-        self.state, self.model, self.optimizer, self.team = state, model, optimizer, team
+    def __init__(
+        self, state: StateDirectory, model: nn.Module, optimizer: torch.optim.Optimizer, process_group: ProcessGroup
+    ) -> None:
+        self.state, self.model, self.optimizer, self.process_group = state, model, optimizer, process_group
 
     def save(self, step: int, rest: dict[str, Any], seconds: float, final: bool) -> None:
         """Write the state after `step` steps; `rest` are plain values. A finished run needs no optimiser."""
         if final or not is_divided(self.model):
-            tensors = {"model": whole_state(self.model, self.team), **rest}
+            tensors = {"model": whole_state(self.model, self.process_group), **rest}
             if not final:
                 tensors["optimizer"] = self.optimizer.state_dict()
-            self.team.lead(lambda: self.state.save(step, tensors, seconds, final))
+            self.process_group.run_rank0(lambda: self.state.save(step, tensors, seconds, final))
             return
-        self.team.lead(lambda: self.state.begin_parts(step))
+        self.process_group.run_rank0(lambda: self.state.begin_parts(step))
         try:
             dcp.save(self._named(), checkpoint_id=self.state.parts(step))
         except CheckpointException as error:
             causes = {str(cause) for cause, _ in error.failures.values()}
-            raise self.team.error(
+            raise self.process_group.error(
                 f"run {self.state.label}: the state at step {step} could not be written to {self.state.folder} "
                 f"({'; '.join(sorted(causes))}); free some space and start again"
             ) from error
-        self.team.lead(lambda: self.state.seal_parts(step, rest, seconds))
+        self.process_group.run_rank0(lambda: self.state.seal_parts(step, rest, seconds))
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Put the newest good state into network and optimiser; returns (rest, record), or None if there is none.
@@ -62,7 +64,7 @@ class Checkpoint:
             mine, record = found
             return record
 
-        record = self.team.lead(find)
+        record = self.process_group.run_rank0(find)
         if record is None:
             return None
         tensors = self.state.read(record) if mine is None else mine
@@ -72,7 +74,7 @@ class Checkpoint:
             raise
         except (KeyError, RuntimeError, TypeError, ValueError, CheckpointException) as error:
             # Not set aside as a damaged one is: hours of work may be in it, and the version that wrote it can go on.
-            raise self.team.error(
+            raise self.process_group.error(
                 f"run {self.state.label}: the state at step {record['step']} in {self.state.folder} is undamaged but does "
                 "not fit this network, so another version of myopia, torch or transformers has written it: go on with "
                 "that one, or remove the folder to train from the start"
@@ -107,7 +109,7 @@ class Checkpoint:
         return tensors
 
     def _load_parts(self, step: int) -> None:
-        """Read a divided state into whatever division this team has."""
+        """Read a divided state into whatever division this process_group has."""
         reader = FileSystemReader(self.state.parts(step))
         written = reader.read_metadata().state_dict_metadata
         for name, parameter in self.model.named_parameters():

@@ -1,4 +1,4 @@
-"""A training job: several runs, one after another, by one team of processes."""
+"""A training job: several runs, one after another, by one process_group of processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from transformers.utils import logging as transformers_logging
 from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 from myopia.train import trainer
 from myopia.train.place import Place
+from myopia.train.process_group import AlreadyLogged, init_process_group
 from myopia.train.signals import Preempted
-from myopia.train.team import Reported, assemble
 
 
 def train_all(
@@ -37,7 +37,7 @@ def train_all(
     # With them torch also fills every new tensor, so that reading one too early shows: a tenth of a small model's step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     try:
-        with assemble(root.device) as team:
+        with init_process_group(root.device) as process_group:
             for spec, seed in itertools.product(specs, seeds):
                 leaf = f"seed{seed}"
                 place = replace(
@@ -47,12 +47,12 @@ def train_all(
                     teacher=str(Path(teachers, spec["teacher"], leaf)) if "teacher" in spec else None,
                     initial=_starts_from(spec, root, leaf),
                 )
-                if any(team.most(bool(stop))):  # a signal came between two runs
+                if any(process_group.all_reduce_max(bool(stop))):  # a signal came between two runs
                     raise Preempted
-                trainer.train(spec, seed, place, stop, team)
+                trainer.train(spec, seed, place, stop, process_group)
     except Preempted:
         return EXIT_PREEMPTED
-    except Reported:
+    except AlreadyLogged:
         return EXIT_BAD_INPUT
     return 0
 

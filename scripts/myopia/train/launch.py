@@ -1,4 +1,4 @@
-"""Starting a script again as a team of processes, with torchrun's own launcher and our exit codes."""
+"""Starting a script again as a process_group of processes, with torchrun's own launcher and our exit codes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def launch(processes: int, threads: int) -> int:
 
 
 def _exit_code(codes: set[int]) -> int:
-    """One code for a team that failed: bad input first, since running again cannot mend it.
+    """One code for a process_group that failed: bad input first, since running again cannot mend it.
 
-    A team decides together to stop, after all have saved: one process that says so speaks for all, however the others
+    A process_group decides together to stop, after all have saved: one process that says so speaks for all, however the others
     ended (torch's threads may crash a process whose peers have gone, long after its work was done).
     """
     if EXIT_BAD_INPUT in codes:

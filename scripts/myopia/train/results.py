@@ -28,7 +28,7 @@ def finish(run: _Run, recipe: int) -> None:
         MyopiaError: the folder cannot be written.
     """
     model = _plain(run)
-    peak = run.team.most(peak_memory_bytes(run.device))[0]
+    peak = run.process_group.all_reduce_max(peak_memory_bytes(run.device))[0]
 
     def write() -> None:
         try:
@@ -39,15 +39,15 @@ def finish(run: _Run, recipe: int) -> None:
                 "is intact; free some space and start again"
             ) from error
 
-    run.team.lead(write)
+    run.process_group.run_rank0(write)
 
 
 def _plain(run: _Run) -> nn.Module:
     """The trained network with nothing divided. Of a divided one rank 0 builds another to put the weights into."""
     if not is_divided(run.model):
         return run.model
-    state = whole_state(run.model, run.team)
-    if run.team.rank:
+    state = whole_state(run.model, run.process_group)
+    if run.process_group.rank:
         return run.model
     plain = run.untrained()
     if run.spec["precision"] == "fp64":
@@ -74,7 +74,7 @@ def _write(run: _Run, model: nn.Module, peak: int, recipe: int) -> None:
         "attempts": run.state.attempts(),
         "tokens_per_s": round(tokens / max(run.seconds, 1e-9), 1),
         "peak_memory_bytes": peak,
-        "devices": run.team.size,
+        "devices": run.process_group.size,
         "device_seconds": round(run.state.device_seconds(), 3),
         "strategy": run.placement.strategy,
     }

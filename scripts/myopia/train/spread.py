@@ -22,23 +22,25 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from myopia.common.errors import MyopiaError
 from myopia.model.attach import find_decoder
-from myopia.train.team import Team
+from myopia.train.process_group import ProcessGroup
 
 
 class Spread:
-    """A network as its team trains it.
+    """A network as its process_group trains it.
 
     train: what training calls; evaluate: what evaluation calls, without gradient hooks.
     """
 
-    def __init__(self, model: nn.Module, strategy: str, team: Team, compile: bool, precision: str) -> None:
+    def __init__(
+        self, model: nn.Module, strategy: str, process_group: ProcessGroup, compile: bool, precision: str
+    ) -> None:
         if strategy != "replicate":
-            _divide(model, team, precision, recompute=strategy == "shard-recompute")
+            _divide(model, process_group, precision, recompute=strategy == "shard-recompute")
             compile = False  # hooks that gather and free weights break the graph at every block
         self.train: nn.Module = torch.compile(model) if compile else model
         self.evaluate: nn.Module = self.train
         self._replicas: DistributedDataParallel | None = None
-        if team.size > 1 and strategy == "replicate":
+        if process_group.size > 1 and strategy == "replicate":
             # Arms may leave projections without gradient, which DDP must look for. It also keeps its buckets from
             # being rearranged after the first step, so that a resumed run adds in the same order.
             self._replicas = DistributedDataParallel(
@@ -54,15 +56,15 @@ class Spread:
         return nullcontext() if last or self._replicas is None else self._replicas.no_sync()
 
 
-def _divide(model: nn.Module, team: Team, precision: str, recompute: bool) -> None:
-    """Divide weights, gradients and moments among the team, block by block.
+def _divide(model: nn.Module, process_group: ProcessGroup, precision: str, recompute: bool) -> None:
+    """Divide weights, gradients and moments among the process_group, block by block.
 
     Under bf16 a block is gathered in bf16, which is what autocast would make of its matrices, and reduced in fp32.
     Norms and tables stay fp32, as under autocast: what is computed does not depend on how it is spread.
     """
     if recompute:
         find_decoder(model).activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
-    mesh = init_device_mesh(team.device.type, (team.size,))
+    mesh = init_device_mesh(process_group.device.type, (process_group.size,))
     exact = MixedPrecisionPolicy(cast_forward_inputs=False)
     half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     for block in require_blocks(model):
@@ -99,7 +101,7 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_state(model: nn.Module, team: Team) -> dict[str, torch.Tensor]:
+def whole_state(model: nn.Module, process_group: ProcessGroup) -> dict[str, torch.Tensor]:
     """The network's state dict with nothing divided; of a divided network on the CPU, and empty but in rank 0."""
     state = model.state_dict()
     if not is_divided(model):
@@ -107,6 +109,6 @@ def whole_state(model: nn.Module, team: Team) -> dict[str, torch.Tensor]:
     whole = {}
     for name, tensor in state.items():
         full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        if team.rank == 0:
+        if process_group.rank == 0:
             whole[name] = full.detach().cpu()
     return whole

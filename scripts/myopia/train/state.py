@@ -8,7 +8,7 @@ it restarts a job. The fingerprint covers everything that decides the result; an
     step-<n>/            the same of a network that is divided among processes, each part written by its own
     step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state counts only with this
     progress.json        for watchers: step, loss, tokens per second
-    attempts.jsonl       one line when a team starts, one when it stops of its own accord, one where a killed one was
+    attempts.jsonl       one line when a process_group starts, one when it stops of its own accord, one where a killed one was
                          last seen
 
 Of several processes rank 0 alone holds the lock and writes here, but for the parts of a divided state.
@@ -211,7 +211,7 @@ class StateDirectory:
             log.warning("[%s] progress.json not written: %s", self.label, error.strerror or error)
 
     def begin(self, devices: int) -> None:
-        """Note that a team of so many processes starts, and when one that was killed before it was last seen."""
+        """Note that a process_group of so many processes starts, and when one that was killed before it was last seen."""
         lines = self._attempt_lines()
         with suppress(OSError, ValueError, KeyError):
             seen = json.loads((self.folder / "progress.json").read_text())

@@ -28,11 +28,11 @@ from myopia.train.checkpoint import Checkpoint
 from myopia.train.memory import free_bytes, lay_out, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
 from myopia.train.place import Place
+from myopia.train.process_group import ProcessGroup, init_process_group
 from myopia.train.results import CURVE_COLUMNS
 from myopia.train.signals import Preempted, stop_signals
 from myopia.train.spread import Spread, local, require_blocks, whole_state
 from myopia.train.state import StateDirectory
-from myopia.train.team import Team, assemble
 
 __all__ = ["CURVE_COLUMNS", "RECIPE", "VALIDATION_SEED", "Place", "fingerprint", "train"]
 
@@ -66,49 +66,53 @@ def fingerprint(
 
 
 def train(
-    spec: dict[str, Any], seed: int, place: Place, stop: list[int] | None = None, team: Team | None = None
+    spec: dict[str, Any],
+    seed: int,
+    place: Place,
+    stop: list[int] | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> None:
     """Train one run to its end, resuming from its last good state, and write its folder.
 
-    `stop`: the list of an outer `stop_signals()`; without one, this function listens for itself. `team`: the
+    `stop`: the list of an outer `stop_signals()`; without one, this function listens for itself. `process_group`: the
     processes that train together; without one, those that torchrun started, or this one alone.
 
     Raises:
-        Preempted: SIGTERM or SIGUSR1 came, to any process of the team; the state was saved.
+        Preempted: SIGTERM or SIGUSR1 came, to any process of the process_group; the state was saved.
         MyopiaError: bad spec, data, device; a loss that is not finite; a disk that is full.
     """
     with ExitStack() as stack:
         if stop is None:
             stop = stack.enter_context(stop_signals())
-        team = team or stack.enter_context(assemble(place.device))
-        _train(spec, seed, place, stop, team)
+        process_group = process_group or stack.enter_context(init_process_group(place.device))
+        _train(spec, seed, place, stop, process_group)
 
 
-def _train(spec: dict[str, Any], seed: int, place: Place, stop: list[int], team: Team) -> None:
-    """The body of `train`, in a frame of its own: the network is gone when the team is."""
+def _train(spec: dict[str, Any], seed: int, place: Place, stop: list[int], process_group: ProcessGroup) -> None:
+    """The body of `train`, in a frame of its own: the network is gone when the process_group is."""
     with ExitStack() as stack:
-        run = team.together(lambda: _prepare(spec, seed, place, stop, team))
-        if team.rank == 0:
+        run = process_group.run_all_ranks(lambda: _prepare(spec, seed, place, stop, process_group))
+        if process_group.rank == 0:
             stack.callback(run.state.__exit__)
-        team.lead(run.claim)
-        team.together(run.build)
+        process_group.run_rank0(run.claim)
+        process_group.run_all_ranks(run.build)
         run.spread_out()
         run.resume()
         run.loop(stop)
         run.finish()
-        team.lead(lambda: run.state.attempt("end", spec["steps"]))
+        process_group.run_rank0(lambda: run.state.attempt("end", spec["steps"]))
 
 
-def _prepare(spec: dict[str, Any], seed: int, place: Place, stop: list[int], team: Team) -> _Run:
+def _prepare(spec: dict[str, Any], seed: int, place: Place, stop: list[int], process_group: ProcessGroup) -> _Run:
     """Refuse what cannot work, before anything is built or written."""
     task = build_task(spec, place.tokens)
     _check_spec(spec)
-    placement = lay_out(spec, task, team.size, team.device, place.sharding)
-    require_memory(spec, task, free_bytes(team.device), placement)
+    placement = lay_out(spec, task, process_group.size, process_group.device, place.sharding)
+    require_memory(spec, task, free_bytes(process_group.device), placement)
     initial = initial_identity(spec, place.initial)
     name = fingerprint(spec, seed, task.fingerprint, place.teacher, initial)
     state = StateDirectory(place.state, name, f"{spec['name']} {seed}", stop)
-    return _Run(spec, seed, place, task, state, team, placement, initial)
+    return _Run(spec, seed, place, task, state, process_group, placement, initial)
 
 
 def _check_spec(spec: dict[str, Any]) -> None:
@@ -122,7 +126,7 @@ def _check_spec(spec: dict[str, Any]) -> None:
 
 
 class _Run:
-    """The state of one run in the memory of one process of its team."""
+    """The state of one run in the memory of one process of its process_group."""
 
     def __init__(
         self,
@@ -131,13 +135,13 @@ class _Run:
         place: Place,
         task: Task,
         state: StateDirectory,
-        team: Team,
+        process_group: ProcessGroup,
         placement: Placement,
         initial: str | None = None,
     ) -> None:
-        self.spec, self.seed, self.place, self.device = spec, seed, place, team.device
+        self.spec, self.seed, self.place, self.device = spec, seed, place, process_group.device
         self.task, self.state, self.initial = task, state, initial
-        self.team, self.placement = team, placement
+        self.process_group, self.placement = process_group, placement
         self.label = state.label
         self.keys = Keys(seed=seed)
         self.step = 0
@@ -150,7 +154,7 @@ class _Run:
     def claim(self) -> None:
         """Take the run's state folder, waiting for another process that holds it."""
         self.state.__enter__()
-        self.state.begin(self.team.size)
+        self.state.begin(self.process_group.size)
 
     def untrained(self) -> nn.Module:
         """The network as its seed makes it, or as it was released."""
@@ -177,10 +181,12 @@ class _Run:
                 self.model._myopia.arm.teacher.model.double()
 
     def spread_out(self) -> None:
-        """Spread the network over the team, and make the optimiser of what this process holds of it."""
-        self.spread = Spread(self.model, self.placement.strategy, self.team, self.place.compile, self.spec["precision"])
+        """Spread the network over the process_group, and make the optimiser of what this process holds of it."""
+        self.spread = Spread(
+            self.model, self.placement.strategy, self.process_group, self.place.compile, self.spec["precision"]
+        )
         self.optimizer = build_optimizer(self.model, self.spec["optim"])
-        self.checkpoint = Checkpoint(self.state, self.model, self.optimizer, self.team)
+        self.checkpoint = Checkpoint(self.state, self.model, self.optimizer, self.process_group)
 
     # --- state ---
 
@@ -206,7 +212,11 @@ class _Run:
 
     def check_losses(self) -> None:
         """Fold the interval's losses into the running mean; stop at the first that is not finite."""
-        values = self.team.sum(torch.stack(self.interval).cpu().double()).tolist() if self.interval else []
+        values = (
+            self.process_group.all_reduce_sum(torch.stack(self.interval).cpu().double()).tolist()
+            if self.interval
+            else []
+        )
         for back, value in enumerate(values):
             if not math.isfinite(value):
                 self.diverged(f"the loss is {value}", self.step - len(values) + back)
@@ -217,14 +227,16 @@ class _Run:
         """The last update may have broken weights that no loss has been computed from yet."""
         names = [name for name, _ in self.model.named_parameters()]
         broken = (n for n, p in enumerate(self.model.parameters()) if not torch.isfinite(local(p)).all())
-        (first,) = self.team.most(len(names) - next(broken, len(names)))  # the first to be broken anywhere
+        (first,) = self.process_group.all_reduce_max(
+            len(names) - next(broken, len(names))
+        )  # the first to be broken anywhere
         if first:
             self.diverged(f"{names[len(names) - first]} is no longer finite after the update", self.step - 1)
 
     def diverged(self, what: str, step: int) -> NoReturn:
         """Stop the run and name the batch."""
         first = step * self.spec["batch_size"]
-        raise self.team.error(
+        raise self.process_group.error(
             f"run {self.label}: {what} at step {step} (learning rate "
             f"{learning_rate(self.spec['optim'], step, self.spec['steps']):.3g}, samples {first} to "
             f"{first + self.spec['batch_size'] - 1}); lower optim.lr or set optim.grad_clip"
@@ -247,7 +259,7 @@ class _Run:
             state = self.random_state() if self.step == first else None
             self.train_step()
             if state is not None and not torch.equal(state, self.random_state()):
-                raise self.team.error(
+                raise self.process_group.error(
                     f"run {self.label}: the model draws random numbers of its own (dropout outside nn.Dropout, such as "
                     "attention dropout), so it could not be resumed exactly; set that dropout to 0 in model.config"
                 )
@@ -262,11 +274,11 @@ class _Run:
             due = now - saved > self.place.save_seconds or bool(every_steps and self.step % every_steps == 0)
             tell = now - told > self.place.progress_seconds or self.step == steps
             # A signal may reach any process; clocks count in rank 0 alone.
-            lead = self.team.rank == 0
-            signal, due, tell = self.team.most(stop[0] if stop else 0, lead and due, lead and tell)
+            lead = self.process_group.rank == 0
+            signal, due, tell = self.process_group.all_reduce_max(stop[0] if stop else 0, lead and due, lead and tell)
             if signal and self.step < steps:
                 self.save()
-                self.team.lead(lambda: self.state.attempt("preempted", self.step))
+                self.process_group.run_rank0(lambda: self.state.attempt("preempted", self.step))
                 log.info("[%s] stopped by signal %d at step %d, state saved", self.label, signal, self.step)
                 raise Preempted
             if due and self.step < steps:  # the last step's state is the final one, written once, by finish()
@@ -282,20 +294,25 @@ class _Run:
 
     def train_step(self) -> None:
         """One optimiser step on global samples step * batch ... (step + 1) * batch - 1, shared among processes."""
-        spec, batch, micro, team = self.spec, self.spec["batch_size"], self.placement.micro_batch, self.team
+        spec, batch, micro, process_group = (
+            self.spec,
+            self.spec["batch_size"],
+            self.placement.micro_batch,
+            self.process_group,
+        )
         rate = learning_rate(spec["optim"], self.step, spec["steps"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.keys.step = self.step
         total = torch.zeros((), device=self.device)
         end = (self.step + 1) * batch
-        for first in range(self.step * batch + team.rank * micro, end, micro * team.size):
+        for first in range(self.step * batch + process_group.rank * micro, end, micro * process_group.size):
             inputs, samples = self.task.batch(self.seed, first, micro, "train")
             self.keys.samples = samples.to(self.device)
-            with self.spread.accumulating(last=first + micro * team.size >= end):
+            with self.spread.accumulating(last=first + micro * process_group.size >= end):
                 loss = self.loss(self.spread.train, inputs) * (micro / batch)
                 # Gradients are averaged over processes; the batch's is their sum.
-                (loss * team.size if team.size > 1 else loss).backward()
+                (loss * process_group.size if process_group.size > 1 else loss).backward()
             total = total + loss.detach()
         if spec["optim"].get("grad_clip"):
             nn.utils.clip_grad_norm_(self.model.parameters(), spec["optim"]["grad_clip"])
@@ -316,18 +333,18 @@ class _Run:
     def evaluate(self) -> None:
         """Add a row to the learning curve: mean training loss since the last row, validation loss now."""
         self.check_losses()
-        count, micro, team = self.spec["eval"]["sequences"], self.placement.micro_batch, self.team
+        count, micro, process_group = self.spec["eval"]["sequences"], self.placement.micro_batch, self.process_group
         self.model.eval()
         total = 0.0
         with torch.no_grad():
-            for start in range(0, count, micro * team.size):
-                first = start + team.rank * micro
+            for start in range(0, count, micro * process_group.size):
+                first = start + process_group.rank * micro
                 size = max(0, min(micro, count - first))
                 # All processes gather a divided network equally often, those without a share as well.
                 inputs, _ = self.task.batch(VALIDATION_SEED, first if size else 0, size or 1, "validation")
                 total += float(self.loss(self.spread.evaluate, inputs)) * size
         self.model.train()
-        total = float(team.sum(torch.tensor(total, dtype=torch.float64)))
+        total = float(process_group.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
         if not math.isfinite(total):
             self.diverged(f"the validation loss is {total / count}", max(self.step - 1, 0))
         train_loss = self.sum / self.count if self.count else float("nan")
@@ -347,7 +364,7 @@ class _Run:
             "[%s] step %d/%d  loss %.4f  validation %.4f  %.0f tokens/s  ETA %.0f s",
             self.label, self.step, steps, loss, validation, rate, eta,
         )  # fmt: skip
-        if self.team.rank:
+        if self.process_group.rank:
             return
         self.state.progress(
             {
@@ -361,14 +378,14 @@ class _Run:
         from safetensors.torch import save_file
 
         folder = self.place.folder / "snapshots" / f"step{self.step}"
-        state = whole_state(self.model, self.team)
+        state = whole_state(self.model, self.process_group)
 
         def write() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(folder / "model.safetensors") as temporary:
                 save_file({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}, temporary)
 
-        self.team.lead(write)
+        self.process_group.run_rank0(write)
 
     # --- results ---
 

@@ -1,4 +1,4 @@
-"""Devices that are not there are refused; a team ends after its networks; every attempt's time is kept, a killed one's too."""
+"""Devices that are not there are refused; a process_group ends after its networks; every attempt's time is kept, a killed one's too."""
 
 import json
 import time
@@ -11,9 +11,9 @@ import torch.distributed as dist
 
 from myopia.common.errors import MyopiaError
 from myopia.train.place import resolve_device
+from myopia.train.process_group import AlreadyLogged, init_process_group
 from myopia.train.signals import Preempted
 from myopia.train.state import StateDirectory
-from myopia.train.team import Reported, assemble
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def test_more_processes_than_gpus(name, sentence, two_gpus, monkeypatch):
         resolve_device(name, 2, 3)
     for key, value in {"WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3, "LOCAL_RANK": 0, "RANK": 0}.items():
         monkeypatch.setenv(key, str(value))
-    with pytest.raises(MyopiaError, match=sentence) as spoken, assemble(name):
+    with pytest.raises(MyopiaError, match=sentence) as spoken, init_process_group(name):
         pass
     monkeypatch.setenv("RANK", "1")
-    with pytest.raises(Reported, match=sentence), assemble(name):  # one of them says it
+    with pytest.raises(AlreadyLogged, match=sentence), init_process_group(name):  # one of them says it
         pass
     assert type(spoken.value) is MyopiaError and "\n" not in str(spoken.value)
 
@@ -71,7 +71,7 @@ def test_networks_are_gone_before_the_process_group(ends, monkeypatch):
         except KeyError:
             raise ends from None
 
-    with nullcontext() if ends is None else pytest.raises(type(ends)), assemble("cpu"):
+    with nullcontext() if ends is None else pytest.raises(type(ends)), init_process_group("cpu"):
         work()
     assert len(networks) == 1 and left == [[None]]
 
