@@ -46,13 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.device == "cuda" and not claim_gpus(args.devices, stop):
             return EXIT_PREEMPTED
         if args.devices == 1 or "RANK" in os.environ:
-            from myopia.train.job import Place, train_all
+            from myopia.train.job import RunContext, train_all
 
             options = ("tokens", "tokenizer", "networks", "device", "compile", "sharding")
             habits = ("save_seconds", "save_steps", "progress_seconds")
-            root = Place(Path(args.runs), Path(args.state), **{key: getattr(args, key) for key in options + habits})
+            shared = RunContext(
+                Path(args.runs), Path(args.state), **{key: getattr(args, key) for key in options + habits}
+            )
             specs = [json.loads(spec) for spec in args.spec]
-            return train_all(specs, args.seeds, root, args.teachers or args.runs, threads, stop)
+            return train_all(specs, args.seeds, shared, args.teachers or args.runs, threads, stop)
     from myopia.train.launch import launch
 
     return launch(args.devices, threads)  # of this command, in so many processes

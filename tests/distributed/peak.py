@@ -19,8 +19,8 @@ from tiny_runs import text_spec  # noqa: E402
 
 from myopia.train.batches import LanguageModelling  # noqa: E402
 from myopia.train.memory import lay_out  # noqa: E402
-from myopia.train.place import Place  # noqa: E402
 from myopia.train.process_group import init_process_group  # noqa: E402
+from myopia.train.run_context import RunContext  # noqa: E402
 from myopia.train.state import StateDirectory  # noqa: E402
 from myopia.train.trainer import _Run  # noqa: E402
 
@@ -46,9 +46,9 @@ def bytes_of(key):
 def prepare(case, process_group):
     spec = {**text_spec(), **case["spec"]}
     task = Noise(case["T"], spec["model"]["config"]["vocab_size"])
-    place = Place(Path("unused"), Path("unused"), sharding=case["sharding"])
-    placement = lay_out(spec, task, process_group.size, process_group.device, place.sharding)
-    run = _Run(spec, 0, place, task, StateDirectory(place.state, "none", "peak"), process_group, placement)
+    context = RunContext(Path("unused"), Path("unused"), sharding=case["sharding"])
+    placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
+    run = _Run(spec, 0, context, task, StateDirectory(context.state, "none", "peak"), process_group, placement)
     run.build()
     run.spread_out()
     return run

@@ -19,8 +19,8 @@ import torch  # noqa: E402
 from myopia.common.errors import MyopiaError  # noqa: E402
 from myopia.train.batches import build_task  # noqa: E402
 from myopia.train.memory import lay_out  # noqa: E402
-from myopia.train.place import Place  # noqa: E402
 from myopia.train.process_group import AlreadyLogged, init_process_group  # noqa: E402
+from myopia.train.run_context import RunContext  # noqa: E402
 from myopia.train.spread import is_divided, whole_state  # noqa: E402
 from myopia.train.state import StateDirectory  # noqa: E402
 from myopia.train.trainer import _Run  # noqa: E402
@@ -33,10 +33,12 @@ def whole(tensor):
 def observe(case, process_group):
     """{"losses", "gradients", "weights", "validation", ...} of the first steps of one case."""
     spec = case["spec"]
-    place = Place(Path("unused"), Path("unused"), case["tokens"], teacher=case["teacher"], sharding=case["sharding"])
-    task = build_task(spec, place.tokens)
-    placement = lay_out(spec, task, process_group.size, process_group.device, place.sharding)
-    run = _Run(spec, 0, place, task, StateDirectory(place.state, "none", case["name"]), process_group, placement)
+    context = RunContext(
+        Path("unused"), Path("unused"), case["tokens"], teacher=case["teacher"], sharding=case["sharding"]
+    )
+    task = build_task(spec, context.tokens)
+    placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
+    run = _Run(spec, 0, context, task, StateDirectory(context.state, "none", case["name"]), process_group, placement)
     run.build()
     run.spread_out()
     seen = {"losses": [], "gradients": [], "weights": [], "micro_batch": placement.micro_batch}

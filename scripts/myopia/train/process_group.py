@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from myopia.common.errors import MyopiaError
-from myopia.train.place import resolve_device
+from myopia.train.run_context import resolve_device
 from myopia.train.signals import Preempted
 
 Value = TypeVar("Value")

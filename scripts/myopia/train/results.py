@@ -35,7 +35,7 @@ def finish(run: _Run, recipe: int) -> None:
             _write(run, model, peak, recipe)
         except (OSError, SafetensorError) as error:
             raise MyopiaError(
-                f"run {run.label}: the results could not be written to {run.place.folder} ({error}); the final state "
+                f"run {run.label}: the results could not be written to {run.context.folder} ({error}); the final state "
                 "is intact; free some space and start again"
             ) from error
 
@@ -58,7 +58,7 @@ def _plain(run: _Run) -> nn.Module:
 
 def _write(run: _Run, model: nn.Module, peak: int, recipe: int) -> None:
     """All files of the folder, metrics last: a folder without metrics.json is not a result."""
-    spec, folder = run.spec, run.place.folder
+    spec, folder = run.spec, run.context.folder
     tokens = spec["steps"] * spec["batch_size"] * run.task.tokens_per_sample
     counts = parameter_counts(model)
     flops = training_flops(model, tokens, run.task.tokens_per_sample)
@@ -66,7 +66,7 @@ def _write(run: _Run, model: nn.Module, peak: int, recipe: int) -> None:
     remove_leftovers(folder)
     (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier recipe, say: it would vouch for a mixture
     own = getattr(run.task, "write_tokenizer", None)
-    export_model(model, folder, run.place.tokenizer, spec["arm"], run.place.teacher, own)
+    export_model(model, folder, run.context.tokenizer, spec["arm"], run.context.teacher, own)
     curve = pd.DataFrame(run.curve, columns=list(CURVE_COLUMNS)).astype({"step": int, "tokens": int})
     write_csv(folder / "curve.csv", curve)
     timing = {

@@ -27,14 +27,14 @@ from myopia.train.batches import Task, build_task
 from myopia.train.checkpoint import Checkpoint
 from myopia.train.memory import free_bytes, lay_out, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
-from myopia.train.place import Place
 from myopia.train.process_group import ProcessGroup, init_process_group
 from myopia.train.results import CURVE_COLUMNS
+from myopia.train.run_context import RunContext
 from myopia.train.signals import Preempted, stop_signals
 from myopia.train.spread import Spread, local, require_blocks, whole_state
 from myopia.train.state import StateDirectory
 
-__all__ = ["CURVE_COLUMNS", "RECIPE", "VALIDATION_SEED", "Place", "fingerprint", "train"]
+__all__ = ["CURVE_COLUMNS", "RECIPE", "VALIDATION_SEED", "RunContext", "fingerprint", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def fingerprint(
 def train(
     spec: dict[str, Any],
     seed: int,
-    place: Place,
+    context: RunContext,
     stop: list[int] | None = None,
     process_group: ProcessGroup | None = None,
 ) -> None:
@@ -84,14 +84,14 @@ def train(
     with ExitStack() as stack:
         if stop is None:
             stop = stack.enter_context(stop_signals())
-        process_group = process_group or stack.enter_context(init_process_group(place.device))
-        _train(spec, seed, place, stop, process_group)
+        process_group = process_group or stack.enter_context(init_process_group(context.device))
+        _train(spec, seed, context, stop, process_group)
 
 
-def _train(spec: dict[str, Any], seed: int, place: Place, stop: list[int], process_group: ProcessGroup) -> None:
+def _train(spec: dict[str, Any], seed: int, context: RunContext, stop: list[int], process_group: ProcessGroup) -> None:
     """The body of `train`, in a frame of its own: the network is gone when the process_group is."""
     with ExitStack() as stack:
-        run = process_group.run_all_ranks(lambda: _prepare(spec, seed, place, stop, process_group))
+        run = process_group.run_all_ranks(lambda: _prepare(spec, seed, context, stop, process_group))
         if process_group.rank == 0:
             stack.callback(run.state.__exit__)
         process_group.run_rank0(run.claim)
@@ -103,16 +103,18 @@ def _train(spec: dict[str, Any], seed: int, place: Place, stop: list[int], proce
         process_group.run_rank0(lambda: run.state.attempt("end", spec["steps"]))
 
 
-def _prepare(spec: dict[str, Any], seed: int, place: Place, stop: list[int], process_group: ProcessGroup) -> _Run:
+def _prepare(
+    spec: dict[str, Any], seed: int, context: RunContext, stop: list[int], process_group: ProcessGroup
+) -> _Run:
     """Refuse what cannot work, before anything is built or written."""
-    task = build_task(spec, place.tokens)
+    task = build_task(spec, context.tokens)
     _check_spec(spec)
-    placement = lay_out(spec, task, process_group.size, process_group.device, place.sharding)
+    placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
     require_memory(spec, task, free_bytes(process_group.device), placement)
-    initial = initial_identity(spec, place.initial)
-    name = fingerprint(spec, seed, task.fingerprint, place.teacher, initial)
-    state = StateDirectory(place.state, name, f"{spec['name']} {seed}", stop)
-    return _Run(spec, seed, place, task, state, process_group, placement, initial)
+    initial = initial_identity(spec, context.initial)
+    name = fingerprint(spec, seed, task.fingerprint, context.teacher, initial)
+    state = StateDirectory(context.state, name, f"{spec['name']} {seed}", stop)
+    return _Run(spec, seed, context, task, state, process_group, placement, initial)
 
 
 def _check_spec(spec: dict[str, Any]) -> None:
@@ -132,14 +134,14 @@ class _Run:
         self,
         spec: dict[str, Any],
         seed: int,
-        place: Place,
+        context: RunContext,
         task: Task,
         state: StateDirectory,
         process_group: ProcessGroup,
         placement: Placement,
         initial: str | None = None,
     ) -> None:
-        self.spec, self.seed, self.place, self.device = spec, seed, place, process_group.device
+        self.spec, self.seed, self.context, self.device = spec, seed, context, process_group.device
         self.task, self.state, self.initial = task, state, initial
         self.process_group, self.placement = process_group, placement
         self.label = state.label
@@ -158,21 +160,21 @@ class _Run:
 
     def untrained(self) -> nn.Module:
         """The network as its seed makes it, or as it was released."""
-        released = None if "init_from" in self.spec else self.place.initial
+        released = None if "init_from" in self.spec else self.context.initial
         return build_model(self.spec, self.seed, getattr(self.task, "vocab_size", None), released)
 
     def build(self) -> None:
         """Make the network, in the same way in every process."""
-        spec, place = self.spec, self.place
+        spec, context = self.spec, self.context
         model = self.untrained()
         if "init_from" in spec:
-            load_initial(model, place.initial or spec["init_from"], spec["name"])
+            load_initial(model, context.initial or spec["init_from"], spec["name"])
         if self.placement.strategy == "replicate":
             model.to(self.device)
         else:  # it may not fit a device before it is divided
             require_blocks(model)
         install(model, self.keys)
-        self.model = apply_arm(model, spec["arm"], place.teacher).train()
+        self.model = apply_arm(model, spec["arm"], context.teacher).train()
         if spec["arm"]["kind"] == "local":  # the teacher hangs on the student without being a part of it
             self.model._myopia.arm.teacher.model.to(self.device)
         if spec["precision"] == "fp64":
@@ -183,7 +185,7 @@ class _Run:
     def spread_out(self) -> None:
         """Spread the network over the process_group, and make the optimiser of what this process holds of it."""
         self.spread = Spread(
-            self.model, self.placement.strategy, self.process_group, self.place.compile, self.spec["precision"]
+            self.model, self.placement.strategy, self.process_group, self.context.compile, self.spec["precision"]
         )
         self.optimizer = build_optimizer(self.model, self.spec["optim"])
         self.checkpoint = Checkpoint(self.state, self.model, self.optimizer, self.process_group)
@@ -270,9 +272,9 @@ class _Run:
             if self.step in self.spec.get("snapshots", ()):
                 self.snapshot()
             now = time.monotonic()
-            every_steps = self.place.save_steps
-            due = now - saved > self.place.save_seconds or bool(every_steps and self.step % every_steps == 0)
-            tell = now - told > self.place.progress_seconds or self.step == steps
+            every_steps = self.context.save_steps
+            due = now - saved > self.context.save_seconds or bool(every_steps and self.step % every_steps == 0)
+            tell = now - told > self.context.progress_seconds or self.step == steps
             # A signal may reach any process; clocks count in rank 0 alone.
             lead = self.process_group.rank == 0
             signal, due, tell = self.process_group.all_reduce_max(stop[0] if stop else 0, lead and due, lead and tell)
@@ -377,7 +379,7 @@ class _Run:
         """Keep the weights at this step beside the run, for studies of training itself."""
         from safetensors.torch import save_file
 
-        folder = self.place.folder / "snapshots" / f"step{self.step}"
+        folder = self.context.folder / "snapshots" / f"step{self.step}"
         state = whole_state(self.model, self.process_group)
 
         def write() -> None:

@@ -231,7 +231,7 @@ def test_the_script_stops_between_two_seeds(tmp_path, monkeypatch):
 
     started = []
     monkeypatch.setattr(
-        trainer, "train", lambda spec, seed, place, stop, process_group: (started.append(seed), stop.append(15))
+        trainer, "train", lambda spec, seed, context, stop, process_group: (started.append(seed), stop.append(15))
     )
     arguments = ["--runs", str(tmp_path / "r"), "--state", str(tmp_path / "s")]
     code = train_models.main(["--spec", json.dumps(dp_spec()), "--seeds", "0", "1", *arguments])

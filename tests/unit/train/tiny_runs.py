@@ -72,10 +72,12 @@ def make_tokens(folder):
 
 def place(root, corpus=None, **changes):
     """Where a run of these tests lives: `root`/run and `root`/state."""
-    from myopia.train.trainer import Place
+    from myopia.train.trainer import RunContext
 
     tokens, tokenizer = corpus or (None, None)
-    return Place(folder=Path(root, "run"), state=Path(root, "state"), tokens=tokens, tokenizer=tokenizer, **changes)
+    return RunContext(
+        folder=Path(root, "run"), state=Path(root, "state"), tokens=tokens, tokenizer=tokenizer, **changes
+    )
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 
 from myopia.common.errors import MyopiaError
-from myopia.train.place import resolve_device
 from myopia.train.process_group import AlreadyLogged, init_process_group
+from myopia.train.run_context import resolve_device
 from myopia.train.signals import Preempted
 from myopia.train.state import StateDirectory
 
