@@ -50,7 +50,7 @@ def prepare(case, process_group):
     placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
     run = _Run(spec, 0, context, task, StateDirectory(context.state, "none", "peak"), process_group, placement)
     run.build()
-    run.spread_out()
+    run.parallelize()
     return run
 
 

@@ -19,9 +19,9 @@ import torch  # noqa: E402
 from myopia.common.errors import MyopiaError  # noqa: E402
 from myopia.train.batches import build_task  # noqa: E402
 from myopia.train.memory import lay_out  # noqa: E402
+from myopia.train.parallel import full_state_dict, is_sharded  # noqa: E402
 from myopia.train.process_group import AlreadyLogged, init_process_group  # noqa: E402
 from myopia.train.run_context import RunContext  # noqa: E402
-from myopia.train.spread import is_divided, whole_state  # noqa: E402
 from myopia.train.state import StateDirectory  # noqa: E402
 from myopia.train.trainer import _Run  # noqa: E402
 
@@ -40,9 +40,9 @@ def observe(case, process_group):
     placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
     run = _Run(spec, 0, context, task, StateDirectory(context.state, "none", case["name"]), process_group, placement)
     run.build()
-    run.spread_out()
+    run.parallelize()
     seen = {"losses": [], "gradients": [], "weights": [], "micro_batch": placement.micro_batch}
-    seen["divided"] = is_divided(run.model)
+    seen["sharded"] = is_sharded(run.model)
 
     def note(*_):
         named = ((name, p.grad) for name, p in run.model.named_parameters())
@@ -54,7 +54,7 @@ def observe(case, process_group):
         run.train_step()
         run.check_losses()
         seen["losses"].append(run.sum)
-        seen["weights"].append({k: v.clone() for k, v in whole_state(run.model, process_group).items()})
+        seen["weights"].append({k: v.clone() for k, v in full_state_dict(run.model, process_group).items()})
     run.evaluate()
     seen["validation"] = [row[4] for row in run.curve]
     return seen

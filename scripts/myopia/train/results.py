@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from myopia.common.errors import MyopiaError
 from myopia.common.files import remove_leftovers, write_csv, write_json
 from myopia.train.export import export_model
+from myopia.train.parallel import full_state_dict, is_sharded
 from myopia.train.provenance import environment, parameter_counts, peak_memory_bytes, training_flops
-from myopia.train.spread import is_divided, whole_state
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,10 +43,10 @@ def finish(run: _Run, recipe: int) -> None:
 
 
 def _plain(run: _Run) -> nn.Module:
-    """The trained network with nothing divided. Of a divided one rank 0 builds another to put the weights into."""
-    if not is_divided(run.model):
+    """The trained network with nothing sharded. Of a sharded one rank 0 builds another to put the weights into."""
+    if not is_sharded(run.model):
         return run.model
-    state = whole_state(run.model, run.process_group)
+    state = full_state_dict(run.model, run.process_group)
     if run.process_group.rank:
         return run.model
     plain = run.untrained()

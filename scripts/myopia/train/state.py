@@ -5,13 +5,13 @@ it restarts a job. The fingerprint covers everything that decides the result; an
 
     lock                 held (flock) by the one process that may write here; the kernel frees it when that one dies
     step-<n>.pt          model, optimiser, curve: written beside, flushed, then renamed
-    step-<n>/            the same of a network that is divided among processes, each part written by its own
+    step-<n>/            the same of a network that is sharded among processes, each part written by its own
     step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state counts only with this
     progress.json        for watchers: step, loss, tokens per second
     attempts.jsonl       one line when a process_group starts, one when it stops of its own accord, one where a killed one was
                          last seen
 
-Of several processes rank 0 alone holds the lock and writes here, but for the parts of a divided state.
+Of several processes rank 0 alone holds the lock and writes here, but for the parts of a sharded state.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from myopia.train.signals import Preempted
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # one file
-PARTS = "parts 1"  # a folder
-REST = "rest.pt"
+SHARDED_FORMAT = "parts 1"  # a folder with one file per rank; the value is part of states on disk
+TRAINER_STATE_FILE = "rest.pt"  # its name in states on disk: renaming it would set them aside
 KEEP = 2  # the newest state and one before it, in case the newest turns out damaged
 LOCK_POLL_S = 1.0
 
@@ -110,37 +110,37 @@ class StateDirectory:
                     torch.save(tensors, handle)
                 return {"format": FORMAT, "sha256": sha256_file(temporary)}
 
-        self._seal(step, write, seconds, final)
+        self._commit(step, write, seconds, final)
 
-    def begin_parts(self, step: int) -> None:
-        """Make the empty folder that the parts of a divided state are written to."""
+    def begin_sharded(self, step: int) -> None:
+        """Make the empty folder that the parts of a sharded state are written to."""
         log.info("[%s] saving state at step %d", self.label, step)
         try:
             self._remove(step)
-            self.parts(step).mkdir()
+            self.shard_folder(step).mkdir()
         except OSError as error:
-            raise self._unwritten(step, error) from error
+            raise self._write_failed(step, error) from error
 
-    def parts(self, step: int) -> Path:
-        """The folder of a divided state."""
+    def shard_folder(self, step: int) -> Path:
+        """The folder of a sharded state."""
         return self.folder / f"step-{step}"
 
-    def seal_parts(self, step: int, rest: dict[str, Any], seconds: float) -> None:
-        """Make a divided state count, once all parts are written: add what is not divided, flush, sign."""
+    def commit_sharded(self, step: int, trainer_state: dict[str, Any], seconds: float) -> None:
+        """Make a sharded state count, once all parts are written: add what is not sharded, flush, sign."""
 
         def write() -> dict[str, Any]:
-            with open(self.parts(step) / REST, "wb") as handle:
-                torch.save(rest, handle)
+            with open(self.shard_folder(step) / TRAINER_STATE_FILE, "wb") as handle:
+                torch.save(trainer_state, handle)
             digests = {}
-            for file in sorted(self.parts(step).iterdir()):
+            for file in sorted(self.shard_folder(step).iterdir()):
                 with open(file, "rb+") as handle:
                     os.fsync(handle.fileno())
                 digests[file.name] = sha256_file(file)
-            return {"format": PARTS, "files": digests}
+            return {"format": SHARDED_FORMAT, "files": digests}
 
-        self._seal(step, write, seconds, final=False)
+        self._commit(step, write, seconds, final=False)
 
-    def _seal(self, step: int, write: Callable[[], dict[str, Any]], seconds: float, final: bool) -> None:
+    def _commit(self, step: int, write: Callable[[], dict[str, Any]], seconds: float, final: bool) -> None:
         """Write a state, then its record, then remove what it replaces."""
         try:
             record = write()
@@ -150,12 +150,12 @@ class StateDirectory:
             reason = _os_error(error)
             if reason is None:
                 raise
-            raise self._unwritten(step, reason) from error
+            raise self._write_failed(step, reason) from error
         for old in sorted(self._steps())[: -1 if final else -KEEP]:
             self._remove(old)
         log.info("[%s] state saved at step %d", self.label, step)
 
-    def _unwritten(self, step: int, reason: OSError) -> MyopiaError:
+    def _write_failed(self, step: int, reason: OSError) -> MyopiaError:
         """Clear away what could not be written, and say what is left."""
         self._remove_unrecorded()
         last = max(self._steps(), default=None)
@@ -168,20 +168,20 @@ class StateDirectory:
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """(tensors, record) of the newest state that proves whole, or None. Others are set aside, never trusted.
 
-        The tensors of a divided state (`record["format"] == PARTS`) are left in their folder.
+        The tensors of a sharded state (`record["format"] == SHARDED_FORMAT`) are left in their folder.
         """
         for step in sorted(self._steps(), reverse=True):
             record_path = self.folder / f"step-{step}.json"
             path = self.folder / f"step-{step}.pt"
             try:
                 record = json.loads(record_path.read_text())
-                if record["format"] not in (FORMAT, PARTS) or record["fingerprint"] != self.fingerprint:
+                if record["format"] not in (FORMAT, SHARDED_FORMAT) or record["fingerprint"] != self.fingerprint:
                     raise ValueError("it was written by another version or for another run")
                 if not isinstance(record["final"], bool) or not record["seconds"] >= 0:
                     raise ValueError("its record is damaged")
                 files = {path: record["sha256"]} if record["format"] == FORMAT else {}
-                if record["format"] == PARTS:
-                    files = {self.parts(step) / name: digest for name, digest in record["files"].items()}
+                if record["format"] == SHARDED_FORMAT:
+                    files = {self.shard_folder(step) / name: digest for name, digest in record["files"].items()}
                 if record["step"] != step or any(sha256_file(file) != digest for file, digest in files.items()):
                     raise ValueError("its checksum does not match")
                 return self.read(record), record
@@ -189,7 +189,7 @@ class StateDirectory:
                 OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError,
             ) as error:  # fmt: skip
                 log.warning("[%s] state at step %d set aside, not used: %s", self.label, step, error)
-                for file in (path, self.parts(step), record_path):
+                for file in (path, self.shard_folder(step), record_path):
                     if file.exists():
                         aside = file.with_name(file.name + ".set-aside")
                         if file.is_dir():
@@ -198,9 +198,9 @@ class StateDirectory:
         return None
 
     def read(self, record: dict[str, Any]) -> dict[str, Any]:
-        """What is in one file of a state that `load` has found whole: all of it, or what is not divided."""
-        step, parts = record["step"], record["format"] == PARTS
-        path = self.parts(step) / REST if parts else self.folder / f"step-{step}.pt"
+        """What is in one file of a state that `load` has found whole: all of it, or what is not sharded."""
+        step, parts = record["step"], record["format"] == SHARDED_FORMAT
+        path = self.shard_folder(step) / TRAINER_STATE_FILE if parts else self.folder / f"step-{step}.pt"
         return torch.load(path, map_location="cpu", weights_only=True)
 
     def progress(self, record: dict[str, Any]) -> None:
@@ -266,7 +266,7 @@ class StateDirectory:
         # The record first: a state without one does not count, a record without a state would be set aside loudly.
         (self.folder / f"step-{step}.json").unlink(missing_ok=True)
         (self.folder / f"step-{step}.pt").unlink(missing_ok=True)
-        shutil.rmtree(self.parts(step), ignore_errors=True)
+        shutil.rmtree(self.shard_folder(step), ignore_errors=True)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

@@ -27,11 +27,11 @@ from myopia.train.batches import Task, build_task
 from myopia.train.checkpoint import Checkpoint
 from myopia.train.memory import free_bytes, lay_out, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
+from myopia.train.parallel import ParallelModel, full_state_dict, local_shard, require_blocks
 from myopia.train.process_group import ProcessGroup, init_process_group
 from myopia.train.results import CURVE_COLUMNS
 from myopia.train.run_context import RunContext
 from myopia.train.signals import Preempted, stop_signals
-from myopia.train.spread import Spread, local, require_blocks, whole_state
 from myopia.train.state import StateDirectory
 
 __all__ = ["CURVE_COLUMNS", "RECIPE", "VALIDATION_SEED", "RunContext", "fingerprint", "train"]
@@ -96,7 +96,7 @@ def _train(spec: dict[str, Any], seed: int, context: RunContext, stop: list[int]
             stack.callback(run.state.__exit__)
         process_group.run_rank0(run.claim)
         process_group.run_all_ranks(run.build)
-        run.spread_out()
+        run.parallelize()
         run.resume()
         run.loop(stop)
         run.finish()
@@ -171,7 +171,7 @@ class _Run:
             load_initial(model, context.initial or spec["init_from"], spec["name"])
         if self.placement.strategy == "replicate":
             model.to(self.device)
-        else:  # it may not fit a device before it is divided
+        else:  # it may not fit a device before it is sharded
             require_blocks(model)
         install(model, self.keys)
         self.model = apply_arm(model, spec["arm"], context.teacher).train()
@@ -182,9 +182,9 @@ class _Run:
             if spec["arm"]["kind"] == "local":
                 self.model._myopia.arm.teacher.model.double()
 
-    def spread_out(self) -> None:
-        """Spread the network over the process_group, and make the optimiser of what this process holds of it."""
-        self.spread = Spread(
+    def parallelize(self) -> None:
+        """ParallelModel the network over the process_group, and make the optimiser of what this process holds of it."""
+        self.parallel = ParallelModel(
             self.model, self.placement.strategy, self.process_group, self.context.compile, self.spec["precision"]
         )
         self.optimizer = build_optimizer(self.model, self.spec["optim"])
@@ -198,9 +198,9 @@ class _Run:
         self.clock = time.monotonic()
         if loaded is None:
             return
-        rest, record = loaded
+        trainer_state, record = loaded
         self.step, self.seconds, self.final = record["step"], record["seconds"], record["final"]
-        self.curve, self.sum, self.count = rest["curve"], rest["sum"], rest["count"]
+        self.curve, self.sum, self.count = trainer_state["curve"], trainer_state["sum"], trainer_state["count"]
         log.info("[%s] resumed at step %d/%d", self.label, self.step, self.spec["steps"])
 
     def save(self, final: bool = False) -> None:
@@ -209,8 +209,8 @@ class _Run:
         self.check_weights()
         now = time.monotonic()
         self.seconds, self.clock = self.seconds + now - self.clock, now
-        rest = {"curve": self.curve, "sum": self.sum, "count": self.count}
-        self.checkpoint.save(self.step, rest, round(self.seconds, 3), final)
+        trainer_state = {"curve": self.curve, "sum": self.sum, "count": self.count}
+        self.checkpoint.save(self.step, trainer_state, round(self.seconds, 3), final)
 
     def check_losses(self) -> None:
         """Fold the interval's losses into the running mean; stop at the first that is not finite."""
@@ -228,7 +228,7 @@ class _Run:
     def check_weights(self) -> None:
         """The last update may have broken weights that no loss has been computed from yet."""
         names = [name for name, _ in self.model.named_parameters()]
-        broken = (n for n, p in enumerate(self.model.parameters()) if not torch.isfinite(local(p)).all())
+        broken = (n for n, p in enumerate(self.model.parameters()) if not torch.isfinite(local_shard(p)).all())
         (first,) = self.process_group.all_reduce_max(
             len(names) - next(broken, len(names))
         )  # the first to be broken anywhere
@@ -311,8 +311,8 @@ class _Run:
         for first in range(self.step * batch + process_group.rank * micro, end, micro * process_group.size):
             inputs, samples = self.task.batch(self.seed, first, micro, "train")
             self.keys.samples = samples.to(self.device)
-            with self.spread.accumulating(last=first + micro * process_group.size >= end):
-                loss = self.loss(self.spread.train, inputs) * (micro / batch)
+            with self.parallel.accumulating(last=first + micro * process_group.size >= end):
+                loss = self.loss(self.parallel.train_module, inputs) * (micro / batch)
                 # Gradients are averaged over processes; the batch's is their sum.
                 (loss * process_group.size if process_group.size > 1 else loss).backward()
             total = total + loss.detach()
@@ -342,9 +342,9 @@ class _Run:
             for start in range(0, count, micro * process_group.size):
                 first = start + process_group.rank * micro
                 size = max(0, min(micro, count - first))
-                # All processes gather a divided network equally often, those without a share as well.
+                # All processes gather a sharded network equally often, those without a share as well.
                 inputs, _ = self.task.batch(VALIDATION_SEED, first if size else 0, size or 1, "validation")
-                total += float(self.loss(self.spread.evaluate, inputs)) * size
+                total += float(self.loss(self.parallel.eval_module, inputs)) * size
         self.model.train()
         total = float(process_group.all_reduce_sum(torch.tensor(total, dtype=torch.float64)))
         if not math.isfinite(total):
@@ -380,7 +380,7 @@ class _Run:
         from safetensors.torch import save_file
 
         folder = self.context.folder / "snapshots" / f"step{self.step}"
-        state = whole_state(self.model, self.process_group)
+        state = full_state_dict(self.model, self.process_group)
 
         def write() -> None:
             folder.mkdir(parents=True, exist_ok=True)

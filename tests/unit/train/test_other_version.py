@@ -71,13 +71,13 @@ def test_it_is_refused_in_one_sentence_and_kept(stopped, change):
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_a_divided_one_as_well(stopped):
     where, folder = stopped
-    rest = torch.load(folder / "step-1.pt", weights_only=True)
+    trainer_state = torch.load(folder / "step-1.pt", weights_only=True)
     for path in folder.glob("step-1.*"):
         path.unlink()
     with StateDirectory(where.state, folder.name, "run 0") as state:
-        state.begin_parts(1)
-        dcp.save({"model/other": torch.zeros(2)}, checkpoint_id=state.parts(1), no_dist=True)
-        state.seal_parts(1, {key: rest[key] for key in ("curve", "sum", "count")}, 1.0)
+        state.begin_sharded(1)
+        dcp.save({"model/other": torch.zeros(2)}, checkpoint_id=state.shard_folder(1), no_dist=True)
+        state.commit_sharded(1, {key: trainer_state[key] for key in ("curve", "sum", "count")}, 1.0)
     with pytest.raises(MyopiaError, match=SENTENCE):
         train(SPEC, 0, where)
     assert (folder / "step-1").is_dir()

@@ -94,7 +94,7 @@ def open_run(spec, seed, where):
         placement = lay_out(spec, task, process_group.size, process_group.device, where.sharding)
         run = _Run(spec, seed, where, task, state, process_group, placement)
         run.build()
-        run.spread_out()
+        run.parallelize()
         yield run
 
 
