@@ -9,7 +9,7 @@ recomputation the operator itself falls back to two projections (model/interface
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -111,4 +111,19 @@ def full_state_dict(model: nn.Module, process_group: ProcessGroup) -> dict[str, 
         gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if process_group.rank == 0:
             full[name] = gathered.detach().cpu()
+    return full
+
+
+def unshard(model: nn.Module, process_group: ProcessGroup, build: Callable[[], nn.Module]) -> nn.Module:
+    """The model as one device holds it, on rank 0: `model` itself, or `build()` with the gathered weights of its shards.
+
+    A collective: called on all ranks. On the others the result of a sharded model is `model`.
+    """
+    if not is_sharded(model):
+        return model
+    state = full_state_dict(model, process_group)
+    if process_group.rank:
+        return model
+    full = build()
+    full.load_state_dict(state)
     return full

@@ -1,7 +1,7 @@
-"""One trainer for vectors and for text, that cannot lose work.
+"""The training loop of every run, on vectors or on text; a run that is killed resumes without loss.
 
-Everything random is a function of (seed, step, global sample index), so the state of a run is its weights, its
-optimiser and its step; killed at any moment and started again, it ends bitwise where an unbroken run ends (CPU).
+Everything random is a function of (seed, step, global sample index), so the state of a run is its parameters, its
+optimizer and its step. Killed at any moment and started again, it ends bitwise where an uninterrupted run ends (on CPU).
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import logging
 import math
 import time
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import atomic_path, canonical_json, sha256_file, sha256_text
+from myopia.common.files import atomic_path
 from myopia.config.placement import Placement
 from myopia.model.build import apply_arm, build_model
 from myopia.model.dropout import Keys, install
@@ -25,44 +24,22 @@ from myopia.model.initial import initial_identity, load_initial
 from myopia.train import results
 from myopia.train.batches import Task, build_task
 from myopia.train.checkpoint import Checkpoint
+from myopia.train.fingerprint import CODE_VERSION, fingerprint
 from myopia.train.memory import free_bytes, lay_out, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
-from myopia.train.parallel import ParallelModel, full_state_dict, local_shard, require_blocks
+from myopia.train.parallel import ParallelModel, full_state_dict, local_shard, require_blocks, unshard
 from myopia.train.process_group import ProcessGroup, init_process_group
 from myopia.train.results import CURVE_COLUMNS
 from myopia.train.run_context import RunContext
 from myopia.train.signals import Preempted, stop_signals
 from myopia.train.state import StateDirectory
 
-__all__ = ["CURVE_COLUMNS", "RECIPE", "VALIDATION_SEED", "RunContext", "fingerprint", "train"]
+__all__ = ["CODE_VERSION", "CURVE_COLUMNS", "VALIDATION_SEED", "RunContext", "fingerprint", "train"]
 
 log = logging.getLogger(__name__)
 
-RECIPE = 1
-"""Meaning of training: bump it when a change here alters results, and every run is trained again."""
-
 VALIDATION_SEED = 0  # all runs of a task share one validation set
 PRECISIONS = ("fp32", "bf16", "fp64")  # fp64: to check arithmetic
-
-
-def fingerprint(
-    spec: dict[str, Any], seed: int, data_fingerprint: str, teacher: str | None = None, initial: str | None = None
-) -> str:
-    """Name of a run's state: what decides its result, and nothing else (not its purpose, not its place).
-
-    `teacher`: run folder of the model that the local arm learns from; another teacher is another run. `initial`:
-    identity of the weights before step 0, unless the seed alone decides them.
-    """
-    decisive = {key: value for key, value in spec.items() if key != "purpose"}
-    parts = [RECIPE, decisive, seed, data_fingerprint]
-    if spec["arm"]["kind"] == "local" and teacher is not None:
-        weights = Path(teacher, "model.safetensors")
-        if not weights.is_file():
-            raise MyopiaError(f"run {spec['name']}: its teacher {weights} is missing; train the vanilla run first")
-        parts.append(sha256_file(weights))
-    if initial is not None:
-        parts.append({"initial": initial})
-    return sha256_text(canonical_json(parts))[:16]
 
 
 def train(
@@ -72,14 +49,18 @@ def train(
     stop: list[int] | None = None,
     process_group: ProcessGroup | None = None,
 ) -> None:
-    """Train one run to its end, resuming from its last good state, and write its folder.
+    """Train one run to its last step, resuming from its newest checkpoint, and write its folder.
 
-    `stop`: the list of an outer `stop_signals()`; without one, this function listens for itself. `process_group`: the
-    processes that train together; without one, those that torchrun started, or this one alone.
+    Args:
+        spec: run spec (config/).
+        seed: seed of the run.
+        context: folders, device and intervals.
+        stop: signal list of an outer `stop_signals()`; None installs the handlers here.
+        process_group: the ranks that train together; None joins torchrun's group, or trains alone.
 
     Raises:
-        Preempted: SIGTERM or SIGUSR1 came, to any process of the process_group; the state was saved.
-        MyopiaError: bad spec, data, device; a loss that is not finite; a disk that is full.
+        Preempted: SIGTERM or SIGUSR1 reached any rank; the state is saved.
+        MyopiaError: bad spec, data or device; a loss that is not finite; a full disk.
     """
     with ExitStack() as stack:
         if stop is None:
@@ -89,12 +70,12 @@ def train(
 
 
 def _train(spec: dict[str, Any], seed: int, context: RunContext, stop: list[int], process_group: ProcessGroup) -> None:
-    """The body of `train`, in a frame of its own: the network is gone when the process_group is."""
+    """The body of `train`, in a frame of its own: the model must be freed before its process group."""
     with ExitStack() as stack:
         run = process_group.run_all_ranks(lambda: _prepare(spec, seed, context, stop, process_group))
         if process_group.rank == 0:
             stack.callback(run.state.__exit__)
-        process_group.run_rank0(run.claim)
+        process_group.run_rank0(run.lock_state)
         process_group.run_all_ranks(run.build)
         run.parallelize()
         run.resume()
@@ -106,7 +87,7 @@ def _train(spec: dict[str, Any], seed: int, context: RunContext, stop: list[int]
 def _prepare(
     spec: dict[str, Any], seed: int, context: RunContext, stop: list[int], process_group: ProcessGroup
 ) -> _Run:
-    """Refuse what cannot work, before anything is built or written."""
+    """Check everything that can be checked before a model is built or a file written."""
     task = build_task(spec, context.tokens)
     _check_spec(spec)
     placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
@@ -128,7 +109,7 @@ def _check_spec(spec: dict[str, Any]) -> None:
 
 
 class _Run:
-    """The state of one run in the memory of one process of its process_group."""
+    """One rank's part of one run: model, optimizer, step and learning curve."""
 
     def __init__(
         self,
@@ -149,22 +130,22 @@ class _Run:
         self.step = 0
         self.seconds = 0.0  # over all attempts
         self.curve: list[list[float]] = []
-        self.interval: list[torch.Tensor] = []  # this process's losses since the last curve row, still on the device
-        self.sum, self.count = 0.0, 0
+        self.interval: list[torch.Tensor] = []  # this rank's losses since the last curve row, on the device
+        self.sum, self.count = 0.0, 0  # of the losses read back since the last curve row
         self.final = False
 
-    def claim(self) -> None:
-        """Take the run's state folder, waiting for another process that holds it."""
+    def lock_state(self) -> None:
+        """Lock the run's state directory, waiting for another process that holds it."""
         self.state.__enter__()
         self.state.begin(self.process_group.size)
 
     def untrained(self) -> nn.Module:
-        """The network as its seed makes it, or as it was released."""
+        """The model at step 0 without `init_from`: initialised from the seed, or released weights."""
         released = None if "init_from" in self.spec else self.context.initial
         return build_model(self.spec, self.seed, getattr(self.task, "vocab_size", None), released)
 
     def build(self) -> None:
-        """Make the network, in the same way in every process."""
+        """Build the full model, identically on every rank."""
         spec, context = self.spec, self.context
         model = self.untrained()
         if "init_from" in spec:
@@ -175,7 +156,7 @@ class _Run:
             require_blocks(model)
         install(model, self.keys)
         self.model = apply_arm(model, spec["arm"], context.teacher).train()
-        if spec["arm"]["kind"] == "local":  # the teacher hangs on the student without being a part of it
+        if spec["arm"]["kind"] == "local":  # the teacher is attached to the student without being a submodule
             self.model._myopia.arm.teacher.model.to(self.device)
         if spec["precision"] == "fp64":
             self.model.double()
@@ -183,7 +164,7 @@ class _Run:
                 self.model._myopia.arm.teacher.model.double()
 
     def parallelize(self) -> None:
-        """ParallelModel the network over the process_group, and make the optimiser of what this process holds of it."""
+        """Wrap the model for its process group, and make the optimizer of this rank's parameters."""
         self.parallel = ParallelModel(
             self.model, self.placement.strategy, self.process_group, self.context.compile, self.spec["precision"]
         )
@@ -193,18 +174,18 @@ class _Run:
     # --- state ---
 
     def resume(self) -> None:
-        """Load the newest good state, if there is one."""
+        """Load the newest undamaged checkpoint, if there is one."""
         loaded = self.checkpoint.load()
         self.clock = time.monotonic()
         if loaded is None:
             return
         trainer_state, record = loaded
         self.step, self.seconds, self.final = record["step"], record["seconds"], record["final"]
-        self.curve, self.sum, self.count = trainer_state["curve"], trainer_state["sum"], trainer_state["count"]
+        self.curve, self.sum, self.count = (trainer_state[key] for key in ("curve", "sum", "count"))
         log.info("[%s] resumed at step %d/%d", self.label, self.step, self.spec["steps"])
 
     def save(self, final: bool = False) -> None:
-        """Write the state; nothing that is not finite is ever saved."""
+        """Save a checkpoint; losses and parameters that are not finite are never saved."""
         self.check_losses()
         self.check_weights()
         now = time.monotonic()
@@ -213,12 +194,9 @@ class _Run:
         self.checkpoint.save(self.step, trainer_state, round(self.seconds, 3), final)
 
     def check_losses(self) -> None:
-        """Fold the interval's losses into the running mean; stop at the first that is not finite."""
-        values = (
-            self.process_group.all_reduce_sum(torch.stack(self.interval).cpu().double()).tolist()
-            if self.interval
-            else []
-        )
+        """Read back the interval's losses, add them to the running sum; stop at the first that is not finite."""
+        stacked = torch.stack(self.interval).cpu().double() if self.interval else None
+        values = [] if stacked is None else self.process_group.all_reduce_sum(stacked).tolist()
         for back, value in enumerate(values):
             if not math.isfinite(value):
                 self.diverged(f"the loss is {value}", self.step - len(values) + back)
@@ -226,17 +204,15 @@ class _Run:
         self.interval.clear()
 
     def check_weights(self) -> None:
-        """The last update may have broken weights that no loss has been computed from yet."""
+        """Stop if the last update made a parameter non-finite; no loss has been computed from it yet."""
         names = [name for name, _ in self.model.named_parameters()]
         broken = (n for n, p in enumerate(self.model.parameters()) if not torch.isfinite(local_shard(p)).all())
-        (first,) = self.process_group.all_reduce_max(
-            len(names) - next(broken, len(names))
-        )  # the first to be broken anywhere
+        (first,) = self.process_group.all_reduce_max(len(names) - next(broken, len(names)))  # lowest index on any rank
         if first:
             self.diverged(f"{names[len(names) - first]} is no longer finite after the update", self.step - 1)
 
     def diverged(self, what: str, step: int) -> NoReturn:
-        """Stop the run and name the batch."""
+        """Stop the run with an error that names the step and its samples."""
         first = step * self.spec["batch_size"]
         raise self.process_group.error(
             f"run {self.label}: {what} at step {step} (learning rate "
@@ -244,13 +220,13 @@ class _Run:
             f"{first + self.spec['batch_size'] - 1}); lower optim.lr or set optim.grad_clip"
         )
 
-    # --- work ---
+    # --- training ---
 
     def loop(self, stop: list[int]) -> None:
         """Train from the current step to the last."""
         steps, every = self.spec["steps"], self.spec["eval"]["every"]
         check_every = 1 if self.device.type == "cpu" else 20  # reading a loss stalls a GPU
-        saved = told = time.monotonic()
+        saved = logged = time.monotonic()
         first = self.step
         start = time.monotonic()
         if not self.curve:
@@ -273,34 +249,36 @@ class _Run:
                 self.snapshot()
             now = time.monotonic()
             every_steps = self.context.save_steps
-            due = now - saved > self.context.save_seconds or bool(every_steps and self.step % every_steps == 0)
-            tell = now - told > self.context.progress_seconds or self.step == steps
-            # A signal may reach any process; clocks count in rank 0 alone.
-            lead = self.process_group.rank == 0
-            signal, due, tell = self.process_group.all_reduce_max(stop[0] if stop else 0, lead and due, lead and tell)
+            save_due = now - saved > self.context.save_seconds or bool(every_steps and self.step % every_steps == 0)
+            log_due = now - logged > self.context.progress_seconds or self.step == steps
+            # A signal may reach any rank; of the clocks only rank 0's counts.
+            rank0 = self.process_group.rank == 0
+            signal, save_due, log_due = self.process_group.all_reduce_max(
+                stop[0] if stop else 0, rank0 and save_due, rank0 and log_due
+            )
             if signal and self.step < steps:
                 self.save()
                 self.process_group.run_rank0(lambda: self.state.attempt("preempted", self.step))
                 log.info("[%s] stopped by signal %d at step %d, state saved", self.label, signal, self.step)
                 raise Preempted
-            if due and self.step < steps:  # the last step's state is the final one, written once, by finish()
+            if save_due and self.step < steps:  # the last step's state is the final one, written once, by finish()
                 self.save()
                 saved = time.monotonic()
-            if tell:
-                self.tell((self.step - first) / (now - start))
-                told = now
+            if log_due:
+                self.log_progress((self.step - first) / (now - start))
+                logged = now
 
     def random_state(self) -> torch.Tensor:
-        """torch's global stream, which training must leave alone."""
+        """State of torch's global generator, uint8 [n]; training must not draw from it."""
         return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
 
     def train_step(self) -> None:
-        """One optimiser step on global samples step * batch ... (step + 1) * batch - 1, shared among processes."""
-        spec, batch, micro, process_group = (
+        """One optimizer step on global samples [step * batch, (step + 1) * batch), divided over ranks."""
+        spec, batch, micro, size = (
             self.spec,
             self.spec["batch_size"],
             self.placement.micro_batch,
-            self.process_group,
+            self.process_group.size,
         )
         rate = learning_rate(spec["optim"], self.step, spec["steps"])
         for group in self.optimizer.param_groups:
@@ -308,13 +286,13 @@ class _Run:
         self.keys.step = self.step
         total = torch.zeros((), device=self.device)
         end = (self.step + 1) * batch
-        for first in range(self.step * batch + process_group.rank * micro, end, micro * process_group.size):
+        for first in range(self.step * batch + self.process_group.rank * micro, end, micro * size):
             inputs, samples = self.task.batch(self.seed, first, micro, "train")
             self.keys.samples = samples.to(self.device)
-            with self.parallel.accumulating(last=first + micro * process_group.size >= end):
+            with self.parallel.accumulating(last=first + micro * size >= end):
                 loss = self.loss(self.parallel.train_module, inputs) * (micro / batch)
-                # Gradients are averaged over processes; the batch's is their sum.
-                (loss * process_group.size if process_group.size > 1 else loss).backward()
+                # DDP and FSDP average gradients over ranks; the batch's gradient is their sum.
+                (loss * size if size > 1 else loss).backward()
             total = total + loss.detach()
         if spec["optim"].get("grad_clip"):
             nn.utils.clip_grad_norm_(self.model.parameters(), spec["optim"]["grad_clip"])
@@ -323,14 +301,14 @@ class _Run:
         self.interval.append(total)
         self.step += 1
 
-    def loss(self, network: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Mean loss of `network` on a micro-batch."""
+    def loss(self, module: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss of `module` on a micro-batch, a scalar."""
         inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
         if self.spec["precision"] == "fp64":
             inputs = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
         half = self.spec["precision"] == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
-            return self.task.loss(network, inputs)
+            return self.task.loss(module, inputs)
 
     def evaluate(self) -> None:
         """Add a row to the learning curve: mean training loss since the last row, validation loss now."""
@@ -342,7 +320,7 @@ class _Run:
             for start in range(0, count, micro * process_group.size):
                 first = start + process_group.rank * micro
                 size = max(0, min(micro, count - first))
-                # All processes gather a sharded network equally often, those without a share as well.
+                # A forward pass of a sharded model is a collective: ranks without samples run one as well.
                 inputs, _ = self.task.batch(VALIDATION_SEED, first if size else 0, size or 1, "validation")
                 total += float(self.loss(self.parallel.eval_module, inputs)) * size
         self.model.train()
@@ -355,8 +333,8 @@ class _Run:
         self.curve.append([self.step, tokens, rate, train_loss, total / count])
         self.sum, self.count = 0.0, 0
 
-    def tell(self, steps_per_s: float) -> None:
-        """One whole line for people, one file for watchers."""
+    def log_progress(self, steps_per_s: float) -> None:
+        """Log one line, and write progress.json for `make watch`."""
         self.check_losses()
         steps, validation = self.spec["steps"], self.curve[-1][4]
         loss = self.sum / self.count if self.count else self.curve[-1][3]
@@ -376,7 +354,7 @@ class _Run:
         )  # fmt: skip
 
     def snapshot(self) -> None:
-        """Keep the weights at this step beside the run, for studies of training itself."""
+        """Write the weights at this step to snapshots/step<n>/, for measurements along training."""
         from safetensors.torch import save_file
 
         folder = self.context.folder / "snapshots" / f"step{self.step}"
@@ -395,5 +373,17 @@ class _Run:
         """Save the final state and write the run folder."""
         if not self.final:
             self.save(final=True)
-        results.finish(self, RECIPE)
+
+        def build() -> nn.Module:
+            model = self.untrained()
+            return model.double() if self.spec["precision"] == "fp64" else model
+
+        results.write_run_folder(
+            results.FinishedRun(
+                self.spec, self.seed, self.context, self.task, self.state, self.placement.strategy, self.initial,
+                self.curve, self.seconds, CODE_VERSION,
+            ),
+            unshard(self.model, self.process_group, build),
+            self.process_group,
+        )  # fmt: skip
         log.info("[%s] finished: validation loss %.4f", self.label, self.curve[-1][4])

@@ -276,6 +276,6 @@ def test_a_watcher_never_sees_nan(tmp_path):
     with open_run(dp_spec(), 0, place(tmp_path)) as run:
         run.evaluate()
         run.train_step()
-        run.tell(1.0)
+        run.log_progress(1.0)
         progress = json.loads((run.state.folder / "progress.json").read_text())
     assert progress["step"] == 1 and np.isfinite(progress["loss"])
