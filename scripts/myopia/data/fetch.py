@@ -18,7 +18,7 @@ from typing import Any
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json, sha256_text
-from myopia.common.locks import only_one
+from myopia.common.locks import exclusive_lock
 from myopia.data.chunks import Chunks
 from myopia.data.disk import DiskUsage, disk_full_is_bad_input, require_space
 from myopia.data.documents import Document, seeded_hash
@@ -61,7 +61,7 @@ def fetch_corpus(
     known = read_lock(lock)
     pinned = locked_commit(known, "dataset", spec["dataset"], spec["revision"])
     fingerprint = sha256_text(canonical_json([spec, pinned]))[:16]
-    with only_one(Path(state) / fingerprint, spec["dataset"]) as folder, disk_full_is_bad_input(folder):
+    with exclusive_lock(Path(state) / fingerprint, spec["dataset"]) as folder, disk_full_is_bad_input(folder):
         chunks = Chunks(folder)
         fetch = _Fetch(spec, chunks, patience or Patience(), chunk_documents)
         fetch.run(pinned)

@@ -16,7 +16,6 @@ Of several processes rank 0 alone holds the lock and writes here, but for the pa
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ import torch
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path, remove_leftovers, sha256_file, write_json
+from myopia.common.locks import LockCancelled, exclusive_lock
 from myopia.train.signals import Preempted
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ FORMAT = 1  # one file
 SHARDED_FORMAT = "parts 1"  # a folder with one file per rank; the value is part of states on disk
 TRAINER_STATE_FILE = "rest.pt"  # its name in states on disk: renaming it would set them aside
 KEEP = 2  # the newest state and one before it, in case the newest turns out damaged
-LOCK_POLL_S = 1.0
 
 
 class StateDirectory:
@@ -50,7 +49,7 @@ class StateDirectory:
     def __init__(self, root: str | Path, fingerprint: str, label: str, stop: Sequence[int] = ()) -> None:
         self.fingerprint, self.label, self.stop = fingerprint, label, stop
         self.folder = Path(root) / fingerprint
-        self._lock: Any = None
+        self._lock = ExitStack()
 
     def __enter__(self) -> StateDirectory:
         """Take the lock, waiting for a living owner (an orphan of a killed workflow finishes or dies).
@@ -59,46 +58,19 @@ class StateDirectory:
             Preempted: a signal in `stop` came while waiting.
             MyopiaError: the folder cannot be made, written to or locked.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / "lock", "a+")
-            self._wait()
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            self._lock.flush()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive_lock(self.folder, f"[{self.label}]", self.stop))
+            except LockCancelled:
+                log.info("[%s] stopped by signal %d while waiting", self.label, self.stop[0])
+                raise Preempted from None
             remove_leftovers(self.folder)
-            self._remove_unrecorded()
-        except OSError as error:
-            self.__exit__()
-            raise MyopiaError(
-                f"run {self.label}: its state folder {self.folder} cannot be used ({error.strerror or error})"
-            ) from error
-        except BaseException:
-            self.__exit__()
-            raise
+            self._remove_uncommitted()
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._lock is not None:
-            with suppress(OSError):  # a full disk may refuse the owner's name once more
-                self._lock.close()
-            self._lock = None
-
-    def _wait(self) -> None:
-        waited = 0.0
-        while True:
-            try:
-                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # any other error means that this disk cannot lock
-                if waited % 10 == 0:
-                    self._lock.seek(0)
-                    owner = self._lock.read().strip() or "another process"
-                    log.info("[%s] waiting: %s is still writing this run's state", self.label, owner)
-            if self.stop:
-                log.info("[%s] stopped by signal %d while waiting", self.label, self.stop[0])
-                raise Preempted
-            time.sleep(LOCK_POLL_S)
-            waited += LOCK_POLL_S
+        self._lock.close()
 
     def save(self, step: int, tensors: dict[str, Any], seconds: float, final: bool = False) -> None:
         """Write the state after `step` steps. A crash at any point leaves the previous state as good as it was."""
@@ -157,7 +129,7 @@ class StateDirectory:
 
     def _write_failed(self, step: int, reason: OSError) -> MyopiaError:
         """Clear away what could not be written, and say what is left."""
-        self._remove_unrecorded()
+        self._remove_uncommitted()
         last = max(self._steps(), default=None)
         kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
         return MyopiaError(
@@ -253,7 +225,7 @@ class StateDirectory:
     def _steps(self) -> list[int]:
         return [int(p.stem.removeprefix("step-")) for p in self.folder.glob("step-*.json")]
 
-    def _remove_unrecorded(self) -> None:
+    def _remove_uncommitted(self) -> None:
         """Delete tensors whose record was never written: killed or failed between the two."""
         for path in self.folder.glob("step-*.pt"):
             if not path.with_suffix(".json").exists():
