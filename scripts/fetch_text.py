@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from myopia.common import cli
 from myopia.data.fetch import CHUNK_DOCUMENTS, fetch_corpus
-from myopia.data.hub_client import Patience
+from myopia.data.hub_client import ATTEMPTS, WAIT_S
 from myopia.data.specs import parse_json
 
 
@@ -16,9 +16,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", required=True, metavar="JSON", help="which dataset to read")
     parser.add_argument("--splits", default="{}", metavar="JSON", help="fractions, seed, by")
     parser.add_argument("--lock", metavar="FILE", help="hub.lock.json: what earlier fetches got")
-    parser.add_argument("--attempts", type=int, default=Patience.attempts, help="in a row without a new row")
-    parser.add_argument("--wait", type=float, default=Patience.wait_s, help="seconds before the second attempt")
-    parser.add_argument("--chunk-documents", type=int, default=CHUNK_DOCUMENTS, help="documents in a piece of state")
+    parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="in a row without a new row")
+    parser.add_argument("--wait", type=float, default=WAIT_S, help="seconds before the second attempt")
+    parser.add_argument("--chunk-documents", type=int, default=CHUNK_DOCUMENTS, help="documents per chunk of state")
     args = parser.parse_args(argv)
     fetch_corpus(
         parse_json(args.source, "--source"),
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.manifest,
         state=args.state,
         lock=args.lock,
-        patience=Patience(args.attempts, args.wait),
+        attempts=args.attempts,
+        wait_s=args.wait,
         chunk_documents=args.chunk_documents,
     )
 
