@@ -1,4 +1,4 @@
-"""What every script in `scripts/` shares: arguments, logging, and one clear sentence for bad input."""
+"""What every script in `scripts/` shares: arguments, logging, exit codes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def parser(description: str | None, *paths: str) -> argparse.ArgumentParser:
 
 
 def log_to(path: str | None) -> None:
-    """Send log lines to a file as well, each line in one write; what was there is kept (a resumed run adds to it).
+    """Append log lines to the file `path` as well (a resumed run adds to its log); None logs to stderr only.
 
-    Of processes that torchrun has started together the first speaks for all, unless another one fails.
+    On ranks other than 0 of a process group only errors are logged, and to stderr.
     """
     if os.environ.get("RANK", "0") != "0":
         logging.getLogger().setLevel(logging.ERROR)
@@ -35,12 +35,14 @@ def log_to(path: str | None) -> None:
 
 
 def run(main: Callable[[Sequence[str] | None], int | None], *, network: bool = False) -> None:
-    """Run a script's `main`; bad input ends in one line on stderr and exit code 2, not in a traceback.
+    """Run a script's `main` and exit with its code; MyopiaError ends in one line on stderr and exit code 2.
 
-    `network`: whether the script downloads. All others run with the Hugging Face clients switched off, so that no
-    stage after the downloads can reach the hub by accident.
+    Args:
+        main: takes the argument list (None: sys.argv) and returns an exit code, or None for 0.
+        network: whether the script downloads. All others run with the Hugging Face clients offline, so that no stage
+            after the downloads can reach the hub by accident.
     """
-    # Importing torch and transformers makes 600,000 objects; looking for garbage among them every 700 took a ninth of it.
+    # Importing torch and transformers makes 600,000 objects; collecting garbage every 700 took a ninth of that time.
     gc.set_threshold(20_000, 10, 10)
     if not network:
         os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # read when the clients are imported

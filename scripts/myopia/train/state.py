@@ -1,17 +1,17 @@
-"""The state directory of a run: what survives kill -9, and nothing that can be mistaken for it.
+"""Crash-safe checkpoints of one run.
 
-`results/<scale>/.state/<run>/seed<k>/<fingerprint>/` is never a declared output, so Snakemake does not wipe it when
-it restarts a job. The fingerprint covers everything that decides the result; another spec gets another folder.
+`results/<scale>/.state/<run>/seed<k>/<fingerprint>/` is never a declared output, so Snakemake does not delete it when it
+restarts a job. The fingerprint covers everything that determines the result; another spec gets another folder.
 
     lock                 held (flock) by the one process that may write here; the kernel frees it when that one dies
-    step-<n>.pt          model, optimiser, curve: written beside, flushed, then renamed
-    step-<n>/            the same of a network that is sharded among processes, each part written by its own
-    step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state counts only with this
-    progress.json        for watchers: step, loss, tokens per second
-    attempts.jsonl       one line when a process_group starts, one when it stops of its own accord, one where a killed one was
+    step-<n>.pt          model, optimizer, curve: written to a temporary file, flushed, then renamed
+    step-<n>/            the same of a sharded model, one file per rank
+    step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state without it does not count
+    progress.json        for `make watch`: step, loss, tokens per second
+    attempts.jsonl       one line when a process group starts, one when it stops by itself, one where a killed one was
                          last seen
 
-Of several processes rank 0 alone holds the lock and writes here, but for the parts of a sharded state.
+Rank 0 alone holds the lock and writes here, but for the shards of the other ranks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1  # one file
 SHARDED_FORMAT = "parts 1"  # a folder with one file per rank; the value is part of states on disk
 TRAINER_STATE_FILE = "rest.pt"  # its name in states on disk: renaming it would set them aside
-KEEP = 2  # the newest state and one before it, in case the newest turns out damaged
+KEEP = 2  # the newest state and the one before it, in case the newest turns out damaged
 
 
 class StateDirectory:
@@ -73,7 +73,17 @@ class StateDirectory:
         self._lock.close()
 
     def save(self, step: int, tensors: dict[str, Any], seconds: float, final: bool = False) -> None:
-        """Write the state after `step` steps. A crash at any point leaves the previous state as good as it was."""
+        """Write the state after `step` steps; a crash at any point leaves the previous state valid.
+
+        Args:
+            step: optimizer steps done.
+            tensors: whatever `torch.load(weights_only=True)` reads.
+            seconds: training time so far, over all attempts.
+            final: whether training is finished; a final state replaces all others.
+
+        Raises:
+            MyopiaError: the disk is full or cannot be written to.
+        """
         log.info("[%s] saving state at step %d", self.label, step)
 
         def write() -> dict[str, Any]:
@@ -85,7 +95,7 @@ class StateDirectory:
         self._commit(step, write, seconds, final)
 
     def begin_sharded(self, step: int) -> None:
-        """Make the empty folder that the parts of a sharded state are written to."""
+        """Make the empty folder that the ranks write a sharded state to. Raises MyopiaError if it cannot be made."""
         log.info("[%s] saving state at step %d", self.label, step)
         try:
             self._remove(step)
@@ -94,11 +104,11 @@ class StateDirectory:
             raise self._write_failed(step, error) from error
 
     def shard_folder(self, step: int) -> Path:
-        """The folder of a sharded state."""
+        """The folder of the sharded state at `step`."""
         return self.folder / f"step-{step}"
 
     def commit_sharded(self, step: int, trainer_state: dict[str, Any], seconds: float) -> None:
-        """Make a sharded state count, once all parts are written: add what is not sharded, flush, sign."""
+        """Make a sharded state valid, once all ranks have written: add the trainer state, flush all files, hash them."""
 
         def write() -> dict[str, Any]:
             with open(self.shard_folder(step) / TRAINER_STATE_FILE, "wb") as handle:
@@ -113,7 +123,7 @@ class StateDirectory:
         self._commit(step, write, seconds, final=False)
 
     def _commit(self, step: int, write: Callable[[], dict[str, Any]], seconds: float, final: bool) -> None:
-        """Write a state, then its record, then remove what it replaces."""
+        """Write a state, then its record, then remove the states it replaces; `write` returns format and checksums."""
         try:
             record = write()
             record |= {"fingerprint": self.fingerprint, "step": step, "seconds": seconds, "final": final}
@@ -128,7 +138,7 @@ class StateDirectory:
         log.info("[%s] state saved at step %d", self.label, step)
 
     def _write_failed(self, step: int, reason: OSError) -> MyopiaError:
-        """Clear away what could not be written, and say what is left."""
+        """Delete what could not be written; returns the error, which says what is left."""
         self._remove_uncommitted()
         last = max(self._steps(), default=None)
         kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
@@ -138,9 +148,9 @@ class StateDirectory:
         )
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """(tensors, record) of the newest state that proves whole, or None. Others are set aside, never trusted.
+        """(tensors, record) of the newest undamaged state, or None; damaged ones are renamed to *.set-aside.
 
-        The tensors of a sharded state (`record["format"] == SHARDED_FORMAT`) are left in their folder.
+        Of a sharded state (`record["format"] == SHARDED_FORMAT`) only the trainer state is read.
         """
         for step in sorted(self._steps(), reverse=True):
             record_path = self.folder / f"step-{step}.json"
@@ -170,20 +180,20 @@ class StateDirectory:
         return None
 
     def read(self, record: dict[str, Any]) -> dict[str, Any]:
-        """What is in one file of a state that `load` has found whole: all of it, or what is not sharded."""
-        step, parts = record["step"], record["format"] == SHARDED_FORMAT
-        path = self.shard_folder(step) / TRAINER_STATE_FILE if parts else self.folder / f"step-{step}.pt"
+        """The tensors of a state that `load` has verified; of a sharded one only the trainer state."""
+        step, sharded = record["step"], record["format"] == SHARDED_FORMAT
+        path = self.shard_folder(step) / TRAINER_STATE_FILE if sharded else self.folder / f"step-{step}.pt"
         return torch.load(path, map_location="cpu", weights_only=True)
 
     def progress(self, record: dict[str, Any]) -> None:
-        """Tell watchers where the run is."""
+        """Write progress.json; a failure is only logged."""
         try:
             write_json(self.folder / "progress.json", record)
-        except OSError as error:  # nothing is lost by it; a state that cannot be written stops the run
+        except OSError as error:  # costs nothing; a state that cannot be written stops the run
             log.warning("[%s] progress.json not written: %s", self.label, error.strerror or error)
 
     def begin(self, devices: int) -> None:
-        """Note that a process_group of so many processes starts, and when one that was killed before it was last seen."""
+        """Record that a process group on `devices` devices starts, and where a killed predecessor was last seen."""
         lines = self._attempt_lines()
         with suppress(OSError, ValueError, KeyError):
             seen = json.loads((self.folder / "progress.json").read_text())
@@ -192,7 +202,7 @@ class StateDirectory:
         self.attempt("start", 0, devices=devices)
 
     def attempt(self, event: str, step: int, **more: Any) -> None:
-        """Note that a process started or stopped at `step`."""
+        """Append one line to attempts.jsonl: `event` ("start", "end", "preempted", "seen") at `step`."""
         line = {"event": event, "step": step, "pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
         line |= more
         try:
@@ -202,12 +212,12 @@ class StateDirectory:
             log.warning("[%s] attempts.jsonl not written: %s", self.label, error.strerror or error)
 
     def attempts(self) -> int:
-        """How many processes have started on this run."""
+        """How often training of this run was started."""
         path = self.folder / "attempts.jsonl"
         return path.read_text().count('"event": "start"') if path.exists() else 0
 
     def device_seconds(self) -> float:
-        """Seconds of all attempts until now, each times its devices: what was lost with a killed one as well."""
+        """Device-seconds of all attempts until now; of a killed one, until it was last seen."""
         total, start = 0.0, None
         for line in [*self._attempt_lines(), {"event": "now", "time": time.time()}]:
             if start is not None and line["event"] != "start":
@@ -226,7 +236,7 @@ class StateDirectory:
         return [int(p.stem.removeprefix("step-")) for p in self.folder.glob("step-*.json")]
 
     def _remove_uncommitted(self) -> None:
-        """Delete tensors whose record was never written: killed or failed between the two."""
+        """Delete states without a record: their writer was killed or failed before it."""
         for path in self.folder.glob("step-*.pt"):
             if not path.with_suffix(".json").exists():
                 path.unlink(missing_ok=True)
@@ -235,14 +245,14 @@ class StateDirectory:
                 shutil.rmtree(path)
 
     def _remove(self, step: int) -> None:
-        # The record first: a state without one does not count, a record without a state would be set aside loudly.
+        # The record first: a state without one does not count, a record without a state would be set aside with a warning.
         (self.folder / f"step-{step}.json").unlink(missing_ok=True)
         (self.folder / f"step-{step}.pt").unlink(missing_ok=True)
         shutil.rmtree(self.shard_folder(step), ignore_errors=True)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
-    """The system's reason behind an error; torch.save wraps it in a RuntimeError of its own."""
+    """The OSError that an error was raised from, if any; torch.save wraps it in a RuntimeError."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
