@@ -1,4 +1,4 @@
-"""Peak memory of a training step, measured in each process of a process_group; rank 0 writes [bytes per rank, estimate] as JSON.
+"""Peak memory of a training step on each rank of a process group; rank 0 writes [bytes per rank, estimate] as JSON.
 
 torchrun ... peak.py CASE.json OUT.json
 """

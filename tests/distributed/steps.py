@@ -1,4 +1,4 @@
-"""What a process_group's training steps compute, written down by rank 0; started by torchrun, or called in one process.
+"""Training steps of a process group, recorded by rank 0; started by torchrun, or called in one process.
 
     torchrun ... steps.py CASES.json OUT.pt
 
@@ -61,7 +61,7 @@ def observe(case, process_group):
 
 
 def disagree(process_group):
-    """How each process learns that rank 1 alone has failed."""
+    """What each rank raises when rank 1 alone fails."""
 
     def work():
         if process_group.rank == 1:

@@ -109,7 +109,7 @@ def test_two_processes_equal_one(name, layout, alone, pair):
 
 
 @pytest.mark.parametrize("layout", ["shard, accumulated", "recompute, accumulated"])
-def test_a_divided_network_rounds_as_a_whole_one(layout, pair):
+def test_a_sharded_model_rounds_as_a_replicated_one(layout, pair):
     """bf16: layers gathered in bf16 are what autocast makes of their matrices; all else stays fp32."""
     whole, sharded = pair["bf16 | replicate, accumulated"], pair[f"bf16 | {layout}"]
     assert whole["losses"] == pytest.approx(sharded["losses"], rel=1e-5)

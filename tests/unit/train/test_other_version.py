@@ -14,10 +14,7 @@ from myopia.train.state import StateDirectory
 from myopia.train.trainer import train
 
 SPEC = dp_spec(steps=6, eval={"every": 3, "sequences": 8})
-SENTENCE = (
-    r"run .*: the state at step 1 in \S+ is undamaged but does not fit this network, so another version of myopia, torch "
-    "or transformers has written it: go on with that one, or remove the folder to train from the start"
-)
+SENTENCE = r"run .*: the state at step 1 in \S+ is undamaged but does not fit this network"
 
 
 def renamed(state):
@@ -69,7 +66,7 @@ def test_it_is_refused_in_one_sentence_and_kept(stopped, change):
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
-def test_a_divided_one_as_well(stopped):
+def test_a_sharded_one_as_well(stopped):
     where, folder = stopped
     trainer_state = torch.load(folder / "step-1.pt", weights_only=True)
     for path in folder.glob("step-1.*"):

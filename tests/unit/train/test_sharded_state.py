@@ -1,4 +1,4 @@
-"""A sharded state counts as a whole one does: with its record, with every part, and only if all are what was signed."""
+"""A sharded state is valid like an unsharded one: with its record, and if every file has its checksum."""
 
 import json
 import logging
@@ -57,10 +57,10 @@ def test_newest_is_loaded_and_older_ones_go(saved):
 
 
 DAMAGE = {
-    "a part is another": lambda d: (d.shard_folder(6) / "__1_0.distcp").write_bytes(b"\x06\x00" * 100),
-    "a part is missing": lambda d: (d.shard_folder(6) / "__0_0.distcp").unlink(),
-    "what is not sharded is cut": lambda d: (d.shard_folder(6) / TRAINER_STATE_FILE).write_bytes(b""),
-    "no parts": lambda d: shutil.rmtree(d.shard_folder(6)),
+    "a shard is another": lambda d: (d.shard_folder(6) / "__1_0.distcp").write_bytes(b"\x06\x00" * 100),
+    "a shard is missing": lambda d: (d.shard_folder(6) / "__0_0.distcp").unlink(),
+    "the trainer state is cut": lambda d: (d.shard_folder(6) / TRAINER_STATE_FILE).write_bytes(b""),
+    "no shards": lambda d: shutil.rmtree(d.shard_folder(6)),
     "another version": lambda d: (d.folder / "step-6.json").write_text(
         json.dumps({**json.loads((d.folder / "step-6.json").read_text()), "format": "parts 2"})
     ),
@@ -79,7 +79,7 @@ def test_a_bad_state_is_set_aside_and_the_one_before_is_used(saved, damage, capl
     assert loaded(saved) == 6
 
 
-def test_parts_without_a_record_are_no_state(saved):
+def test_shards_without_a_record_are_no_state(saved):
     with saved:
         saved.begin_sharded(9)
         (saved.shard_folder(9) / "__0_0.distcp").write_bytes(b"half")  # killed here
