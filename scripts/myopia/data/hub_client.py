@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from myopia.common.errors import MyopiaError
 
@@ -42,7 +42,7 @@ def retry(
         after: called after each failed attempt with tenacity's state, whose `attempt_number` it may reset.
 
     Raises:
-        HubUnavailable: all attempts failed.
+        HubUnavailable: the last attempt failed.
     """
 
     def log_retry(state: RetryCallState) -> None:
@@ -53,14 +53,11 @@ def retry(
         retry=retry_if_exception_type(HubUnavailable),
         stop=stop_after_attempt(attempts),
         wait=wait_exponential(multiplier=wait_s, max=60),
-        after=after or (lambda state: None),
+        after=after,
         before_sleep=log_retry,
+        reraise=True,
     )
-    try:
-        return retrying(call)
-    except RetryError as error:
-        last, count = error.last_attempt.exception(), error.last_attempt.attempt_number
-        raise HubUnavailable(f"{last} Gave up after {count} attempt{'s' * (count > 1)}.") from last
+    return retrying(call)
 
 
 def prepare_hub() -> None:
