@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--arm", required=True, choices=["vanilla", "myopic"])
     args = parser.parse_args(argv)
 
-    from myopia.model.released import convert_released
+    from myopia.experiments.released.convert import convert_released
 
     convert_released(args.checkpoint, args.fetched, args.size, args.arm, args.base, args.tokenizer, args.out)
 

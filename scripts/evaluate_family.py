@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import family
+    from myopia.experiments.size_sweep import measure as family
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import induction
+    from myopia.experiments.induction import measure as induction
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)

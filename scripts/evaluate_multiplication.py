@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure.multiplication import MultiplicationRun, measure
+    from myopia.experiments.multiplication.measure import MultiplicationRun, measure
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)

@@ -16,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import synthetic_loss
-    from myopia.measure.synthetic_runs import read_spec
+    from myopia.experiments.synthetic import measure as synthetic_loss
+    from myopia.experiments.synthetic.runs import read_spec
 
     torch.set_num_threads(arguments.threads)
     runs, options = read_spec(arguments.spec, synthetic_loss.OPTIONS)

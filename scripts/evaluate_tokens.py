@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import future_probes, token_gap, token_influence
+    from myopia.experiments.tokens import future_probes
+    from myopia.experiments.tokens import influence as token_influence
+    from myopia.experiments.tokens import measure as token_gap
     from myopia.measure.text import TextRun
 
     torch.set_num_threads(args.threads)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from myopia.common import cli
 from myopia.common.files import write_csv
-from myopia.config.toys import toy_seeds
+from myopia.experiments.toys.settings import toy_seeds
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import toys
+    from myopia.experiments.toys import measure as toys
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)

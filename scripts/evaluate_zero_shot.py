@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     go_offline()
     import torch
 
-    from myopia.measure import zero_shot
+    from myopia.experiments.zero_shot import measure as zero_shot
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)

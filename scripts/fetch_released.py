@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from myopia.common import cli
-from myopia.data.released import fetch_released
+from myopia.experiments.released.fetch import fetch_released
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from myopia.common import cli
-from myopia.data.eval_tasks import make_task
 from myopia.data.specs import parse_json
+from myopia.experiments.zero_shot.tasks import make_task
 
 
 def main(argv: Sequence[str] | None = None) -> None:

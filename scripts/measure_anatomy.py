@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import anatomy, forward_bias, theory
+    from myopia.experiments.gradients import forward_bias, theory
+    from myopia.experiments.gradients import measure as anatomy
 
     torch.set_num_threads(args.threads)
     spec = json.loads(args.spec)

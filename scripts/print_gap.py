@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from myopia.common import cli
-from myopia.judge.gap_console import render
+from myopia.experiments.size_sweep.gap_console import render
 
 
 def main(argv: Sequence[str] | None = None) -> None:

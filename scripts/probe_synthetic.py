@@ -16,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import synthetic_probing as probing
-    from myopia.measure.synthetic_runs import read_spec
+    from myopia.experiments.synthetic import probing as probing
+    from myopia.experiments.synthetic.runs import read_spec
 
     torch.set_num_threads(arguments.threads)
     tables = probing.probe_runs(*read_spec(arguments.spec, probing.OPTIONS))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from myopia.common import cli
-from myopia.data.released import resolve_released
+from myopia.experiments.released.fetch import resolve_released
 
 
 def main(argv: Sequence[str] | None = None) -> None:

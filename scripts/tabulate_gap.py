@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from myopia.common import cli
 from myopia.common.files import write_csv
+from myopia.experiments.size_sweep.tables import audit_gap_by_lr, gap_of_networks
 from myopia.judge.claims import read_claims
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.registry import Context
-from myopia.judge.tables_family import audit_gap_by_lr, gap_of_networks
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from myopia.common import cli
-from myopia.judge.released import write_released_tables
+from myopia.experiments.released.judge import write_released_tables
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from myopia.common import cli
 from myopia.common.files import write_csv
-from myopia.judge.tables_text import seeds_table
+from myopia.experiments.text.tables import seeds_table
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from myopia.measure import toys
+    from myopia.experiments.toys import measure as toys
 
     torch.set_num_threads(args.threads)
     write_csv(args.out, toys.tune_shared(json.loads(args.spec)["shared"], args.seeds))

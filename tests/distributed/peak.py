@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
-from tiny_runs import text_spec  # noqa: E402
 
 from myopia.train.batches import LanguageModelling  # noqa: E402
 from myopia.train.memory import lay_out  # noqa: E402
@@ -23,6 +22,7 @@ from myopia.train.process_group import init_process_group  # noqa: E402
 from myopia.train.run_context import RunContext  # noqa: E402
 from myopia.train.state import StateDirectory  # noqa: E402
 from myopia.train.trainer import _Run  # noqa: E402
+from tiny_runs import text_spec  # noqa: E402
 
 
 class Noise(LanguageModelling):

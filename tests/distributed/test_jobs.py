@@ -16,12 +16,12 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import place, results, text_spec
 
 from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 from myopia.train.launch import _exit_code
 from myopia.train.signals import Preempted
 from myopia.train.trainer import train
+from tiny_runs import place, results, text_spec
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import os
 import pytest
 import steps
 import torch
-from tiny_runs import T, dp_spec, text_spec
 
 from myopia.train.process_group import ProcessGroup
+from tiny_runs import T, dp_spec, text_spec
 
 pytestmark = pytest.mark.slow
 

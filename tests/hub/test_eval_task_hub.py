@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+
 from standin import HubStandIn
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

@@ -11,14 +11,14 @@ from collections import Counter
 import pytest
 import tenacity
 import zstandard
-from fetching import NAMES, Fetch, json_lines, make_hub, parquet, refusal, rows
-from standin import Fault, HubStandIn
 
+from fetching import NAMES, Fetch, json_lines, make_hub, parquet, refusal, rows
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import seeded_hash
 from myopia.data.hub import checked_hub
 from myopia.data.hub_client import HubUnavailable, retry
 from myopia.data.sources import iter_documents
+from standin import Fault, HubStandIn
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fetching import SCRIPTS, environment, make_hub, refusal
-from standin import Fault, HubStandIn
 
+from fetching import SCRIPTS, environment, make_hub, refusal
 from myopia.common.errors import MyopiaError
 from myopia.data.tokenizer import make_tokenizer
+from standin import Fault, HubStandIn
 
 
 @pytest.fixture(scope="module")

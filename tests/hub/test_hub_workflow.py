@@ -5,16 +5,13 @@ import hashlib
 import json
 import shutil
 import socket
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from fetching import make_hub, parquet
-from standin import HubStandIn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+from fetching import make_hub, parquet
 from harness import checkout, snakemake
+from standin import HubStandIn
 
 
 @pytest.fixture(scope="module")

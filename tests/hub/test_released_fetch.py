@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from lightning_files import file_name
-from standin import Fault, HubStandIn
 
-from myopia.config.released import released_specs
-from myopia.data.released import parse_file_name
+from lightning_files import file_name
+from myopia.experiments.released.fetch import parse_file_name
+from myopia.experiments.released.settings import released_specs
+from standin import Fault, HubStandIn
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SETTINGS = {

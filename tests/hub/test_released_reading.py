@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+
 from lightning_files import (
     FUNCTION,
     file_name,
@@ -17,9 +18,8 @@ from lightning_files import (
     save_released,
     tiny_model,
 )
-
 from myopia.common.errors import MyopiaError
-from myopia.model.released import build_released, convert_released, open_released, read_checkpoint
+from myopia.experiments.released.convert import build_released, convert_released, open_released, read_checkpoint
 
 IDS = torch.arange(2, 26).view(2, 12)
 

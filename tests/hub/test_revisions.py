@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from standin import Fault, HubStandIn
 
 import lock_hub
 from myopia.common.errors import MyopiaError
+from standin import Fault, HubStandIn
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fetch_revision.py"
 REPO = "lab/model"

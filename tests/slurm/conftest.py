@@ -2,14 +2,11 @@
 
 import fcntl
 import os
-import sys
-from pathlib import Path
 
 import pytest
-from cluster import Slurm, missing
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 import smoke_run
+from slurm_cluster import Slurm, missing
 
 smoke = smoke_run.smoke
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import yaml
+
 from harness import checkout, contents, differing, environment, run, snakemake
 
 STEPS = 800  # fewer, and they would share a job

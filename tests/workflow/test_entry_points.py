@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 
-from myopia.config.family import family, frozen_rate_specs
+from harness import ROOT, contents, differing, plan, planned, run, snakemake, trained
 from myopia.config.load import load_config
 from myopia.config.runs import run_specs, tuning_specs
+from myopia.experiments.size_sweep.settings import family, frozen_rate_specs
 
 PROFILES = sorted(path.parent.name for path in (ROOT / "workflow/profiles").glob("*/profile.yaml"))
 

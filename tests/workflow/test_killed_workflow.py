@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+
 from harness import checkout, contents, differing, environment, run, snakemake
 
 TABLE = "measure/synthetic_loss.csv"

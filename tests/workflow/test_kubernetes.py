@@ -11,6 +11,7 @@ import time
 
 import pytest
 import yaml
+
 from harness import ROOT, checkout, environment, planned, run, snakemake
 
 PROFILE = ROOT / "workflow/profiles/kubernetes"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from harness import ROOT, checkout, plan, snakemake
 
 sys.path.insert(0, str(ROOT / "tests" / "hub"))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+
 from harness import contents, differing, plan, planned, snakemake, trained
 
 DATA = {"harvest_text", "train_tokenizer", "encode_corpus"}

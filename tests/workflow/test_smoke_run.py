@@ -9,9 +9,9 @@ import socket
 from pathlib import Path
 
 import yaml
-from harness import ROOT, planned, snakemake
 
 import publish_results
+from harness import ROOT, planned, snakemake
 
 # Rules that smoke has no use for: the learning-rate grid, downloads and the gap of networks of one's own (tests/hub runs them), the plan, the crate. Those of released.smk
 # have a target and a test of their own.

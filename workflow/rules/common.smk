@@ -10,15 +10,15 @@ from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
-from myopia.config.family import family, fetched_networks, frozen_rate_specs
+from myopia.experiments.size_sweep.settings import family, fetched_networks, frozen_rate_specs
 from myopia.config.corpora import from_hub
 from myopia.config.figures import FIGURES_OF
 from myopia.config.load import load_config
-from myopia.config.multiplication import roles_of
+from myopia.experiments.multiplication.settings import roles_of
 from myopia.config.plan import run_shape
-from myopia.config.released import released_specs
-from myopia.config.toys import toy_tuning_seeds
-from myopia.config.zero_shot import scored_sizes
+from myopia.experiments.released.settings import released_specs
+from myopia.experiments.toys.settings import toy_tuning_seeds
+from myopia.experiments.zero_shot.settings import scored_sizes
 from myopia.config.runs import ARMS, DOSES, root, run_specs, tuning_specs
 
 try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from myopia.config.family import family
 from myopia.config.plan import experiments, family_experiments, plan
 from myopia.config.runs import run_specs
+from myopia.experiments.size_sweep.settings import family
 
 FIGURES_OF = {
     "synthetic": [

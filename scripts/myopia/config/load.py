@@ -13,16 +13,16 @@ import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
-from myopia.config.anatomy import check_anatomy
 from myopia.config.corpora import tokenizer_vocab
-from myopia.config.family import check_family, family
-from myopia.config.induction import check_induction
-from myopia.config.multiplication import check_multiplication
 from myopia.config.placement import check_devices
-from myopia.config.released import released_specs
 from myopia.config.runs import check_rates, run_specs
-from myopia.config.toys import check_toys
-from myopia.config.zero_shot import check_scored_sizes, use_zero_shot
+from myopia.experiments.gradients.settings import check_anatomy
+from myopia.experiments.induction.settings import check_induction
+from myopia.experiments.multiplication.settings import check_multiplication
+from myopia.experiments.released.settings import released_specs
+from myopia.experiments.size_sweep.settings import check_family, family
+from myopia.experiments.toys.settings import check_toys
+from myopia.experiments.zero_shot.settings import check_scored_sizes, use_zero_shot
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
-from myopia.config.family import Family, family, fetched_networks, frozen_rate_specs
 from myopia.config.placement import place
 from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
+from myopia.experiments.size_sweep.settings import Family, family, fetched_networks, frozen_rate_specs
 
 COLUMNS = (
     "experiment model parameters runs seeds jobs tokens flops device_hours kwh devices layout micro_batch memory_gb fits"

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from myopia.common.errors import MyopiaError
-from myopia.config.anatomy import bias_spec, keeps_snapshots, snapshot_steps
-from myopia.config.induction import induction_spec
-from myopia.config.multiplication import SYMBOLS, Planned, formats
+from myopia.experiments.gradients.settings import bias_spec, keeps_snapshots, snapshot_steps
+from myopia.experiments.induction.settings import induction_spec
+from myopia.experiments.multiplication.settings import SYMBOLS, Planned, formats
 
 ARMS: dict[str, dict[str, Any]] = {
     "vanilla": {"kind": "vanilla"},

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from myopia.common.errors import MyopiaError
-from myopia.data.induction import Induction
-from myopia.data.multiplication import Multiplication
+from myopia.experiments.induction.data import Induction
+from myopia.experiments.multiplication.data import Multiplication
 
 
 class TokenStream(Protocol):

@@ -1,31 +1,14 @@
 """Every estimator a claim may name (importing this module registers them)."""
 
-from myopia.judge import (
-    estimands_anatomy,
-    estimands_dose,
-    estimands_family,
-    estimands_induction,
-    estimands_multiplication,
-    estimands_synthetic,
-    estimands_text,
-    estimands_tokens,
-    estimands_toys,
-    estimands_zero_shot,
-)
+import importlib
+
 from myopia.judge.registry import ESTIMATORS, Context, run_estimator
 
-__all__ = [
-    "ESTIMATORS",
-    "Context",
-    "estimands_anatomy",
-    "estimands_dose",
-    "estimands_family",
-    "estimands_induction",
-    "estimands_multiplication",
-    "estimands_synthetic",
-    "estimands_text",
-    "estimands_tokens",
-    "estimands_toys",
-    "estimands_zero_shot",
-    "run_estimator",
-]
+EXPERIMENTS = (
+    "dose_response gradients induction multiplication size_sweep synthetic text tokens toys zero_shot"
+).split()
+
+for name in EXPERIMENTS:
+    importlib.import_module(f"myopia.experiments.{name}.judge")
+
+__all__ = ["ESTIMATORS", "Context", "run_estimator"]

@@ -9,17 +9,17 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.judge import tables_anatomy as anatomy
-from myopia.judge import tables_component as component
-from myopia.judge import tables_dose as dose
-from myopia.judge import tables_family as family
-from myopia.judge import tables_induction as induction
-from myopia.judge import tables_multiplication as multiplication
-from myopia.judge import tables_synthetic as synthetic
-from myopia.judge import tables_text as text
-from myopia.judge import tables_tokens as tokens
-from myopia.judge import tables_toys as toys
-from myopia.judge import tables_zero_shot as zero_shot
+from myopia.experiments.dose_response import tables as dose
+from myopia.experiments.gradients import tables as anatomy
+from myopia.experiments.induction import tables as induction
+from myopia.experiments.multiplication import tables as multiplication
+from myopia.experiments.size_sweep import tables as family
+from myopia.experiments.synthetic import tables as synthetic
+from myopia.experiments.text import component as component
+from myopia.experiments.text import tables as text
+from myopia.experiments.tokens import tables as tokens
+from myopia.experiments.toys import tables as toys
+from myopia.experiments.zero_shot import tables as zero_shot
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from myopia.experiments.text.judge import trained_steps
 from myopia.judge.claims import Claim, ClaimSet
 from myopia.judge.estimands import Context, run_estimator
-from myopia.judge.estimands_text import trained_steps
 from myopia.judge.measures import Measures, NotRun, Paper
 from myopia.judge.stats import Estimate, holm
 

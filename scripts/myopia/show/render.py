@@ -9,20 +9,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from myopia.common import cli
-from myopia.show import (
-    anatomy,
-    dose,
-    family,
-    induction,
-    multiplication,
-    released,
-    style,
-    synthetic,
-    text,
-    tokens,
-    toys,
-    zero_shot,
-)
+from myopia.experiments.dose_response import show as dose
+from myopia.experiments.gradients import show as anatomy
+from myopia.experiments.induction import show as induction
+from myopia.experiments.multiplication import show as multiplication
+from myopia.experiments.released import show as released
+from myopia.experiments.size_sweep import show as family
+from myopia.experiments.synthetic import show as synthetic
+from myopia.experiments.text import show as text
+from myopia.experiments.tokens import show as tokens
+from myopia.experiments.toys import show as toys
+from myopia.experiments.zero_shot import show as zero_shot
+from myopia.show import style
 
 Draw = Callable[[pd.DataFrame, str], Figure]
 ZERO_SHOT = (

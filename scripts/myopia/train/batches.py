@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json, sha256_text
 from myopia.data.streams import build_stream
-from myopia.data.synthetic import DpTask, sample
 from myopia.data.tokens import TokenFile
+from myopia.experiments.synthetic.data import DpTask, sample
 
 
 class Task(Protocol):

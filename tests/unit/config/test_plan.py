@@ -3,10 +3,10 @@
 import pytest
 
 from myopia.common.errors import MyopiaError
-from myopia.config.family import family, frozen_rate_specs
 from myopia.config.load import load_config
 from myopia.config.plan import COLUMNS, plan, render
 from myopia.config.runs import run_specs, tuning_specs
+from myopia.experiments.size_sweep.settings import family, frozen_rate_specs
 
 SCALES = ["smoke", "laptop", "cpu", "gpu", "paper"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from myopia.config.family import family
 from myopia.config.figures import FIGURES_OF, experiment_of, plan_by_experiment
 from myopia.config.load import ROOT, load_config
 from myopia.config.plan import plan
 from myopia.config.runs import run_specs
+from myopia.experiments.size_sweep.settings import family
 from myopia.show.render import FIGURES
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())

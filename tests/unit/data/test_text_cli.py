@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from corpora import prose
 
+from corpora import prose
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import read_documents, read_manifest
 from myopia.data.harvest import harvest

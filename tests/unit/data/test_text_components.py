@@ -5,8 +5,8 @@ import json
 from collections import Counter
 
 import pytest
-from corpora import prose
 
+from corpora import prose
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import read_documents, read_manifest
 from myopia.data.encode import encode_corpus

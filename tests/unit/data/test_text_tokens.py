@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corpora import prose
 
+from corpora import prose
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.data.documents import open_writer, read_documents, read_manifest

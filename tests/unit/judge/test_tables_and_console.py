@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import measure_folder
 
 import judge_claims
 import print_verdicts
 import tabulate_seeds
+from experiments.simulate import measure_folder
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
 from myopia.judge.claims import read_claims

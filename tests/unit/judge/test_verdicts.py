@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import probes, synthetic
 
+from experiments.simulate import probes, synthetic
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file, write_csv
 from myopia.judge.claims import Claim

@@ -1,16 +1,12 @@
 """The local arm and the transformer bigram, against their formulas written out on gpt2's own layers."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from myopia import to_bigram, to_local, to_myopic
-
-sys.path.insert(0, str(Path(__file__).parent))
 import zoo
+from myopia import to_bigram, to_local, to_myopic
 
 
 @pytest.mark.parametrize("form", ["hidden", "kv"])

@@ -2,8 +2,6 @@
 
 import copy
 import gc
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,10 +19,8 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from myopia import MyopiaError, influence, to_local, to_myopic, to_vanilla
-
-sys.path.insert(0, str(Path(__file__).parent))
 import zoo
+from myopia import MyopiaError, influence, to_local, to_myopic, to_vanilla
 
 ALL = list(zoo.ARCHITECTURES)
 # Eager attention, the only one that soft-caps, rounds its softmax to fp32 whatever the input.

@@ -1,17 +1,12 @@
 """The loss of two sets of parameters: its derivatives against the operator, the literal definition and differences."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
+import zoo
 from myopia.model.attach import to_vanilla
 from myopia.model.two_sets import TwoSets
-
-sys.path.insert(0, str(Path(__file__).parent))
-import zoo
 
 NAMES = ["gpt2", "gpt_neox", "llama"]
 

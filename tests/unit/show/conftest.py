@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "judge"))
-
-from made_up import measure_folder
-
+from experiments.simulate import measure_folder
 from myopia.common.files import write_csv
 from myopia.judge.claims import read_claims
 from myopia.judge.measures import Measures, Paper

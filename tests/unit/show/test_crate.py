@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crate_checks import check, listed, of_type, usage
-from results_folder import ROOT, results_folder
 
 import write_crate
+from crate_checks import check, listed, of_type, usage
 from myopia.common.errors import MyopiaError
 from myopia.show.crate.records import read_jobs
+from results_folder import ROOT, results_folder
 
 SHELL = "python scripts/train_models.py --spec {params.spec:q}"
 LONG = "measure/" + "long" * 60 + ".csv"  # its name in base64 does not fit into one file name

@@ -10,10 +10,10 @@ from matplotlib.colors import to_hex
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from test_figures import CAPTION, NAMES, read
 from test_report_interactive import MACHADO, distance
 
 from myopia.show import render
+from unit.show.test_figures import CAPTION, NAMES, read
 
 APART = 8  # of CIE L*a*b*; just noticeable is about 2
 

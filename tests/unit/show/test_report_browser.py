@@ -20,11 +20,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from results_folder import CAPTIONS, PANELS, REFERENCE, TEXTS, add_interactive_tables, add_run, results_folder
 
 from myopia.show.report import embed
 from myopia.show.report import page as report
 from myopia.show.report.results import Results
+from results_folder import CAPTIONS, PANELS, REFERENCE, TEXTS, add_interactive_tables, add_run, results_folder
 
 pytestmark = pytest.mark.slow
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

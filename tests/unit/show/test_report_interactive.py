@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from results_folder import CAPTIONS, REFERENCE, TEXTS, add_interactive_tables, results_folder
 
 from myopia.show import style
 from myopia.show.report import embed, interactive, page
 from myopia.show.report.results import Results
+from results_folder import CAPTIONS, REFERENCE, TEXTS, add_interactive_tables, results_folder
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
-from results_folder import CAPTIONS, REFERENCE, TEXTS, add_run, results_folder
 
 import write_report
 from myopia.common.errors import MyopiaError
 from myopia.judge.console import number
 from myopia.show.report import embed, page
 from myopia.show.report.results import Missing, Results, fill
+from results_folder import CAPTIONS, REFERENCE, TEXTS, add_run, results_folder
 
 VOID = {"meta", "link", "img", "br", "input"}
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import yaml
-from results_folder import REFERENCE, TEXTS
 
 from myopia.judge.claims import read_claims
 from myopia.show.report.results import PLACEHOLDER
+from results_folder import REFERENCE, TEXTS
 
 SECTIONS = yaml.safe_load((TEXTS / "sections.yaml").read_text())
 ERRORS = yaml.safe_load((REFERENCE / "paper_errors.yaml").read_text())

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from results_folder import add_run
 
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, WAITING, is_held, read_states
+from results_folder import add_run
 
 HOLD = """
 import fcntl, sys, time

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from results_folder import ROOT, add_run
-from test_states import holder  # noqa: F401
 
 from myopia.show import watch
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, read_states
+from results_folder import ROOT, add_run
+from unit.show.test_states import holder  # noqa: F401
 
 SCRIPT = ROOT / "scripts" / "watch_runs.py"
 

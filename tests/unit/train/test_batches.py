@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from tiny_runs import dp_spec, text_spec
 
 from myopia.common.errors import MyopiaError
-from myopia.data.synthetic import DpTask, sample
 from myopia.data.tokens import TokenFile
+from myopia.experiments.synthetic.data import DpTask, sample
 from myopia.train.batches import build_task
+from tiny_runs import dp_spec, text_spec
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tiny_runs import dp_spec, text_spec
 from torch import nn
 
 from myopia.model.build import apply_arm, build_model
 from myopia.model.dropout import KeyedDropout, Keys, install
+from tiny_runs import dp_spec, text_spec
 
 
 def mask(p=0.25, layer=0, seed=0, step=0, samples=range(64), shape=(16, 32)):

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import dp_spec, open_run, place, results, text_spec
 
 from myopia.common.errors import MyopiaError
 from myopia.model.regression import load_regression_model
 from myopia.train.batches import build_task
 from myopia.train.trainer import CURVE_COLUMNS, VALIDATION_SEED, fingerprint, train
+from tiny_runs import dp_spec, open_run, place, results, text_spec
 
 SENTENCE = "the river and the yellow paper"
 COMMON = {

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import T, place, results, text_spec
 
 from myopia.common.errors import MyopiaError
 from myopia.model.build import build_model, load_language_model
@@ -17,6 +16,7 @@ from myopia.train.batches import build_task
 from myopia.train.provenance import parameter_counts
 from myopia.train.signals import Preempted
 from myopia.train.trainer import fingerprint, train
+from tiny_runs import T, place, results, text_spec
 
 NEOX = {
     "kind": "language",

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tiny_runs import OPTIM, dp_spec
 from transformers import get_cosine_schedule_with_warmup
 
 from myopia.common.errors import MyopiaError
 from myopia.model.build import build_model
 from myopia.train.optim import build_optimizer, learning_rate
+from tiny_runs import OPTIM, dp_spec
 
 
 @pytest.mark.parametrize("warmup, steps", [(0.0, 30), (0.1, 50), (0.05, 100), (0.01, 58)])

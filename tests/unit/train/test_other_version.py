@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tiny_runs import dp_spec, place
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.train.signals import Preempted
 from myopia.train.state import StateDirectory
 from myopia.train.trainer import train
+from tiny_runs import dp_spec, place
 
 SPEC = dp_spec(steps=6, eval={"every": 3, "sequences": 8})
 SENTENCE = r"run .*: the state at step 1 in \S+ is undamaged but does not fit this network"

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from tiny_runs import dp_spec, place, results
 
 from myopia.common import locks
 from myopia.common.errors import MyopiaError
@@ -22,6 +21,7 @@ from myopia.train import state as state_module
 from myopia.train.signals import Preempted
 from myopia.train.state import StateDirectory
 from myopia.train.trainer import fingerprint, train
+from tiny_runs import dp_spec, place, results
 
 
 def tensors(step):

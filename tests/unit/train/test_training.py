@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import dp_spec, open_run, place, results, text_spec
 
 from myopia.common.errors import EXIT_PREEMPTED, MyopiaError
 from myopia.train import trainer
 from myopia.train.batches import DpRegression, LanguageModelling
 from myopia.train.signals import Preempted
 from myopia.train.trainer import train
+from tiny_runs import dp_spec, open_run, place, results, text_spec
 
 
 def curve(where):

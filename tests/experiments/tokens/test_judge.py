@@ -1,0 +1,177 @@
+"""Where planning pays: estimators against direct computation, tables, and worlds with known answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from experiments.tokens.simulate import COPY_GAP
+from myopia.common.errors import MyopiaError
+from myopia.common.files import write_csv
+from myopia.experiments.tokens import tables as tables_tokens
+from myopia.judge.estimands import Context, run_estimator
+from myopia.judge.measures import Measures, NotRun
+from myopia.judge.verdicts import NO_PAPER, NOT_RUN
+
+ROWS = [
+    "tokens-copied-docstrings",
+    "tokens-copied-pair-docstrings",
+    "tokens-copied-kl-docstrings",
+    "tokens-easy-sent-docstrings",
+    "tokens-easy-share-docstrings",
+    "tokens-easy-trained-docstrings",
+    "probe-future-table-docstrings",
+    "probe-future-untrained-docstrings",
+    "probe-future-docstrings",
+]
+
+
+@pytest.fixture
+def context(world: Path, paper) -> Context:
+    return Context(Measures(world), paper)
+
+
+def ask(context: Context, name: str, **args):
+    return run_estimator(name, context, {"corpus": "docstrings", **args})
+
+
+def test_rows_in_a_world_where_planning_pays(verdicts: pd.DataFrame) -> None:
+    rows = verdicts.loc[ROWS]
+    assert (rows["verdict"] == NO_PAPER).all()
+    assert rows["reason"].str.startswith("criterion met").all()
+    assert rows.loc["tokens-copied-docstrings", "ours"] == pytest.approx(COPY_GAP, abs=0.01)
+    assert (rows["seeds"] == 5).all() and set(rows["documents"]) == {20, 16}
+
+
+@pytest.mark.parametrize("gap", [0.0, -1.0])
+def test_rows_in_worlds_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
+    met = rows["reason"].str.startswith("criterion met")
+    may = ["tokens-copied-kl-docstrings", "probe-future-table-docstrings", "probe-future-untrained-docstrings"]
+    assert set(rows.index[met]) <= set(may)  # vanilla still reads the future, only no better than myopic
+    if gap < 0:
+        assert (
+            rows.loc[["tokens-copied-docstrings", "probe-future-docstrings"], "reason"].str.contains("violated").all()
+        )
+
+
+def test_few_seeds_are_shown_and_not_judged(verdicts_of, world_with) -> None:
+    rows = verdicts_of(world_with(text_seeds=3), rows=ROWS).loc[ROWS]
+    assert (rows["verdict"] == NOT_RUN).all() and rows["reason"].str.contains("needs 5 seeds, has 3").all()
+    assert rows["ours"].notna().all()
+
+
+def test_a_failed_control_leaves_the_probes_open(copy: Path, verdict_of) -> None:
+    frame = pd.read_csv(copy / "future_probes.csv.gz")
+    # An untrained network that reads as much of the future as vanilla does, and a bit more.
+    twin = frame[frame["arm"] == "vanilla"].assign(arm="untrained", ce=lambda f: f["ce"] - 0.01 * f["n"])
+    write_csv(copy / "future_probes.csv.gz", pd.concat([frame[frame["arm"] != "untrained"], twin]))
+    row = verdict_of(copy, "probe-future-docstrings")
+    assert row["reason"].startswith("control failed: probe-future-untrained-docstrings")
+
+
+def test_token_gaps_against_sums(context: Context, world: Path) -> None:
+    frame = pd.read_csv(world / "token_gap.csv.gz")
+    cell = frame[(frame["by"] == "copied")].groupby(["bin", "arm", "seed"])[["loss", "kl", "weight"]].sum()
+
+    def level(name: str, column: str = "loss") -> float:
+        myopic, vanilla = cell.loc[name, "myopic"], cell.loc[name, "vanilla"]
+        return ((myopic[column] - vanilla[column]) / vanilla["weight"]).mean()
+
+    assert ask(context, "token_gap", by="copied", bin="new").value == pytest.approx(level("new"))
+    assert ask(context, "token_gap", by="copied", bin="new", value="kl").value == pytest.approx(level("new", "kl"))
+    contrast = ask(context, "token_gap", by="copied", bin="pair seen", minus="new")
+    assert contrast.value == pytest.approx(level("pair seen") - level("new"))
+    assert contrast.documents == 20 and contrast.se > 0
+    with pytest.raises(NotRun, match="no group old"):
+        ask(context, "token_gap", by="copied", bin="old")
+    with pytest.raises(NotRun, match="by colour"):
+        ask(context, "token_gap", by="colour", bin="red")
+
+
+def test_twins_on_different_tokens_are_refused(copy: Path, paper) -> None:
+    frame = pd.read_csv(copy / "token_gap.csv.gz")
+    frame.loc[frame.index[-1], "weight"] += 1
+    write_csv(copy / "token_gap.csv.gz", frame)
+    with pytest.raises(MyopiaError, match="different tokens"):
+        tables_tokens.token_gap(Context(Measures(copy), paper))
+
+
+def test_rank_correlation_is_spearmans_within_positions(context: Context, world: Path) -> None:
+    frame = pd.read_csv(world / "influence_sent.csv.gz")
+    expected = {
+        arm: np.mean([stats.spearmanr(g["loss"], g["sent"])[0] for _, g in rows.groupby(["seed", "position"])])
+        for arm, rows in frame.groupby("arm")
+    }
+    vanilla = ask(context, "influence_rank", arms=["vanilla"])
+    assert vanilla.value == pytest.approx(expected["vanilla"], abs=1e-9)
+    both = ask(context, "influence_rank", arms=["vanilla", "myopic"])
+    assert both.value == pytest.approx(expected["vanilla"] - expected["myopic"], abs=1e-9)
+    assert vanilla.value < -0.2
+    pooled = stats.spearmanr(*frame.loc[frame["arm"] == "vanilla", ["loss", "sent"]].to_numpy().T)[0]
+    assert abs(pooled) < abs(vanilla.value)  # positions differ in how much future they have
+
+
+def test_probe_gain_against_sums(context: Context, world: Path) -> None:
+    frame = pd.read_csv(world / "future_probes.csv.gz")
+    rows = frame[(frame["layer"] > 0) & frame["tau"].between(2, 8)]
+    sums = rows.groupby(["arm", "seed"])[["ce", "ce_bigram", "n"]].sum()
+    gain = ((sums["ce_bigram"] - sums["ce"]) / sums["n"]).groupby("arm").mean()
+    assert ask(context, "probe_gain", arms=["vanilla"], taus=[2, 8]).value == pytest.approx(gain["vanilla"])
+    both = ask(context, "probe_gain", arms=["vanilla", "myopic"], taus=[2, 8])
+    assert both.value == pytest.approx(gain["vanilla"] - gain["myopic"])
+    with pytest.raises(NotRun, match="6 to 8 ahead"):
+        ask(context, "probe_gain", arms=["vanilla"], taus=[6, 8])
+
+
+def test_probes_of_other_seeds_are_refused(copy: Path, paper) -> None:
+    frame = pd.read_csv(copy / "future_probes.csv.gz")
+    write_csv(copy / "future_probes.csv.gz", frame[(frame["arm"] != "myopic") | (frame["seed"] > 0)])
+    with pytest.raises(MyopiaError, match="different tokens"):
+        ask(Context(Measures(copy), paper), "probe_gain", arms=["vanilla", "myopic"], taus=[2, 8])
+
+
+def test_tables(context: Context) -> None:
+    gap = tables_tokens.token_gap(context)
+    position = gap[(gap["by"] == "position") & (gap["metric"] == "gap")]
+    assert position["bin"].tolist() == ["0", "1", "2-3", "4-7"] and position["share"].sum() == pytest.approx(1)
+    assert position["value"].to_numpy() == pytest.approx([0.05, 0.1, 0.15, 0.2], abs=0.02)
+    assert (position["band_low"] < position["ci_low"]).all() and (position["ci_high"] < position["band_high"]).all()
+    assert gap.loc[gap["by"] == "copied-matched", "share"].isna().all()
+    assert gap["ci_low"].notna().all()
+    part = gap[(gap["by"] == "part") & (gap["metric"] == "gap")].set_index("bin")["documents"]
+    assert part["short document"] == 5 and part["end"] == 15  # groups that few documents have rest on those
+    probes = tables_tokens.future_probes(context).set_index(["arm", "metric", "layer", "tau"])["value"]
+    difference = probes["vanilla", "gain", 2, 3] - probes["myopic", "gain", 2, 3]
+    assert probes["difference", "gain", 2, 3] == pytest.approx(difference)
+    assert probes["vanilla", "top1", 2, 1] - probes["bigram", "top1", -1, 1] == pytest.approx(
+        probes["vanilla", "top1_gain", 2, 1]
+    )
+    assert probes["unigram", "gain", -1, 1] < 0
+
+
+def test_extremes_are_ranked_by_their_mean_over_seeds(context: Context) -> None:
+    top = tables_tokens.top_tokens(context)
+    by = dict(iter(top.groupby("list")))
+    assert {name: len(rows) for name, rows in by.items()} == {"kl": 20, "gap": 20, "myopic better": 20}
+    assert by["gap"]["token"].iloc[0] == "tok29" and by["gap"]["gap"].iloc[0] == pytest.approx(3.8)
+    assert by["myopic better"]["token"].iloc[0] == "tok0"
+    assert by["kl"]["kl"].is_monotonic_decreasing and by["kl"]["rank"].tolist() == list(range(1, 21))
+    assert (top["loss_myopic"] - top["loss_vanilla"]).to_numpy() == pytest.approx(top["gap"].to_numpy())
+    assert (top["seeds"] == 5).all()
+
+
+def test_the_map_is_the_mean_over_seeds_with_their_interval(context: Context) -> None:
+    frame = tables_tokens.planning_map(context)
+    assert len(frame) == 2 * 5 and frame["seeds"].eq(5).all()
+    assert frame["position"].tolist() == [-1, 0, 1, 2, 3] * 2 and frame["token"].tolist()[3] == "null"
+    assert frame.loc[frame["position"] < 0, ["gap", "ci_low", "loss_vanilla"]].isna().all().all()
+    rest = frame[frame["position"] >= 0]
+    assert rest["gap"].to_numpy() == pytest.approx([0, 0.1, 0.2, 0.3] * 2)
+    assert (rest["loss_myopic"] - rest["loss_vanilla"]).to_numpy() == pytest.approx(rest["gap"].to_numpy())
+    half = stats.t.ppf(0.975, 4) * np.std([-0.02, -0.01, 0, 0.01, 0.02], ddof=1) / np.sqrt(5)
+    assert (rest["ci_high"] - rest["gap"]).to_numpy() == pytest.approx(half)

@@ -1,0 +1,159 @@
+"""A results folder in miniature: published verdicts, two real figures, runs with records and state folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from myopia.common.files import write_csv
+from myopia.show import render
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE, TEXTS = ROOT / "workflow" / "reference", ROOT / "workflow" / "report"
+DRAWN = ("table1_loss_by_p", "audit_gap_by_lr")
+PANELS = [("vanilla", 0.3, "trained"), ("myopic", 0.3, "trained"), ("vanilla", 0.3, "untrained"), ("vanilla", 1.0, "trained"),
+          ("myopic", 1.0, "trained"), ("beta1", 1.0, "trained"), ("vanilla", 1.0, "untrained")]  # fmt: skip
+CAPTIONS = {name: f"Scale laptop: what {name} says of itself." for name in DRAWN}
+
+
+def results_folder(folder: Path) -> Path:
+    """A run that finished, with the laptop's published verdicts; `DRAWN` is all it was meant to draw."""
+    (folder / "tables").mkdir(parents=True)
+    shutil.copyfile(ROOT / "docs/results/laptop/verdicts.csv", folder / "tables/verdicts.csv")
+    (folder / "tables/seeds.csv").write_text("run,arm,seed\ndp-p1-vanilla,vanilla,0\n")
+    for name, frame in (("table1_loss_by_p", loss_by_p()), ("audit_gap_by_lr", gap_by_lr())):
+        write_csv(folder / f"tables/{name}.csv", frame)
+        out = folder / "figures" / name  # one real picture, twice: the page looks at none of them
+        render.draw(DRAWN[0], folder / f"tables/{DRAWN[0]}.csv", f"{out}.svg", f"{out}.png", CAPTIONS[name])
+    for seed in (0, 1):
+        add_run(folder, "dp-p1-vanilla", seed, ["start", "end"])
+    add_run(folder, "dp-p1-myopic", 0, ["start", "start", "preempted", "start", "end"])
+    done = pd.DataFrame([{"s": 12.5, "max_rss": 100.0}])
+    for job in ("evaluate_synthetic", "train/dp-p1-vanilla", "judge_claims"):
+        for kind, ending in (("logs", "log"), ("benchmarks", "tsv")):
+            path = folder / kind / f"{job}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("fine\n")
+        done.to_csv(path, sep="\t", index=False)
+    return folder
+
+
+def loss_by_p() -> pd.DataFrame:
+    """tables/table1_loss_by_p.csv of one p: two arms and the paper's."""
+    columns = "kind,series,shift,on,p,a,b,value,ci_low,ci_high,seeds,documents".split(",")
+    rows = [
+        ("ours", "myopic", 1, "all", 1.0, 3, 4, 0.33, 0.28, 0.38, 3, 128),
+        ("ours", "vanilla", 1, "all", 1.0, 3, 4, 0.13, 0.06, 0.19, 3, 128),
+        ("ours", "myopic", 1, "z1", 1.0, 3, 4, 0.33, 0.28, 0.38, 3, 128),
+        ("ours", "vanilla", 1, "z1", 1.0, 3, 4, 0.13, 0.06, 0.19, 3, 128),
+        ("paper", "myopic", 1, "all", 1.0, 10, 10, 1.26, None, None, 1, 0),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def gap_by_lr() -> pd.DataFrame:
+    """tables/audit_gap_by_lr.csv of one size."""
+    columns = (
+        "panel,start,size,n_params,choice,arm,lr,value,ci_low,ci_high,best,edge,selected_on,seeds,documents".split(",")
+    )
+    told = ("checkpoint", "d64", 100096)
+    rows = [
+        ("choice", *told, "as_run", None, 0.06, 0.379, None, None, None, None, None, 1, 512),
+        ("choice", *told, "best", None, 0.0064, 0.026, 0.021, 0.031, None, 0, "tuning seeds", 5, 512),
+        ("loss", *told, "matched", "vanilla", 0.0064, 4.1, None, None, 1, 0, "tuning seeds", 5, 512),
+        ("loss", *told, "matched", "myopic", 0.0064, 4.2, None, None, 1, 0, "tuning seeds", 5, 512),
+        ("gap", *told, "equal rates", None, 0.0064, 0.03, None, None, None, None, None, 5, 512),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def add_interactive_tables(folder: Path) -> None:
+    """The tables of the charts and of the planning map, with values that tell where they belong."""
+    probes = [
+        (
+            "ours",
+            arm,
+            p,
+            weights,
+            layer,
+            "sin",
+            lookback,
+            "noisy",
+            min(1.0, k * 0.1 + layer * 0.02 + lookback * 0.001),
+            3,
+        )
+        for k, (arm, p, weights) in enumerate(PANELS)
+        for layer in range(3)
+        for lookback in range(4)
+    ]
+    columns = "kind,arm,p,weights,layer,feature,lookback,metric,value,seeds".split(",")
+    frame = pd.DataFrame(probes, columns=columns).assign(
+        ci_low=lambda f: f["value"] - 0.05, ci_high=lambda f: f["value"] + 0.05
+    )
+    write_csv(folder / "tables/fig2_probe_r2.csv", frame)
+    words = [f"w{t}" for t in range(6)]
+    matrix = [
+        (f"text-{arm}", arm, 0, t, s, (s == t or arm == "vanilla") * (t + 1.0) if s <= t else 0.0, words[s])
+        for arm in ("vanilla", "myopic")
+        for t in range(5)
+        for s in range(6)
+    ]
+    write_csv(
+        folder / "tables/influence.csv", pd.DataFrame(matrix, columns="model,arm,seed,t,s,influence,token".split(","))
+    )
+    sizes = [
+        ("gap", "checkpoint", choice, kind, size, n if kind == "ours" else None, None if kind == "ours" else n, gap, gap - 0.01, gap + 0.01, 0, 5)
+        for choice, kind, points in (
+            ("best", "ours", [("d16", 6592, 0.02), ("d64", 100096, 0.03)]),
+            ("as_run", "ours", [("d16", 6592, 0.01), ("d64", 100096, 0.38)]),
+            ("as_run", "paper", [("pythia-14m", 14e6, 0.16), ("pythia-70m", 70e6, 0.04), ("pythia-2.8b", 2.8e9, 0.23)]),
+        )
+        for size, n, gap in points
+    ]  # fmt: skip
+    columns = "panel,start,choice,kind,size,n_params,x,value,ci_low,ci_high,hollow,seeds".split(",")
+    write_csv(folder / "tables/fig7_gap_by_size.csv", pd.DataFrame(sizes, columns=columns).assign(group=None))
+    tokens = [
+        ("docstrings", f"pkg/file{w}.py:f", 10 * w, p, f" word{p}\\n", None if p < 0 else 0.25 * (p - 4),
+         None if p < 0 else 0.25 * (p - 4) - 0.2, None if p < 0 else 0.25 * (p - 4) + 0.2, 3.0, 3.0 + 0.25 * (p - 4), 3)
+        for w in range(2)
+        for p in range(-1, 9)
+    ]  # fmt: skip
+    columns = "corpus,doc,window,position,token,gap,ci_low,ci_high,loss_vanilla,loss_myopic,seeds".split(",")
+    write_csv(folder / "tables/planning_map.csv", pd.DataFrame(tokens, columns=columns))
+
+
+def add_run(
+    folder: Path, run: str, seed: int, events: list[str], finished: bool = True, fingerprint: str = "f1"
+) -> Path:
+    """A run folder (if finished) and its state folder with these events; returns the state folder."""
+    arm = run.rpartition("-")[2]
+    if finished:
+        place = folder / "runs" / run / f"seed{seed}"
+        place.mkdir(parents=True)
+        metrics = {
+            "run": run, "arm": arm, "seed": seed, "purpose": "judged", "status": "finished", "steps": 1000,
+            "tokens": 1_536_000, "flops": 9.8e11, "final_train_loss": 0.11, "final_validation_loss": 0.12,
+        }  # fmt: skip
+        provenance = {
+            "fingerprint": fingerprint, "attempts": events.count("start"), "seconds": 26.7, "tokens_per_s": 57569.6,
+            "peak_memory_bytes": 508_000_000, "tokens": 1_536_000, "flops": 9.8e11,
+            "git": {"commit": "c108e431266d0e5709c8bb2f1e66ec40c1498c8b", "dirty": False},
+            "versions": {"python": "3.11.7", "torch": "2.13.0"},
+            "hardware": {"host": "secret-host", "machine": "x86_64", "cpu_count": 2, "device": "cpu", "threads": 1},
+        }  # fmt: skip
+        (place / "metrics.json").write_text(json.dumps(metrics))
+        (place / "provenance.json").write_text(json.dumps(provenance))
+    state = folder / ".state" / run / f"seed{seed}" / fingerprint
+    state.mkdir(parents=True)
+    (state / "lock").touch()
+    lines = [
+        json.dumps({"event": e, "step": 0, "pid": 1, "host": "h", "time": 1000.0 + k}) for k, e in enumerate(events)
+    ]
+    (state / "attempts.jsonl").write_text("".join(line + "\n" for line in lines))
+    (state / "progress.json").write_text(
+        json.dumps({"run": run, "seed": seed, "step": 400, "steps": 1000, "loss": 0.5, "tokens_per_s": 9e3, "eta_s": 66.0, "time": 1003.0})
+    )  # fmt: skip
+    return state
