@@ -14,7 +14,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.config.tables import TEXT_CURVE, TEXT_LOSS
-from myopia.judge.measures import common_seeds, cube, pick
+from myopia.judge.measures import common_seeds, select, to_array
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array
 
@@ -39,15 +39,15 @@ def text_loss(
 ) -> TextLoss:
     """All arms on the same tokens and seeds; different tokens in two arms are refused."""
     key = ("text_loss", corpus, tuple(arms), cluster, tuple(sorted((runs or {}).items())))
-    if key not in context.measures.made:
-        context.measures.made[key] = _text_loss(context, corpus, arms, cluster, runs)
-    return context.measures.made[key]
+    if key not in context.measures.cache:
+        context.measures.cache[key] = _text_loss(context, corpus, arms, cluster, runs)
+    return context.measures.cache[key]
 
 
 def rows_of(context: Context, corpus: str, arm: str, runs: dict[str, str] | None) -> pd.DataFrame:
     """Losses of one arm on one corpus, of the run named for it if `runs` names one."""
     part = context.measures.part(TEXT_LOSS.name, ["corpus", "arm"], [corpus, arm])
-    return pick(part, f"text {corpus}, arm {arm},", runs, arm=arm)
+    return select(part, f"text {corpus}, arm {arm},", runs, arm=arm)
 
 
 def _text_loss(
@@ -62,9 +62,9 @@ def _text_loss(
     for arm, frame in zip(arms, frames, strict=True):
         if cluster != "doc":
             frame = _merge(frame, cluster)
-        n = cube(frame, "n", seeds, axes)
+        n = to_array(frame, "n", seeds, axes)
         counts.append(n)
-        sums[arm] = n * cube(frame, "loss", seeds, axes)
+        sums[arm] = n * to_array(frame, "loss", seeds, axes)
         if np.isnan(sums[arm]).any():
             raise MyopiaError(f"text_loss.csv.gz holds an undefined loss of {corpus}, {arm}; measure it again.")
     for n in counts[1:]:
@@ -87,6 +87,6 @@ def trained_steps(context: Context, corpus: str, arms: Sequence[str], runs: dict
     for arm in arms:
         # By run, not by corpus: a model may be judged on a text it was not trained on (Fig 4).
         run = rows_of(context, corpus, arm, runs)["run"].iloc[0]
-        rows = pick(curves, f"the curve of run {run}", run=run)
+        rows = select(curves, f"the curve of run {run}", run=run)
         steps.append(rows.groupby("seed")["step"].max().min())
     return int(min(steps))
