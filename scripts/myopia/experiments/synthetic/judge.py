@@ -15,7 +15,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.experiments.synthetic import CORRELATION, ESTIMATE, INTERVENTION, LOSS, PROBE_R2
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
 
@@ -35,7 +35,7 @@ def losses(
     table = context.measures.table(LOSS.name)
     value = _largest_p(table, wanted) if p == "auto" else float(p)
     frames = [
-        pick(table, f"D_p with p = {value:g}, arm {arm}, shift {shift}", runs, p=value, arm=arm, shift=shift)
+        select(table, f"D_p with p = {value:g}, arm {arm}, shift {shift}", runs, p=value, arm=arm, shift=shift)
         for arm, shift in wanted
     ]
     seeds = common_seeds(frames, f"D_p with p = {value:g}")
@@ -43,14 +43,14 @@ def losses(
     suffix, count = ("_z1", "n_z1") if tokens == "z1" else ("", "n_tokens")
     result = []
     for frame in frames:
-        n = cube(frame, count, seeds, {"block": blocks})
+        n = to_array(frame, count, seeds, {"block": blocks})
         sums = {"n": n}
         for name in ("loss", "loss_zero", "loss_trivial"):
-            mean = cube(frame, name + suffix, seeds, {"block": blocks})
+            mean = to_array(frame, name + suffix, seeds, {"block": blocks})
             if np.isnan(mean[n > 0]).any():
                 raise MyopiaError(f"{LOSS.name} holds an undefined {name + suffix}; measure it again.")
             sums[name] = n * np.nan_to_num(mean)  # a block without z = 1 tokens has no mean there and n = 0
-        sums["loss_present"] = n * cube(frame, "loss_present", seeds, {"block": blocks})
+        sums["loss_present"] = n * to_array(frame, "loss_present", seeds, {"block": blocks})
         if np.any(n.sum(1) == 0):
             raise NotRun(f"D_p with p = {value:g} has a seed without tokens ({tokens})")
         result.append(sums)
@@ -129,7 +129,7 @@ def dp_skill_change(context: Context, *, arm: str, p: P, runs: dict[str, str] | 
 def window(context: Context, p: float) -> int:
     """a of D_p at this p (lookbacks 1..a matter), read from the losses' table."""
     table = context.measures.table(LOSS.name)
-    rows = pick(table, f"D_p with p = {p:g}", p=p, shift=1)
+    rows = select(table, f"D_p with p = {p:g}", p=p, shift=1)
     if rows["a"].nunique() != 1:
         raise MyopiaError(f"{LOSS.name} holds several a for p = {p:g}; measure them in separate files.")
     return int(rows["a"].iloc[0])
@@ -169,12 +169,12 @@ def _profile(
     """(seeds, R^2 [seeds, lags]) of sin(b x_{n-lag}) read from one layer; judged through noise (amendment 1)."""
     table = probing(context, PROBE_R2.name)
     what = f"the {weights} probe of layer {layer} at p = {p:g}, arm {arm},"
-    rows = pick(table, what, p=float(p), arm=arm, layer=layer, feature="sin", weights=weights)
+    rows = select(table, what, p=float(p), arm=arm, layer=layer, feature="sin", weights=weights)
     absent = sorted(set(lags) - set(rows["lookback"].astype(int)))
     if absent:
         raise NotRun(f"{what} was not measured at lookback {absent[0]}")
     seeds = common_seeds([rows], what) if seeds is None else list(seeds)
-    return seeds, cube(rows, metric, seeds, {"lookback": list(lags)})
+    return seeds, to_array(rows, metric, seeds, {"lookback": list(lags)})
 
 
 def _paired_profiles(context: Context, specs: Sequence[dict[str, Any]]) -> list[Array]:
@@ -243,7 +243,7 @@ def neuron_peak(
     table = probing(context, CORRELATION.name)
     what = f"neuron correlations of layer {layer} at p = {p:g}"
     where = {"p": float(p), "layer": layer, "feature": feature, "lookback": lookback}
-    frames = [pick(table, f"{what}, arm {arm},", arm=arm, **where) for arm in arms]
+    frames = [select(table, f"{what}, arm {arm},", arm=arm, **where) for arm in arms]
     seeds = common_seeds(frames, what)
     peaks = [f.groupby("seed")["abs_corr"].max().loc[seeds].to_numpy() for f in frames]
     return seed_mean(peaks[0] - peaks[1])
@@ -253,7 +253,7 @@ def neuron_peak(
 def probe_curve_r2(context: Context, *, p: float, arm: str, layer: int = 1) -> Estimate:
     """How well the probe's mean estimate per bin of x follows sin(b x): 1 - residual / total, n-weighted."""
     table = probing(context, ESTIMATE.name)
-    rows = pick(table, f"the probe's estimate at p = {p:g}", p=float(p), arm=arm, layer=layer)
+    rows = select(table, f"the probe's estimate at p = {p:g}", p=float(p), arm=arm, layer=layer)
     values = []
     for _, one in rows.groupby("seed"):
         n, truth = one["n"].to_numpy(), one["truth"].to_numpy()
@@ -270,7 +270,7 @@ def intervention_slope(
     table = probing(context, INTERVENTION.name)
     p = float(table.loc[table["arm"] == arm, "p"].max()) if p == "auto" else p
     what = f"the {direction} intervention at p = {p:g}, arm {arm},"
-    rows = pick(table, what, p=float(p), arm=arm, direction=direction)
+    rows = select(table, what, p=float(p), arm=arm, direction=direction)
     rows = rows[rows["lag"].isin(lags_of(context, p, lags))]
     if rows.empty:
         raise NotRun(f"{what} was not measured at these lags")

@@ -27,6 +27,8 @@ EXPERIMENT = Experiment(
     title="Tasks small enough to be solved exactly",
     section=settings.Toys,
     check=settings.check,
+    commands={"tune-toys": "commands:tune_toys"},
+    tuning_tables=(TUNING.name,),
     measurements=(
         Measurement(
             name="toys",

@@ -1,12 +1,7 @@
-# The toys' own grid, part of the target `tuned`: they train no run that the core's grids could hold.
-from myopia.config.dag import CODE_VERSION
-from myopia.config.load import digest
-from myopia.experiments.toys import TUNING
-
-
+# The toys' own grid, part of the target `tuned`: they train no runs, so the core's grids hold nothing of theirs.
 rule tune_toys:
     output:
-        table=f"<results>/tables/{TUNING.name}",
+        table="<results>/tables/tuning_toys.csv",
     log:
         "<logs>/tune_toys.log",
     benchmark:
@@ -15,8 +10,9 @@ rule tune_toys:
         "../../../../envs/evaluate.yaml"
     params:
         settings=dag.settings_file,
-        depends=digest(
+        digest=digest(
             [SETTINGS["toys"]["shared"], SETTINGS["tuning_seeds"], CODE_VERSION["measure"]]
         ),
     shell:
-        "{MYOPIA} tune-toys --settings {params.settings} --out {output.table} 2> {log}"
+        "python -m myopia tune-toys --settings {params.settings:q} --out {output.table:q}"
+        " --threads {threads} 2> {log:q}"
