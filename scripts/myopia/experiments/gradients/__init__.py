@@ -36,6 +36,7 @@ EXPERIMENT = Experiment(
     reads=("synthetic", "text"),
     corpora=settings.corpora,
     check=settings.check,
+    checkpoints=units.checkpoints,
     measurements=(
         Measurement(
             name="gradients",
@@ -43,7 +44,6 @@ EXPERIMENT = Experiment(
             run="measure:measure",
             units=units.units,
             options=settings.options,
-            needs=units.needs,
             priority=5,  # the longest of those that measure: not last and alone
         ),
     ),

@@ -13,7 +13,7 @@ from myopia.experiments.gradients.forward_bias import BiasRun, forward_bias
 from myopia.experiments.gradients.theory import theory
 
 PATHS = ("folder", "tokens")
-NOT_OURS = ("what", "trained")  # keys of a unit's entries that say how it is measured, not what it is
+NOT_OURS = ("what", "trained", "also")  # keys of an entry that say how it is measured, or after which files
 
 
 def measure(runs: list[dict[str, Any]], options: dict[str, Any], device: str) -> dict[str, pd.DataFrame]:

@@ -194,11 +194,14 @@ def toys_caption(settings: dict[str, Any]) -> str:
 def check(settings: dict[str, Any]) -> None:
     """Refuse what the types cannot; MyopiaError names the key and the mend."""
     section = settings["gradients"]
+    text = settings["text"]
     for arm in section["arms"]:
-        if arm not in settings["text"]["arms"]:
-            raise MyopiaError(
-                f"config key gradients.arms: {arm} is not among text.arms, so it is not trained; add it there"
-            )
+        for place, arms in (("text.arms", text["arms"]), ("text.snapshots.arms", text["snapshots"]["arms"])):
+            if arm not in arms:
+                raise MyopiaError(
+                    f"config key gradients.arms: {arm} is not among {place}, so no weights of its training are kept; add "
+                    "it there"
+                )
     small = section["bias"]
     check_batches(small, "gradients.bias")
     check_heads(small["model"], "gradients.bias.model")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from myopia.common.errors import MyopiaError
 from myopia.config.runs import Spec
-from myopia.experiments.gradients.settings import corpora
 
 if TYPE_CHECKING:
     from myopia.config.dag import Dag
@@ -31,20 +29,9 @@ def units(dag: Dag) -> dict[str, list[Spec]]:
 
 
 def followed(dag: Dag) -> list[str]:
-    """Language runs whose gradients are followed: those of `gradients.arms`, which keep weights along training.
-
-    Raises:
-        MyopiaError: such a run keeps none.
-    """
+    """Language runs whose gradients are followed; they keep weights along training (`settings.check`)."""
     arms = dag.settings["gradients"]["arms"]
-    runs = [run for run in dag.of("text") if dag.runs[run]["arm_name"] in arms]
-    for run in runs:
-        if "snapshots" not in dag.runs[run]:
-            raise MyopiaError(
-                f"config key gradients.arms: run {run} keeps no weights along its training; let text.snapshots keep those "
-                "of its arm, or take the arm out"
-            )
-    return runs
+    return [run for run in dag.of("text") if dag.runs[run]["arm_name"] in arms]
 
 
 def _small(dag: Dag, run: str, seed: int) -> Spec:
@@ -87,6 +74,7 @@ def _public(dag: Dag) -> Spec:
         "seed": 0,
         "folder": folders[max(folders)],
         "trained": False,
+        "also": [*checkpoints(dag), dag.manifest(corpus)],
         "corpus": corpus,
         "tokens": dag.tokens(corpus),
         "checkpoints": folders,
@@ -106,7 +94,6 @@ def revision_folders(dag: Dag) -> dict[int, str]:
     return {step: f"{dag.results}/revisions/{revision_name(dag.settings)}/step{step}" for step in steps}
 
 
-def needs(dag: Dag) -> list[str]:
-    """Files of the public revisions: fetched checkpoints, and the text they are measured on."""
-    fetched = [f"{folder}/revision.json" for folder in revision_folders(dag).values()]
-    return fetched + [dag.manifest(corpus) for corpus in corpora(dag.settings)]
+def checkpoints(dag: Dag) -> list[str]:
+    """What says that the public revisions are here."""
+    return [f"{folder}/revision.json" for folder in revision_folders(dag).values()]
