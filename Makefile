@@ -35,14 +35,14 @@ tune: $(STAMP) unlock
 	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- tuned
 
 watch: $(STAMP)
-	@python scripts/watch_runs.py --results results/$(SCALE)
+	@python -m myopia watch --results results/$(SCALE)
 
 report: $(STAMP) unlock
 	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- report
 
 # A killed snakemake leaves its lock behind. Remove it only if no living one works in this folder.
 unlock: $(STAMP)
-	@python scripts/unlock_if_dead.py
+	@python -m myopia unlock
 
 # A torch that is asked for is installed if it is another than the last one asked for.
 $(STAMP): requirements.txt pyproject.toml $(if $(filter-out $(CHOSEN),$(TORCH)),force)

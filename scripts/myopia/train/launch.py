@@ -34,10 +34,9 @@ def launch(processes: int, threads: int) -> int:
     options = ["--standalone", f"--nproc-per-node={processes}", "--max-restarts=0", f"--shutdown-timeout={GRACE_S}"]
     options += ["--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
     try:
-        arguments = run.parse_args([*options, sys.argv[0]])
-        arguments.training_script_args = sys.argv[
-            1:
-        ]  # its parser would read --log as an abbreviation of an option of its own
+        arguments = run.parse_args([*options, "--module", "myopia"])
+        # Set here: its parser would read --log as an abbreviation of an option of its own.
+        arguments.training_script_args = sys.argv[1:]
         run.run(arguments)
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}

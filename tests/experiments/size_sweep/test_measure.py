@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+import evaluate_family
 import numpy as np
 import pandas as pd
 import pytest
 
-import evaluate_family
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.experiments.size_sweep import measure as family
