@@ -1,4 +1,4 @@
-"""The authors' released checkpoints: found on the hub, pinned, and brought here. Nothing is opened in this room."""
+"""The authors' released checkpoints: found on the hub, pinned, and brought here. Nothing is opened here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def resolve_released(
     """Pin every checkpoint and fetch the small files: `<out>/base/pythia-<size>/config.json`, `<out>/tokenizer/`.
 
     Args:
-        specs: entries of `config.released.released_specs`.
+        specs: entries of `settings.checkpoints`.
         out: folder; its `released.lock.json` is written last: {"models": {"<repo>@<revision>": {"commit", "files":
             {name: sha256}}}}, for a checkpoint also its name and size.
         pins: a lock of the same form kept under version control; what it names must still be there unchanged.
