@@ -31,4 +31,4 @@ def use_huge_pages() -> None:
     heap without bound, because torch asks for aligned blocks.) Call it first thing under `__main__`; elsewhere than on Linux it does nothing.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": TUNABLE})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": TUNABLE})

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from myopia.common.errors import MyopiaError
+from myopia.common.files import sha256_file
 from myopia.config.corpora import from_hub
 from myopia.config.experiment import Experiment, Measurement, chosen
 from myopia.config.load import digest, settings_path
@@ -57,6 +59,14 @@ class Dag:
     @property
     def settings_file(self) -> str:
         return str(settings_path(self.settings))
+
+    def experiment(self, name: str) -> Experiment:
+        """An experiment that runs at this scale."""
+        found = next((one for one in self.experiments if one.name == name), None)
+        if found is None:
+            names = ", ".join(one.name for one in self.experiments)
+            raise MyopiaError(f"experiment {name} does not run here: {self.settings_file} has {names}")
+        return found
 
     # --- runs ---
 
@@ -174,6 +184,18 @@ class Dag:
                 found += self.files([run], file, seeds)
         return found
 
+    def training_digest(self, runs: Iterable[str], seeds: Iterable[int]) -> str:
+        """What a training job depends on beside its inputs."""
+        return digest([[self.spec(run, seeds) for run in runs], list(seeds), CODE_VERSION["train"]])
+
+    def in_folder(self, root: str) -> list[str]:
+        """All runs, grids included, whose results lie under a folder: runs, or arms."""
+        return [run for run in (*self.runs, *self.tuning) if output_root(self.spec(run)) == root]
+
+    def fetched_checkpoints(self) -> list[str]:
+        """What says that further checkpoints, which experiments only measure, are here."""
+        return [path for one in self.experiments if one.checkpoints for path in one.checkpoints(self)]
+
     def memory(self, runs: Iterable[str]) -> int:
         """Host memory of a training job, MB: of every process its libraries, and a state as it is read."""
         shapes = [run_shape(self.settings, self.spec(run)) for run in runs]
@@ -182,28 +204,61 @@ class Dag:
 
     # --- measuring jobs ---
 
+    def measurement(self, name: str) -> tuple[Experiment, Measurement]:
+        """A measurement by its name, and whose it is."""
+        for one in self.experiments:
+            for m in one.measurements:
+                if m.name == name:
+                    return one, m
+        raise MyopiaError(f"{self.settings_file} has no measurement {name}")
+
     def measured(self, *experiments: Experiment) -> list[str]:
         """Tables that measuring writes for these experiments."""
-        tables = [table for one in experiments for m in one.measurements for table in m.tables]
-        return [f"{self.results}/measure/{table.name}" for table in tables]
+        return [path for one in experiments for m in one.measurements for path in self.tables_measured(m)]
+
+    def tables_measured(self, m: Measurement) -> list[str]:
+        """Tables of one measurement; none where there is nothing to measure."""
+        return [f"{self.results}/measure/{table.name}" for table in m.tables] if self.units(m) else []
 
     def units(self, m: Measurement) -> dict[str, list[Spec]]:
-        """What is measured together: all of it in one job, or each unit in its own."""
+        """What is measured together: all of it in one job, or each unit in its own. Nothing to measure: {}."""
         units = m.units(self)
-        return {"all": [run for runs in units.values() for run in runs]} if self.shared else units
+        if not self.shared or not units:
+            return units
+        return {"all": [run for runs in units.values() for run in runs]}
 
     def part(self, m: Measurement, unit: str) -> str:
         """Folder a measuring job writes its tables to."""
         return f"{self.results}/measure" if self.shared else f"{self.results}/measure/parts/{m.name}/{unit}"
 
-    def measuring_inputs(self, m: Measurement, unit: str) -> list[str]:
-        """Files of the runs that a unit opens, and what else its measurement reads."""
-        folders = dict.fromkeys(run["folder"] for run in self.units(m)[unit] if run.get("trained", True))
-        return [f"{folder}/{file}" for folder in folders for file in m.files] + m.needs(self)
+    def parts(self, m: Measurement) -> list[str]:
+        """Tables of all units of a measurement."""
+        return [f"{self.part(m, unit)}/{table.name}" for unit in self.units(m) for table in m.tables]
 
-    def measuring_digest(self, m: Measurement, unit: str) -> str:
-        """What the job depends on beside its inputs."""
-        return digest([self.units(m)[unit], m.options(self.settings), CODE_VERSION["measure"]])
+    def unit_outputs(self, m: Measurement) -> list[str]:
+        """What the measuring rule writes; with the wildcard {unit} where each unit is a job."""
+        return [f"{self.part(m, '{unit}')}/{table.name}" for table in m.tables]
+
+    def unit_file(self, m: Measurement, folder: str, suffix: str) -> str:
+        """Log or benchmark of the measuring rule."""
+        return f"{folder}/{m.name}{'' if self.shared else '/{unit}'}.{suffix}"
+
+    def unit_inputs(self, m: Measurement) -> Callable[[Any], list[str]]:
+        """Function of wildcards: files of the runs that a unit opens, and what else its measurement reads."""
+
+        def files(wildcards: Any) -> list[str]:
+            runs = self.units(m)["all" if self.shared else wildcards.unit]
+            folders = dict.fromkeys(run["folder"] for run in runs if run.get("trained", True))
+            also = dict.fromkeys(path for run in runs for path in run.get("also", ()))
+            return [*(f"{folder}/{file}" for folder in folders for file in m.files), *also, *m.needs(self)]
+
+        return files
+
+    def unit_digest(self, m: Measurement) -> Callable[[Any], str]:
+        """Function of wildcards: what the job depends on beside its inputs."""
+        return lambda wildcards: digest(
+            [self.units(m)["all" if self.shared else wildcards.unit], m.options(self.settings), CODE_VERSION["measure"]]
+        )
 
     # --- judging and drawing ---
 
@@ -211,7 +266,7 @@ class Dag:
         """An experiment and those it reads, directly or through others."""
         found = [one]
         for name in one.reads:
-            found += [s for s in self.sources(next(e for e in self.experiments if e.name == name)) if s not in found]
+            found += [source for source in self.sources(self.experiment(name)) if source not in found]
         return found
 
     def captions(self, one: Experiment) -> dict[str, str]:
@@ -230,6 +285,23 @@ class Dag:
         """Paths of an experiment's tables."""
         return [f"{self.results}/tables/{figure.name}.csv" for figure in one.figures]
 
+    def judging_digest(self, one: Experiment) -> str:
+        """What judging an experiment depends on beside what was measured and claimed."""
+        return digest([self.settings["scale"], [figure.columns for figure in one.figures]])
+
+    def section_files(self) -> list[str]:
+        """Texts of the report's sections."""
+        return [os.path.relpath(path) for one in self.experiments if (path := one.folder / "section.yaml").is_file()]
+
+    def rules_files(self) -> list[Path]:
+        """Rules that experiments bring beside the core's."""
+        return [path for one in self.experiments if (path := one.folder / "rules.smk").is_file()]
+
+    def optional_tables(self) -> list[str]:
+        """Tables of optional experiments that are there, with a hash of what they hold."""
+        places = [Path(self.results, one.output, "tables") for one in self.experiments if one.optional]
+        return [f"{path.name} {sha256_file(path)[:16]}" for place in places for path in sorted(place.glob("*.csv"))]
+
     def claim_files(self, one: Experiment) -> list[str]:
         """Claims files that judging an experiment reads: its own, and those its claims may lean on."""
         paths = [source.folder / "claims.yaml" for source in self.sources(one)]
@@ -244,8 +316,3 @@ def scale_by_attempt(amount: int, attempt: int) -> int:
 def regex_any(names: Iterable[str]) -> str:
     """A wildcard constraint; no names match nothing."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
-
-
-def rules_files(dag: Dag) -> list[Path]:
-    """Rules that experiments bring beside the core's."""
-    return [path for one in dag.experiments if (path := one.folder / "rules.smk").is_file()]

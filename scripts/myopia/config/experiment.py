@@ -68,7 +68,7 @@ class Measurement:
     """A kind of measuring job: which runs it opens, what it writes.
 
     run: function of (runs, options, device) -> {table name: DataFrame}, where `runs` is a list of mappings with at least
-    `folder`, the run's results. units: what can be measured apart, {name: runs}; where each seed is a process of its own
+    `folder`, the run's results (`also`: further files it reads; `trained: False`: there is none). units: what can be measured apart, {name: runs}; where each seed is a process of its own
     a job measures one unit, elsewhere one job measures them all, in this order. files: what must be in the folder of
     every run. needs: further files, as paths. env: envs/<env>.yaml. priority: of Snakemake, for what takes longest.
     """
@@ -97,7 +97,9 @@ class Experiment:
     check: raises MyopiaError for settings that make no sense together. streams: kind of made data -> "module:function".
     seeds: settings -> the seeds of its runs, where they are not the scale's. grid: settings -> (runs that tuning seeds train
     as part of `all` to choose a rate, those seeds). groups: settings -> {label: runs} that share a training job, in order.
-    optional: its figures are made by a target of its own, never by `all`.
+    commands: sub-command of the command line -> "module:function", for its own rules.
+    checkpoints: dag -> records of downloaded checkpoints that are only measured. tuning_tables: tables the target `tuned`
+    makes beside tuning.csv. optional: its figures are made by a target of its own, never by `all`.
     """
 
     name: str
@@ -116,6 +118,9 @@ class Experiment:
     seeds: Callable[[Settings], list[int]] = field(default=lambda settings: settings["seeds"])
     grid: Callable[[Settings], tuple[list[str], list[int]]] = field(default=lambda settings: ([], []))
     groups: Callable[[Settings], dict[str, list[str]]] | None = None
+    commands: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Callable[[Dag], list[str]] | None = None
+    tuning_tables: tuple[str, ...] = ()
     optional: bool = False
 
     def load(self, reference: str) -> Callable[..., Any]:
@@ -130,6 +135,21 @@ class Experiment:
     def folder(self) -> Path:
         """Of its package, with claims.yaml, section.yaml, scales.yaml and rules.smk where it has them."""
         return Path(importlib.import_module(f"myopia.experiments.{self.name}").__file__).parent
+
+    @property
+    def output(self) -> str:
+        """Folder of its measurements, tables and figures within the results: "" but for optional experiments."""
+        return self.name if self.optional else ""
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether it asks anything of the results."""
+        return (self.folder / "claims.yaml").is_file()
+
+    def register_estimators(self) -> None:
+        """Import what its claims are judged by."""
+        if self.has_claims:
+            importlib.import_module(f"myopia.experiments.{self.name}.judge")
 
     @property
     def drawn(self) -> list[Figure]:
@@ -180,6 +200,15 @@ def stream_builder(kind: str) -> Callable[[Mapping[str, Any]], Any] | None:
         if kind in one.streams:
             return one.load(one.streams[kind])
     return None
+
+
+def figure_named(name: str) -> tuple[Experiment, Figure]:
+    """A figure by its name, and the experiment it belongs to."""
+    for one in map(experiment, known()):
+        for figure in one.figures:
+            if figure.name == name:
+                return one, figure
+    raise MyopiaError(f"there is neither an experiment nor a figure {name!r}; experiments are {', '.join(known())}")
 
 
 @functools.cache

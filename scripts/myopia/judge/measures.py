@@ -15,6 +15,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.experiment import measured_table
 from myopia.judge.stats import Array
 
+
 class NotRun(Exception):
     """A measurement a claim needs does not exist here; the message is the reason shown beside the verdict."""
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.config.tables import TEXT_CURVE, TEXT_LOSS
-from myopia.judge.measures import common_seeds, to_array, select
+from myopia.judge.measures import common_seeds, select, to_array
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array
 

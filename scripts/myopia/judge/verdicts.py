@@ -136,7 +136,9 @@ def _require(evaluated: dict[str, Evaluated]) -> None:
         for name in one.claim.requires:
             if one.estimate is not None and not one.blocked and evaluated[name].outcome != MET:
                 state = evaluated[name].outcome or "not measured"
-                one.blocked = f"judged only where {evaluated[name].claim.claim} ({name}: {state}); the estimate is shown"
+                one.blocked = (
+                    f"judged only where {evaluated[name].claim.claim} ({name}: {state}); the estimate is shown"
+                )
 
 
 def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str | None, float, str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from myopia.experiments.induction import HEADS, LOSS
-from myopia.judge.measures import NotRun, common_seeds, to_array, select
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
 

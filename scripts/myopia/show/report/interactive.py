@@ -248,7 +248,7 @@ def gap_by_size(results: Results) -> Chart | None:
     chart = alt.layer(*bars, lines, points).add_params(*switches.values()).properties(width="container", height=320)
     return Chart(
         "chart-size",
-        "scale",
+        "size_sweep",
         "Gap against size, switch by switch",
         "Switch the ways of choosing learning rates on and off. Hollow: the gap still rises, its size is no answer yet. "
         "The paper's sizes are orders of magnitude larger than most of ours.",
