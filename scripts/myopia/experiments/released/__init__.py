@@ -10,6 +10,15 @@ EXPERIMENT = Experiment(
     section=settings.ReleasedSettings,
     reads=("zero_shot",),
     check=settings.check,
+    commands={
+        "resolve-released": "commands:resolve",
+        "fetch-released": "commands:fetch",
+        "convert-released": "commands:convert",
+        "encode-released": "commands:encode",
+        "measure-released": "commands:measure",
+        "score-released": "commands:score",
+        "tabulate-released": "commands:tabulate",
+    },
     figures=(
         Figure.of(
             "fig7_released",

@@ -9,6 +9,7 @@ from pydantic import Strict, StringConstraints
 
 from myopia.common.errors import MyopiaError
 from myopia.config.schema import Count, Distinct, Section, Text, key
+from myopia.experiments.zero_shot.settings import task_folders
 
 KEYS = {"repo": ("{size}", "{arm}"), "base": ("{size}",)}
 """Templates of the section and what each must contain."""
@@ -88,6 +89,21 @@ def tokens_folder(settings: dict[str, Any], corpus: str) -> str:
     return f"{folder(settings)}/tokens/{corpus}"
 
 
+def scored(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The checkpoints as zero-shot scoring takes runs: on every task, as a cloze is made of words, not of tokens."""
+    return [
+        {
+            "run": run,
+            "arm": checkpoint["arm"],
+            "seed": 0,
+            "model": checkpoint["size"],
+            "folder": run_folder(settings, run),
+            "tasks": task_folders(settings),
+        }
+        for run, checkpoint in checkpoints(settings).items()
+    ]
+
+
 def nominal(size: str) -> float:
     """The parameters a size's name promises: `70m` -> 7e7."""
     return float(size[:-1]) * {"m": 1e6, "b": 1e9}[size[-1]]
@@ -96,9 +112,7 @@ def nominal(size: str) -> float:
 def caption(settings: dict[str, Any]) -> str:
     """What the captions of losses say about this scale."""
     section = settings["released"]
-    return (
-        f"Scale {settings['scale']}: at most {section['test_windows']} test windows of {section['T']} tokens per corpus."
-    )
+    return f"Scale {settings['scale']}: at most {section['test_windows']} test windows of {section['T']} tokens per corpus."
 
 
 def tasks_caption(settings: dict[str, Any]) -> str:

@@ -51,9 +51,7 @@ class Released(Context):
         Raises:
             MyopiaError: a record or a measurement is missing or malformed.
         """
-        return cls(
-            Measures.joined(measured, TEXT_LOSS.name), Paper.read(paper), Measures(scored), read_records(runs)
-        )
+        return cls(Measures.joined(measured, TEXT_LOSS.name), Paper.read(paper), Measures(scored), read_records(runs))
 
 
 def read_records(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
@@ -231,4 +229,8 @@ def _agreement(named: float | None, recorded: float | None) -> str:
 
 
 def _frame(rows: list[dict[str, Any]], figure: str, keys: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=EXPERIMENT.figure(figure).columns).sort_values(keys, kind="stable").reset_index(drop=True)
+    return (
+        pd.DataFrame(rows, columns=EXPERIMENT.figure(figure).columns)
+        .sort_values(keys, kind="stable")
+        .reset_index(drop=True)
+    )

@@ -173,7 +173,7 @@ def units(dag: Dag) -> dict[str, list[Spec]]:
 
     An entry is a model on a corpus, its own or a further one; `tables` says to which tables it gives rows (loss,
     components, curve, influence). The components of a mixture are listed once for a corpus, influence is drawn for the
-    first seed of the pair. The model whose past a local arm reads has an entry without tables: its files must be there.
+    first seed of the pair. A local arm needs the model whose past it reads.
     """
     found: dict[str, list[Spec]] = {}
     further, listed = dag.settings["text"]["evaluate_on"], set()
@@ -181,14 +181,16 @@ def units(dag: Dag) -> dict[str, list[Spec]]:
         spec, seeds = dag.runs[run], dag.seeds(run)
         trained_on = spec["data"]["corpus"]
         for seed in seeds:
-            teacher = dag.folder(spec["teacher"], seed) if "teacher" in spec else None
             model = {
                 "run": run,
                 "arm": spec["arm_name"],
                 "seed": seed,
                 "folder": dag.folder(run, seed),
-                "teacher": teacher,
+                "teacher": None,
             }
+            if "teacher" in spec:
+                teacher = dag.folder(spec["teacher"], seed)
+                model |= {"teacher": teacher, "also": [f"{teacher}/model.safetensors"]}
             entries = []
             for corpus in [trained_on, *further[trained_on]]:
                 own = corpus == trained_on
@@ -199,8 +201,6 @@ def units(dag: Dag) -> dict[str, list[Spec]]:
                 listed.add(corpus)
                 tokens = dag.tokens(corpus) if own else further_tokens(dag, trained_on, corpus)
                 entries.append({**model, "corpus": corpus, "tokens": tokens, "tables": tables})
-            if teacher:
-                entries.append({"run": spec["teacher"], "seed": seed, "folder": teacher, "tables": []})
             found[f"{run}-seed{seed}"] = entries
     return found
 

@@ -30,6 +30,7 @@ EXPERIMENT = Experiment(
     reads=("text", "size_sweep"),
     resolve=settings.resolve,
     check=settings.check,
+    commands={"make-task": "commands:make_task"},
     measurements=(
         Measurement(
             name="zero_shot",

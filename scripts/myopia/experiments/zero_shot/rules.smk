@@ -1,7 +1,3 @@
-from myopia.config.dag import CODE_VERSION, regex_any
-from myopia.config.load import digest
-
-
 def task_corpus(wildcards):
     """The encoded corpus a cloze is made from; no other task is made from anything here."""
     corpus = SETTINGS["zero_shot"]["tasks"][wildcards.task]["source"].get("corpus")
@@ -27,9 +23,9 @@ rule make_task:
         "../../../../envs/fetch.yaml"
     params:
         settings=dag.settings_file,
-        spec=lambda wildcards: digest(
+        digest=lambda wildcards: digest(
             [SETTINGS["zero_shot"]["tasks"][wildcards.task], CODE_VERSION["data"]]
         ),
         folder=subpath(output.manifest, parent=True),
     shell:
-        "{MYOPIA} make-task {wildcards.task} --settings {params.settings} --out {params.folder} 2> {log}"
+        "python -m myopia make-task {wildcards.task} --settings {params.settings:q} --out {params.folder:q} 2> {log:q}"
