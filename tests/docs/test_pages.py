@@ -1,5 +1,6 @@
 """README and the pages of docs/ say what the published files say, and nothing else."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from myopia.cli.start import scale_settings
 from myopia.common.errors import MyopiaError
 from myopia.config.experiment import known
+from myopia.config.plan import plan
 from myopia.judge.verdicts import COLUMNS
 from myopia.show.api import markdown
 from myopia.show.pages import BLOCK, BLOCKS, PAGES, Results, check_pages, kind, render, write_pages
@@ -40,6 +43,20 @@ def test_every_claim_that_pages_name_exists():
     named = [name for question in results.texts["questions"] for name in question["claims"].values()]
     assert len(results.texts["questions"]) == 6 and len(results.texts["surprises"]) == 10
     assert all(name.rpartition("/")[2] in results.claims for name in named)
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+def test_published_plans_are_what_is_planned(scale):
+    path = ROOT / f"docs/results/planned/{scale}.csv"
+    settings = scale_settings(scale)
+    mend = f"run: python -m myopia plan --scale {scale} --out {path.relative_to(ROOT)}, then python -m myopia pages"
+    rows = pd.DataFrame(plan(settings)).to_csv(index=False, float_format="%.10g")
+    assert rows.splitlines() == path.read_text().splitlines(), mend
+    record, device = json.loads((path.parent / "provenance.json").read_text()), settings["plan"]
+    told = (
+        f"one GPU of {device['device_memory_gb']} GB and {device['device_tflops']} TFLOP/s, used at {device['mfu']:.0%}"
+    )
+    assert record["device"].replace(" %", "%") == told
 
 
 # --- a repository of its own, with few results -----------------------------------------------------------------
@@ -171,6 +188,7 @@ def test_a_changed_file_makes_pages_stale_until_they_are_written(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "docs/results", tmp_path / "docs/results", ignore=shutil.ignore_patterns("*.png"))
+    write_pages(tmp_path)
     path = tmp_path / "docs/results/attention.csv"
     path.write_text(path.read_text().replace("0.9328679449", "1.234", 1))
     citation = tmp_path / "CITATION.cff"

@@ -113,7 +113,7 @@ def measured(folder: Path) -> str:
 def planned(folder: Path) -> str:
     """What scales that were not run would take."""
     record = json.loads((folder / "planned" / "provenance.json").read_text())
-    parts = [f"Device-hours are those of {record['device']}; planned by the code of commit {record['commit'][:7]}.\n"]
+    parts = [f"Device-hours are those of {record['device']}.\n"]
     for path in sorted(folder.glob("planned/*.csv")):
         frame = pd.read_csv(path)
         keys = ("runs", "device_hours", "memory_gb", "disk_gb", "download_gb")
