@@ -50,7 +50,7 @@ def resolve_released(
     """Pin every checkpoint and fetch the small files: `<out>/base/pythia-<size>/config.json`, `<out>/tokenizer/`.
 
     Args:
-        specs: entries of `config.released.released_specs`.
+        specs: entries of `settings.checkpoints`.
         out: folder; its `released.lock.json` is written last: {"models": {"<repo>@<revision>": {"commit", "files":
             {name: sha256}}}}, for a checkpoint also its name and size.
         pins: a lock of the same form under version control; what it pins must still be there unchanged.
