@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from myopia.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
@@ -70,6 +73,18 @@ def test_snakemake_accepts_what_readme_shows(line, tmp_path):
     words.insert(config, f"results={tmp_path}")
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_settings_that_pages_show_are_accepted(tmp_path):
+    shown = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/tutorial.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert shown
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for text in shown:
+        load_config(base | yaml.safe_load(text))
+    for corpus in ("msmarco", "pg19"):
+        (tmp_path / corpus).mkdir()
+    for path in ROOT.glob("docs/results/*/overrides.yaml"):
+        load_config(base | {"scale": "cpu", "data_root": str(tmp_path)} | yaml.safe_load(path.read_text()))
 
 
 def test_readme_shows_few_commands_of_snakemake():
