@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 from pathlib import Path
 
-import myopia
+from myopia.config.load import ROOT
 
 SECTION = re.compile(r"(Args|Returns|Raises|Yields):")
 
 
 def api() -> str:
     """Every name of `myopia.__all__` with its signature and its docstring, as Markdown."""
-    return "\n".join(_entry(name, myopia._HOMES[name]) for name in myopia.__all__)
+    package = importlib.import_module("myopia")
+    return "\n".join(_entry(name, package._HOMES[name]) for name in package.__all__)
 
 
 def _entry(name: str, module: str) -> str:
-    source = Path(myopia.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    source = Path(ROOT, "scripts", *module.split(".")).with_suffix(".py")
     (node,) = (one for one in ast.parse(source.read_text()).body if getattr(one, "name", None) == name)
     text = markdown(ast.get_docstring(node) or "")
     if isinstance(node, ast.ClassDef):

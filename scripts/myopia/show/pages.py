@@ -18,6 +18,7 @@ import yaml
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
 from myopia.config.experiment import known
+from myopia.config.load import ROOT
 from myopia.judge.claims import expand
 from myopia.judge.console import number, read_verdicts
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, PARTLY, REPLICATED
@@ -34,7 +35,6 @@ from myopia.show.costs import (
     tokenizing,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
 PAGES = ("README.md", "docs/findings.md", "docs/library.md", "docs/cost.md", "docs/api.md")
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
