@@ -16,6 +16,8 @@ def losses(frame: pd.DataFrame, caption: str = "") -> Figure:
     ((axes,),) = style.grid(figure, 1)
     for x, row in enumerate(frame.itertuples()):
         look = style.LOOKS[row.arm]
-        axes.errorbar(x, row.value, [[row.value - row.ci_low], [row.ci_high - row.value]], fmt=look.marker, color=look.color)
+        axes.errorbar(
+            x, row.value, [[row.value - row.ci_low], [row.ci_high - row.value]], fmt=look.marker, color=look.color
+        )
     axes.set(xticks=range(len(frame)), xticklabels=list(frame["arm"]), ylabel="nats/token", title="second reading")
     return figure

@@ -1,4 +1,4 @@
-"""Estimators of the language experiments: gaps in nats per token on held-out text.
+"""Estimators of the text experiment: gaps in nats per token on held-out text, and influence.
 
 Position p is the 0-based place of the token that predicts token p + 1; clusters are documents, or groups
 (books, package directories) where a claim says so.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from myopia.experiments.text import INFLUENCE
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
@@ -118,3 +119,16 @@ def text_curve_distance(
     ]
     se_doc = float(np.sqrt((units - 1) / units * np.sum((np.array(left) - np.mean(left)) ** 2)))
     return seed_mean(per_seed, se_doc, units)
+
+
+@estimator
+def influence_past_share(context: Context, *, arm: str, model: str | None = None) -> Estimate:
+    """Share of a loss's sensitivity (norm of d loss_t / d e_s) that falls on the past s < t."""
+    table = context.measures.table(INFLUENCE.name)
+    rows = table[(table["arm"] == arm) & ((table["model"] == model) if model else True)]
+    rows = rows[np.isfinite(rows["influence"])]
+    if rows.empty:
+        raise NotRun(f"influence of arm {arm} was not measured")
+    past = rows["influence"].where(rows["s"] < rows["t"], 0.0)
+    by = rows["seed"]
+    return seed_mean((past.groupby(by).sum() / rows["influence"].groupby(by).sum()).to_numpy())

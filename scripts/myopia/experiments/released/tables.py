@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +16,42 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import write_csv
+from myopia.config.runs import PAIR
+from myopia.config.tables import TEXT_LOSS
+from myopia.experiments.released import EXPERIMENT
+from myopia.experiments.released.settings import nominal
 from myopia.experiments.zero_shot.tables import fig5_zero_shot
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve
 from myopia.judge.text_loss import TextLoss, text_loss
 
-LOSSES = "text_loss.csv.gz"
 ABSENT = "absent"
-PAIR = ("myopic", "vanilla")
-AUDIT = (
-    "size,arm,parameters,lr_in_name,lr_in_hyper_parameters,lr_in_schedule,lr_in_optimizer,lr_as_named,warmup_in_name,"
-    "warmup_in_hyper_parameters,steps_in_name,global_step,train_loss_in_name,optimizer_state,lightning_version,"
-    "repo,commit,file,sha256"
-).split(",")
-FIG7 = "kind,corpus,size,parameters,series,value,ci_low,ci_high,seeds,documents".split(",")
-POSITION = "kind,corpus,size,parameters,position,value,ci_low,ci_high,band_low,band_high,seeds,documents".split(",")
 
 
-def write_released_tables(
-    runs: Sequence[str | Path], measured: Sequence[str | Path], scored: str | Path, paper: str | Path, out: str | Path
-) -> pd.DataFrame:
-    """Write `released_audit.csv` and the tables of the three figures into `out`; return the audit.
+@dataclass(frozen=True)
+class Released(Context):
+    """What the tables are made of: losses and the paper's numbers, scores of tasks, and records of the checkpoints."""
 
-    Args:
-        runs: converted checkpoints, folders with `checkpoint.json`.
-        measured: folders with the `text_loss.csv.gz` of one run each.
-        scored: folder with the `zero_shot.csv.gz` of all runs.
-        paper: paper_values.csv.
-        out: folder.
+    scores: Measures
+    records: Sequence[Mapping[str, Any]]
 
-    Raises:
-        MyopiaError: a record or a measurement is missing or malformed, or the arms of a size saw different tokens.
-    """
-    records = read_records(runs)
-    context = Context(Measures.joined(measured, LOSSES), Paper.read(paper))
-    audit = audit_table(records)
-    write_csv(Path(out) / "released_audit.csv", audit)
-    write_csv(Path(out) / "fig7_released.csv", fig7_released(context, records, audit))
-    write_csv(Path(out) / "released_position.csv", released_position(context, records))
-    write_csv(Path(out) / "fig5_released.csv", fig5_zero_shot(Context(Measures(scored), context.paper)))
-    return audit
+    @classmethod
+    def read(
+        cls, runs: Sequence[str | Path], measured: Sequence[str | Path], scored: str | Path, paper: str | Path
+    ) -> Released:
+        """Read what was converted and measured.
+
+        Args:
+            runs: converted checkpoints, folders with `checkpoint.json`.
+            measured: folders with the `text_loss.csv.gz` of one run each.
+            scored: folder with the `zero_shot.csv.gz` of all runs.
+            paper: paper_values.csv.
+
+        Raises:
+            MyopiaError: a record or a measurement is missing or malformed.
+        """
+        return cls(Measures.joined(measured, TEXT_LOSS.name), Paper.read(paper), Measures(scored), read_records(runs))
 
 
 def read_records(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
@@ -72,13 +67,13 @@ def read_records(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
     return sorted(records, key=lambda r: (r["parameters"], r["size"], r["arm"] != "vanilla"))
 
 
-def audit_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def released_audit(context: Released) -> pd.DataFrame:
     """One row per checkpoint: the learning rate its name says, and the one (if any) that it recorded itself.
 
     `lr_as_named`: yes, no, or unknown when the checkpoint holds no rate of its own.
     """
     rows = []
-    for record in records:
+    for record in context.records:
         name, origin, recorded = record["in_name"], record["origin"], recorded_rates(record)
         hyper = record["hyper_parameters"] or {}
         own = next((rate for rate in recorded.values() if rate is not None), None)
@@ -98,7 +93,7 @@ def audit_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 **{key: origin[key] for key in ("repo", "commit", "file", "sha256")},
             }
         )
-    return pd.DataFrame(rows, columns=AUDIT)
+    return pd.DataFrame(rows, columns=EXPERIMENT.figure("released_audit").columns)
 
 
 def recorded_rates(record: Mapping[str, Any]) -> dict[str, float | None]:
@@ -114,15 +109,15 @@ def recorded_rates(record: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
-def fig7_released(context: Context, records: Sequence[Mapping[str, Any]], audit: pd.DataFrame) -> pd.DataFrame:
+def fig7_released(context: Released) -> pd.DataFrame:
     """Held-out loss and gap against size, the paper's Fig 7 values, and the learning rates behind them.
 
     `kind`: `ours`; `paper` (last training losses); `authors` (their 32 test sequences); `rate in name` and
     `rate recorded` (`series` is the arm, `value` the learning rate).
     """
-    parameters = {record["size"]: record["parameters"] for record in records}
+    parameters = {record["size"]: record["parameters"] for record in context.records}
     rows: list[dict[str, Any]] = []
-    for corpus, size, text in _pairs(context, records):
+    for corpus, size, text in _pairs(context):
         sums = {**text.sums, "gap": text.sums["myopic"] - text.sums["vanilla"]}
         for series, values in sums.items():
             level = ratio_contrast([_alone(values.sum(-1), text.n.sum(-1))])
@@ -134,7 +129,7 @@ def fig7_released(context: Context, records: Sequence[Mapping[str, Any]], audit:
                 }
             )  # fmt: skip
     rows += _paper_fig7(context.paper, parameters)
-    for row in audit.to_dict("records"):
+    for row in released_audit(context).to_dict("records"):
         own = next(
             (row[f"lr_in_{k}"] for k in ("hyper_parameters", "schedule", "optimizer") if row[f"lr_in_{k}"] != ABSENT),
             ABSENT,
@@ -150,14 +145,14 @@ def fig7_released(context: Context, records: Sequence[Mapping[str, Any]], audit:
                         "value": float(rate),
                     }
                 )
-    return _frame(rows, FIG7, ["kind", "corpus", "series", "parameters"])
+    return _frame(rows, "fig7_released", ["kind", "corpus", "series", "parameters"])
 
 
-def released_position(context: Context, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def released_position(context: Released) -> pd.DataFrame:
     """The gap by position for every size, with the authors' own curve of 2.8b (PG-19, digitised)."""
-    parameters = {record["size"]: record["parameters"] for record in records}
+    parameters = {record["size"]: record["parameters"] for record in context.records}
     rows: list[dict[str, Any]] = []
-    for corpus, size, text in _pairs(context, records):
+    for corpus, size, text in _pairs(context):
         alone = _alone(text.sums["myopic"] - text.sums["vanilla"], text.n)
         curve = ratio_curve(alone.numerator, alone.denominator)
         for k, position in enumerate(text.positions):
@@ -176,20 +171,20 @@ def released_position(context: Context, records: Sequence[Mapping[str, Any]]) ->
          "position": int(point.x), "value": point.value}
         for point in theirs.itertuples()
     ]  # fmt: skip
-    return _frame(rows, POSITION, ["kind", "corpus", "parameters", "position"])
+    return _frame(rows, "released_position", ["kind", "corpus", "parameters", "position"])
 
 
-def nominal(size: str) -> float:
-    """The parameters a size's name promises: `70m` -> 7e7."""
-    return float(size[:-1]) * {"m": 1e6, "b": 1e9}[size[-1]]
+def fig5_released(context: Released) -> pd.DataFrame:
+    """Accuracies of the released checkpoints by task, as Fig 5 has them."""
+    return fig5_zero_shot(Context(context.scores, context.paper))
 
 
-def _pairs(context: Context, records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, TextLoss]]:
+def _pairs(context: Released) -> list[tuple[str, str, TextLoss]]:
     """(corpus, size, losses of both arms on the same tokens) of every size that has both arms."""
     runs: dict[str, dict[str, str]] = {}
-    for record in records:
+    for record in context.records:
         runs.setdefault(record["size"], {})[record["arm"]] = record["run"]
-    corpora = sorted(context.measures.table(LOSSES)["corpus"].unique())
+    corpora = sorted(context.measures.table(TEXT_LOSS.name)["corpus"].unique())
     return [
         (corpus, size, text_loss(context, corpus, PAIR, runs=arms))
         for corpus in corpora
@@ -233,5 +228,9 @@ def _agreement(named: float | None, recorded: float | None) -> str:
     return "yes" if f"{named:.2e}" == f"{recorded:.2e}" else "no"  # names show three digits
 
 
-def _frame(rows: list[dict[str, Any]], columns: list[str], keys: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=columns).sort_values(keys, kind="stable").reset_index(drop=True)
+def _frame(rows: list[dict[str, Any]], figure: str, keys: list[str]) -> pd.DataFrame:
+    return (
+        pd.DataFrame(rows, columns=EXPERIMENT.figure(figure).columns)
+        .sort_values(keys, kind="stable")
+        .reset_index(drop=True)
+    )
