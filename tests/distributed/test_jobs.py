@@ -96,7 +96,7 @@ def one(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(corpus, tmp_path_factory):
-    """The job of two processes that divide the network, undisturbed."""
+    """The job of two processes that shard the model, undisturbed."""
     job = Job(tmp_path_factory.mktemp("two"), corpus, "shard")
     assert job.end() == 0, job.text()
     return job
@@ -135,7 +135,7 @@ def test_killing_one_process_ends_the_job_and_a_rerun_on_any_number_finishes(one
     assert again.end() == 0, again.text()
     assert 0 < int(re.search(r"resumed at step (\d+)/", again.text())[1]) < STEPS
     assert results(again.folder) == results(two.folder)  # bitwise
-    # The parts that two processes wrote, read by one.
+    # The shards that two processes wrote, read by one.
     folder = alone(tmp_path / "one", corpus)
     timing = json.loads((folder / "timing.json").read_text())
     assert (timing["devices"], timing["attempts"]) == (1, 2)

@@ -168,11 +168,11 @@ def test_a_busy_hub_is_asked_again(hub, resolve, fetch):
     hub.faults.append(Fault("GET", "ckpt", "503", count=1))
     done, checkpoint, _ = fetch()
     assert done.returncode == 0, done.stderr
-    assert "Attempt 2 of 3 follows" in done.stderr
+    assert "Attempt 2 of 3" in done.stderr
     assert checkpoint.read_bytes() == original(hub).read_bytes()
 
 
-def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch):
+def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch, tmp_path):
     resolve()
     hub.faults.append(Fault("GET", "ckpt", "garble", count=1))
     done, checkpoint, _ = fetch()
@@ -181,7 +181,11 @@ def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch):
     assert checkpoint.read_bytes() == original(hub).read_bytes()
     checkpoint.unlink()
     hub.faults.append(Fault("GET", "ckpt", "garble"))
+    killed = tmp_path / "state" / ".cache" / "huggingface" / "download" / "name.1a42aedd.incomplete"
+    killed.parent.mkdir(parents=True)
+    killed.write_bytes(b"what a killed client leaves and never reads again")
     done, checkpoint, record = fetch()
+    assert not killed.exists()
     assert "does not have the size and sha256 that the hub lists, twice" in last_line(done)
     assert not checkpoint.exists()
 
@@ -282,9 +286,9 @@ def test_no_network(resolve):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     start = time.monotonic()
-    sentence = last_line(resolve(url=url)[0])
-    assert f"hub: the hub {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in sentence
-    assert "check the network" in sentence and sentence.endswith("Gave up after 3 attempts.")
+    done, _ = resolve(url=url)
+    assert f"hub: the hub {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in last_line(done)
+    assert "Attempt 3 of 3" in done.stderr
     assert time.monotonic() - start < 20
     assert "the hub is switched off (HF_HUB_OFFLINE)" in last_line(resolve(environment={"HF_HUB_OFFLINE": "1"})[0])
 

@@ -220,9 +220,9 @@ def test_a_rule_runs_the_script_of_its_name():
 def test_the_two_recipes_of_training_agree():
     """One decides what Snakemake reruns, one what a state may be resumed into: a bump must reach both."""
     common = (ROOT / "workflow/rules/common.smk").read_text()
-    trainer = (LIBRARY / "train" / "trainer.py").read_text()
+    training = (LIBRARY / "train" / "fingerprint.py").read_text()
     workflow = re.search(r'^RECIPE = .*"train": (\d+)', common, re.M).group(1)
-    assert re.search(r"^RECIPE = (\d+)$", trainer, re.M).group(1) == workflow
+    assert re.search(r"^CODE_VERSION = (\d+)$", training, re.M).group(1) == workflow
 
 
 def test_every_figure_has_its_script_and_its_caption():

@@ -69,7 +69,7 @@ def test_the_learning_rate_grid_plans(fresh):
 
 
 def test_profiles_are_known():
-    assert PROFILES == ["conda", "default", "kubernetes", "slurm"]
+    assert PROFILES == ["conda", "default", "slurm"]
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -184,14 +184,13 @@ def stamped(fresh):
 def test_make_says_what_it_would_do(stamped, words, command):
     printed = make(stamped, "--dry-run", *words).output
     assert command in " ".join(printed.split())
-    assert "pip install" not in printed
+    assert "envs/setup.sh" not in printed
 
 
 def test_make_test_sets_up_and_lints(fresh):
     printed = run(fresh, "make", "--dry-run", "test").output
     steps = [
-        "-m venv",
-        "pip install",
+        "envs/setup.sh",
         "ruff check",
         "ruff format --check",
         "snakefmt --check",
@@ -211,7 +210,7 @@ def test_an_old_python_is_refused(fresh, tmp_path):
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
     message = run(fresh, "make", f"PYTHON={old}", f"STAMP={tmp_path}/none", rc=2).output
-    assert "error: Python 3.11 or newer is needed" in message
+    assert re.search("^error: Python 3.11, .* is needed", message, re.M)
 
 
 def test_make_lint(stamped):

@@ -1,16 +1,6 @@
 # What can be asked for by name, beside what experiments bring (released, gap).
 
 
-rule all:
-    default_target: True
-    input:
-        collect("<results>/figures/{figure}.svg", figure=dag.figures()),
-        collect("<results>/tables/{table}.csv", table=dag.tables()),
-        "<results>/tables/verdicts.csv",
-        "<results>/tables/seeds.csv",
-        "<results>/report.html",
-
-
 rule figures:
     """Every figure this scale can draw."""
     input:

@@ -24,10 +24,10 @@ def _corpus(settings: Path, name: str) -> dict:
     return corpora[name]
 
 
-def _patience(attempts: int | None, wait: float | None):
-    from myopia.data.hub_client import Patience
+def _retries(attempts: int | None, wait: float | None) -> dict[str, float]:
+    from myopia.data.hub_client import ATTEMPTS, WAIT_S
 
-    return Patience(attempts or Patience.attempts, Patience.wait_s if wait is None else wait)
+    return {"attempts": attempts or ATTEMPTS, "wait_s": WAIT_S if wait is None else wait}
 
 
 def harvest_text(corpus: Corpus, settings: Settings, out: Out, manifest: Out) -> None:
@@ -57,7 +57,7 @@ def fetch_text(
     spec = _corpus(settings, corpus)
     fetch_corpus(
         spec["source"], spec["splits"], str(out), str(manifest), state=str(state), lock=lock and str(lock),
-        patience=_patience(attempts, wait), chunk_documents=chunk_documents or CHUNK_DOCUMENTS,
+        **_retries(attempts, wait), chunk_documents=chunk_documents or CHUNK_DOCUMENTS,
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def fetch_tokenizer(
     from myopia.data import hub_tokenizer
 
     spec = _corpus(settings, corpus)["tokenizer"]
-    hub_tokenizer.fetch_tokenizer(spec, str(out), lock=lock and str(lock), patience=_patience(attempts, wait))
+    hub_tokenizer.fetch_tokenizer(spec, str(out), lock=lock and str(lock), **_retries(attempts, wait))
 
 
 def train_tokenizer(corpus: Corpus, settings: Settings, docs: Docs, out: Out) -> None:

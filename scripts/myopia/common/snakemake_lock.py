@@ -1,4 +1,4 @@
-"""Remove Snakemake's lock on this folder if the process that took it is gone; leave a living one alone."""
+"""Remove Snakemake's lock on this folder if the process that took it is dead; refuse if it is alive."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def living_snakemake(folder: Path) -> int | None:
-    """Process id of a snakemake, not an ancestor of ours, that works in `folder`; None if there is none.
+    """Process id of a running snakemake with working directory `folder`, not an ancestor of ours; None if there is none.
 
-    Those inside a cluster's jobs do not count: they take no lock, and outlive the one that did.
+    Those inside a cluster's jobs (--nolock) do not count: they take no lock, and outlive the one that did.
     """
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     for process in psutil.process_iter(["pid", "cmdline"]):
@@ -37,7 +37,7 @@ def living_snakemake(folder: Path) -> int | None:
 
 
 def host_of_lock(folder: Path) -> str | None:
-    """Where the lock of `folder` was taken, as the log of that snakemake tells; None if there is no such log."""
+    """Host on which the lock of `folder` was taken, from the log of that snakemake; None if there is no such log."""
     taken = min(lock.stat().st_mtime for lock in (folder / ".snakemake" / "locks").iterdir())
     before = datetime.fromtimestamp(taken + 1).strftime("%Y-%m-%dT%H%M%S")
     for path in sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"), reverse=True):
@@ -65,5 +65,5 @@ def unlock_if_dead(folder: Path) -> None:
             f"the lock on {folder} was taken on {host}, out of sight from here: if no snakemake works there any more, "
             "remove it with snakemake --unlock"
         )
-    log.info("removing the lock of a snakemake that is gone")
+    log.info("removing the lock of a dead snakemake")
     subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"], cwd=folder, check=True)

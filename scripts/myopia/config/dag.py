@@ -281,6 +281,14 @@ class Dag:
         """Every table of `all` that is drawn or read."""
         return [figure.name for one in self.running for figure in one.figures]
 
+    def targets(self) -> list[str]:
+        """What `all` makes."""
+        return [
+            *(f"{self.results}/figures/{figure}.svg" for figure in self.figures()),
+            *(f"{self.results}/tables/{table}.csv" for table in (*self.tables(), "verdicts", "seeds")),
+            f"{self.results}/report.html",
+        ]
+
     def tables_of(self, one: Experiment) -> list[str]:
         """Paths of an experiment's tables."""
         return [f"{self.results}/tables/{figure.name}.csv" for figure in one.figures]

@@ -1,4 +1,4 @@
-"""Figs 9 and 10 judged on made-up grids with known answers, controls included."""
+"""Figs 9 and 10 judged on simulated grids with known answers, controls included."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from experiments.multiplication.simulate import multiplication
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.experiments.multiplication import CELLS
 from myopia.experiments.multiplication.tables import fig9_multiplication, fig10_filler
 from myopia.judge.measures import Measures
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, REPLICATED
 
 ROWS = ["fig9-.*", "fig10-.*"]
-CELLS = "multiplication_cells.csv.gz"
 
 
 def made(folder: Path, change=lambda table: table, *, gap: float = 1.0, **more) -> Path:
     tables = multiplication(np.random.default_rng(3), more.pop("seeds", 5), gap, 1.0, **more)
     for name, table in tables.items():
-        write_csv(folder / name, change(table) if name == CELLS else table)
+        write_csv(folder / name, change(table) if name == CELLS.name else table)
     return folder
 
 
@@ -34,7 +34,7 @@ def level(table: pd.DataFrame, role: str, arm: str, cell=(3, 3)) -> float:
 
 
 def test_estimates_against_direct_computation(tmp_path: Path, verdicts_of) -> None:
-    table = pd.read_csv(made(tmp_path) / CELLS)
+    table = pd.read_csv(made(tmp_path) / CELLS.name)
     found = verdicts_of(tmp_path, rows=ROWS)
     cells = [(a, b) for a in (1, 2, 3) for b in (1, 2, 3) if 0.05 <= level(table, "grid", "vanilla", (a, b)) <= 0.95]
     assert (3, 3) in cells and (1, 1) not in cells
@@ -59,7 +59,7 @@ def test_estimates_against_direct_computation(tmp_path: Path, verdicts_of) -> No
 
 def test_intervals_are_the_seeds(tmp_path: Path) -> None:
     """Five times as many problems barely narrow an interval that comes from seeds."""
-    table = pd.read_csv(made(tmp_path) / CELLS)
+    table = pd.read_csv(made(tmp_path) / CELLS.name)
     long = table[(table["role"] == "long") & (table["arm"] == "vanilla") & (table["x_digits"] == 3)]
     per_seed = long[long["y_digits"] == 3].groupby("seed")[["correct", "n"]].sum()
     spread = (per_seed["correct"] / per_seed["n"]).std() / np.sqrt(5)
@@ -78,7 +78,7 @@ def test_too_few_seeds_and_other_scales_are_not_judged(tmp_path: Path, verdicts_
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_null_and_reversed_worlds_replicate_nothing(gap: float, tmp_path: Path, verdicts_of) -> None:
+def test_no_effect_and_a_reversed_one_replicate_nothing(gap: float, tmp_path: Path, verdicts_of) -> None:
     found = verdicts_of(made(tmp_path, gap=gap), rows=ROWS)
     assert found.loc["fig10-interaction", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig10-myopic", "verdict"] == NOT_REPLICATED
@@ -86,7 +86,7 @@ def test_null_and_reversed_worlds_replicate_nothing(gap: float, tmp_path: Path, 
 
 
 def copy_role(table: pd.DataFrame, source: str, target: str, arm: str) -> pd.DataFrame:
-    """The world in which one format gives exactly what another gives."""
+    """Measurements in which one format gives exactly what another gives."""
     rows = table[(table["role"] == source) & (table["arm"] == arm)].assign(role=target)
     return pd.concat([table[~((table["role"] == target) & (table["arm"] == arm))], rows])
 

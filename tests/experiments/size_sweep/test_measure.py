@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
+import evaluate_family
 import numpy as np
 import pandas as pd
 import pytest
 
-import evaluate_family
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
 from myopia.experiments.size_sweep import measure as family
 from myopia.measure.text import choose_windows, position_losses, text_loss
 from myopia.model.build import load_language_model
-from myopia.train.trainer import Place, train
+from myopia.train.trainer import RunContext, train
 from tiny_runs import T, make_tokens, text_spec
 
 ROLE = {"recipe": "matched", "start": "checkpoint", "size": "d16", "warmup": 0.05, "batch_size": 8, "tuned": True,
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     for arm in ("vanilla", "myopic"):
         spec = text_spec(arm, name=f"family-d16-{arm}", steps=4, eval={"every": 2, "sequences": 8})
         for seed in (0, 1, 100):
-            where = Place(runs / spec["name"] / f"seed{seed}", runs / "state" / f"{arm}{seed}", *corpus)
+            where = RunContext(runs / spec["name"] / f"seed{seed}", runs / "state" / f"{arm}{seed}", *corpus)
             train(spec, seed, where)
     roles = [
         role("vanilla", "family-d16-vanilla", 1e-3),

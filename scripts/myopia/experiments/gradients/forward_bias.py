@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
+from myopia.experiments.gradients import POINTS, SPECTRA
 from myopia.experiments.gradients.settings import DENSE_LIMIT, PRODUCT_LIMIT
 from myopia.experiments.synthetic.data import DpTask, sample
 from myopia.measure.text import spread_windows
@@ -43,11 +44,6 @@ from myopia.model.two_sets import TwoSets
 CHUNK = 64  # rows of a matrix computed at once
 TOLERANCE = 1e-3  # of an end of the spectrum, relative
 ITERATIONS = 20  # restarts of Lanczos, each some ten products; what has not converged by then is left out
-
-SPECTRUM_COLUMNS = "task,run,arm,seed,matrix,position,index,real,imaginary,method".split(",")
-POINT_COLUMNS = (
-    "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,gradient_future".split(",")
-)
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ def _require(pair: TwoSets, limit: int, what: str) -> None:
     if size > limit:
         raise MyopiaError(
             f"{what} are made for at most {limit:,} parameters and this network has {size:,}; take a smaller network "
-            "(config keys anatomy.bias.model, anatomy.lanczos.seeds)"
+            "(config keys gradients.bias.model, gradients.lanczos.seeds)"
         )
 
 
@@ -172,7 +168,7 @@ def _require(pair: TwoSets, limit: int, what: str) -> None:
 def forward_bias(
     runs: Sequence[BiasRun], sequences: int, windows: int, device: torch.device | str = "cpu"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Spectra and the points they were taken at (`SPECTRUM_COLUMNS`, `POINT_COLUMNS`).
+    """`SPECTRA`, and the points they were taken at, `POINTS`.
 
     sequences: held-out sequences of the synthetic task; windows: test windows of a corpus.
     """
@@ -184,9 +180,10 @@ def forward_bias(
         rows = _dense(pair) if len(pair.point) <= DENSE_LIMIT else _ends(pair)
         spectra.append(pd.DataFrame(rows).assign(**told))
         to_vanilla(pair.model)
-    spectrum = pd.concat(spectra)[SPECTRUM_COLUMNS] if spectra else pd.DataFrame(columns=SPECTRUM_COLUMNS)
+    columns = [*SPECTRA.columns]
+    spectrum = pd.concat(spectra)[columns] if spectra else pd.DataFrame(columns=columns)
     order = ["task", "run", "seed", "matrix", "position", "index"]
-    return spectrum.sort_values(order, kind="stable"), pd.DataFrame(points, columns=POINT_COLUMNS)
+    return spectrum.sort_values(order, kind="stable"), pd.DataFrame(points, columns=[*POINTS.columns])
 
 
 def _pair(run: BiasRun, sequences: int, windows: int, device: torch.device | str) -> TwoSets:

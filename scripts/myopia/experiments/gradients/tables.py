@@ -8,24 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.gradients.judge import (
-    ANATOMY,
-    GROUPS,
-    POINTS,
-    SPECTRA,
-    THEORY,
-    jackknifed,
-    lowest_of,
-    paper_value,
-    series,
-)
+from myopia.experiments.gradients import ANATOMY, EXPERIMENT, POINTS, SPECTRA, THEORY
+from myopia.experiments.gradients.judge import GROUPS, jackknifed, lowest_of, paper_value, series
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import seed_mean
 
-FIG11 = "corpus,run,arm,kind,of,group,step,quantity,form,value,ci_low,ci_high,seeds,documents".split(",")
-BIAS = "task,arm,kind,matrix,x,value,imaginary,ci_low,ci_high,method,seeds".split(",")
-TOYS = "toy,quantity,x,value,low,high,seeds".split(",")
 QUANTITIES = ("myopic", "future", "total", "cosine")
 
 
@@ -34,7 +22,7 @@ def fig11_gradient_anatomy(context: Context) -> pd.DataFrame:
 
     `form`: raw or unbiased; the paper's points (raw, without embeddings) beside the public checkpoints, on our scale.
     """
-    table = context.measures.table(ANATOMY)
+    table = context.measures.table(ANATOMY.name)
     rows: list[dict[str, Any]] = []
     for corpus, run in sorted(set(zip(table["corpus"], table["run"], strict=True))):
         for of in ("gradient", "adamw"):
@@ -51,7 +39,7 @@ def fig11_gradient_anatomy(context: Context) -> pd.DataFrame:
                         ]  # fmt: skip
         if found.arm == "public":
             rows += _paper_rows(context, corpus, run, found.steps)
-    return pd.DataFrame(rows, columns=FIG11)
+    return pd.DataFrame(rows, columns=[*EXPERIMENT.figure("fig11_gradient_anatomy").columns])
 
 
 def _estimated(per_seed: np.ndarray, without: np.ndarray) -> dict[str, Any]:
@@ -79,7 +67,7 @@ def forward_bias(context: Context) -> pd.DataFrame:
     of the first seed; `untied`: lowest eigenvalue of a position's block (x: position), in units of the largest of all
     blocks; `lowest`: of the whole matrix; `ends`: Lanczos, not rescaled; `point`: what was measured where (matrix: name).
     """
-    table = context.measures.table(SPECTRA)
+    table = context.measures.table(SPECTRA.name)
     rows: list[dict[str, Any]] = []
     for (task, arm, matrix), part in table.groupby(["task", "arm", "matrix"], sort=True):
         told = {"task": task, "arm": arm, "matrix": matrix, "method": part["method"].iloc[0]}
@@ -109,11 +97,11 @@ def forward_bias(context: Context) -> pd.DataFrame:
                 told | {"kind": "plane", "x": k, "value": re, "imaginary": im, "seeds": 1}
                 for k, (re, im) in enumerate(zip(first["real"], first["imaginary"], strict=True))
             ]
-    return pd.DataFrame([*rows, *_points(context)], columns=BIAS)
+    return pd.DataFrame([*rows, *_points(context)], columns=[*EXPERIMENT.figure("forward_bias").columns])
 
 
 def _points(context: Context) -> list[dict[str, Any]]:
-    table = context.measures.table(POINTS)
+    table = context.measures.table(POINTS.name)
     names = ["parameters", "sequences", "loss", "weights", "gradient_total", "gradient_myopic", "gradient_future"]
     return [
         {"task": task, "arm": arm, "kind": "point", "matrix": name} | _over_seeds(part[name].to_numpy(dtype=float))
@@ -133,7 +121,7 @@ def theory(context: Context) -> pd.DataFrame:
 
     Distances are in units of the first one, bonus and malus in units of the problem's gap.
     """
-    table = context.measures.table(THEORY)
+    table = context.measures.table(THEORY.name)
     if table.empty:
         raise NotRun("no toy was checked")
     wide = table.set_index(["toy", "seed", "quantity", "x"])["value"]
@@ -152,4 +140,4 @@ def theory(context: Context) -> pd.DataFrame:
              "seeds": len(values)}
             for x in values.columns
         ]  # fmt: skip
-    return pd.DataFrame(rows, columns=TOYS)
+    return pd.DataFrame(rows, columns=[*EXPERIMENT.figure("theory").columns])

@@ -1,4 +1,4 @@
-"""The gaps of the family's networks as plain text, for the end of `snakemake gap`."""
+"""The gaps of the networks as plain text, for the end of `snakemake gap`."""
 
 from __future__ import annotations
 

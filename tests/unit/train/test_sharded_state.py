@@ -1,4 +1,4 @@
-"""A divided state counts as a whole one does: with its record, with every part, and only if all are what was signed."""
+"""A sharded state is valid like an unsharded one: with its record, and if every file has its checksum."""
 
 import json
 import logging
@@ -7,19 +7,19 @@ import shutil
 import pytest
 
 from myopia.common.errors import MyopiaError
-from myopia.train.state import PARTS, REST, StateDirectory
+from myopia.train.state import SHARDED_FORMAT, TRAINER_STATE_FILE, StateDirectory
 
 
 def save(directory, step):
-    directory.begin_parts(step)
+    directory.begin_sharded(step)
     for rank in range(2):
-        (directory.parts(step) / f"__{rank}_0.distcp").write_bytes(bytes([step, rank]) * 100)
-    directory.seal_parts(step, {"curve": [[step, float("nan")]], "sum": 0.5, "count": 2}, 1.5)
+        (directory.shard_folder(step) / f"__{rank}_0.distcp").write_bytes(bytes([step, rank]) * 100)
+    directory.commit_sharded(step, {"curve": [[step, float("nan")]], "sum": 0.5, "count": 2}, 1.5)
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """A state directory with divided states 3 and 6, not locked by anyone."""
+    """A state directory with sharded states 3 and 6, not locked by anyone."""
     directory = StateDirectory(tmp_path, "print", "run 0")
     with directory:
         for step in (3, 6):
@@ -32,9 +32,13 @@ def loaded(directory):
         found = directory.load()
     if found is None:
         return None
-    rest, record = found
-    assert record["format"] == PARTS and rest["curve"][0][0] == record["step"] and rest["count"] == 2
-    assert directory.parts(record["step"]).is_dir()
+    trainer_state, record = found
+    assert (
+        record["format"] == SHARDED_FORMAT
+        and trainer_state["curve"][0][0] == record["step"]
+        and trainer_state["count"] == 2
+    )
+    assert directory.shard_folder(record["step"]).is_dir()
     return record["step"]
 
 
@@ -53,10 +57,10 @@ def test_newest_is_loaded_and_older_ones_go(saved):
 
 
 DAMAGE = {
-    "a part is another": lambda d: (d.parts(6) / "__1_0.distcp").write_bytes(b"\x06\x00" * 100),
-    "a part is missing": lambda d: (d.parts(6) / "__0_0.distcp").unlink(),
-    "what is not divided is cut": lambda d: (d.parts(6) / REST).write_bytes(b""),
-    "no parts": lambda d: shutil.rmtree(d.parts(6)),
+    "a shard is another": lambda d: (d.shard_folder(6) / "__1_0.distcp").write_bytes(b"\x06\x00" * 100),
+    "a shard is missing": lambda d: (d.shard_folder(6) / "__0_0.distcp").unlink(),
+    "the trainer state is cut": lambda d: (d.shard_folder(6) / TRAINER_STATE_FILE).write_bytes(b""),
+    "no shards": lambda d: shutil.rmtree(d.shard_folder(6)),
     "another version": lambda d: (d.folder / "step-6.json").write_text(
         json.dumps({**json.loads((d.folder / "step-6.json").read_text()), "format": "parts 2"})
     ),
@@ -75,10 +79,10 @@ def test_a_bad_state_is_set_aside_and_the_one_before_is_used(saved, damage, capl
     assert loaded(saved) == 6
 
 
-def test_parts_without_a_record_are_no_state(saved):
+def test_shards_without_a_record_are_no_state(saved):
     with saved:
-        saved.begin_parts(9)
-        (saved.parts(9) / "__0_0.distcp").write_bytes(b"half")  # killed here
+        saved.begin_sharded(9)
+        (saved.shard_folder(9) / "__0_0.distcp").write_bytes(b"half")  # killed here
     assert loaded(saved) == 6
     assert "step-9" not in names(saved)
 
@@ -89,4 +93,4 @@ def test_a_folder_that_cannot_be_made_says_what_is_left(saved, monkeypatch):
         with pytest.raises(
             MyopiaError, match=r"run 0: the state at step 9 could not be written to .*step 6 is intact; f"
         ):
-            saved.begin_parts(9)
+            saved.begin_sharded(9)

@@ -1,4 +1,4 @@
-"""Where a run executes, and with how many processes; none of it changes what the run means."""
+"""Where and how a run executes: folders, device, save intervals. None of it changes the run's result or fingerprint."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from myopia.common.errors import MyopiaError
 
 
 @dataclass(frozen=True)
-class Place:
-    """Folders, device and habits of a run's processes."""
+class RunContext:
+    """Folders, device and intervals of one run's processes; the same on every rank."""
 
     folder: Path  # results/<scale>/runs/<run>/seed<k>
     state: Path  # results/<scale>/.state/<run>/seed<k>
     tokens: str | None = None  # encoded corpus
     tokenizer: str | None = None
     teacher: str | None = None  # run folder
-    initial: str | None = None  # run folder of spec["init_from"], or where released weights lie
-    networks: str | None = None  # released weights lie in networks/<network>
+    initial: str | None = None  # run folder of spec["init_from"], or the folder of released weights
+    networks: str | None = None  # released weights are in networks/<network>
     device: str = "cpu"
     compile: bool = False
     sharding: str = "auto"  # auto | replicate | shard | shard-recompute (config/placement.py)
     save_seconds: float = 30.0
-    save_steps: int | None = None  # additionally, every so many steps (tests)
+    save_steps: int | None = None  # save every so many steps as well (tests)
     progress_seconds: float = 5.0
 
 
 def resolve_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
-    """`cpu`, `cuda` or `cuda:k`; refused before any work if it is not there.
+    """The torch device for `cpu`, `cuda` or `cuda:k`; with several processes on one machine, the GPU of the local rank.
 
-    Of several processes on one machine each takes the GPU of its own number, and none shares one.
+    Raises:
+        MyopiaError: no such device, no CUDA, or fewer GPUs than processes.
     """
     try:
         device = torch.device(name)

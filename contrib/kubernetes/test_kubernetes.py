@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from harness import ROOT, checkout, environment, planned, run, snakemake
 
-PROFILE = ROOT / "workflow/profiles/kubernetes"
+PROFILE = Path(__file__).resolve().parent
 
 KUBECTL = """#!{python}
 # Stands in for kubectl and a cluster with room for every pod: what kube.py asks of them, and nothing else.
@@ -199,6 +200,7 @@ def wait_for(find, process, output):
     return found
 
 
+@pytest.mark.timeout(900)
 def test_an_evicted_pod_resumes(cluster, tmp_path):
     """Through the profile as it is: a pod is told to stop in the middle of training, and started anew by its cluster."""
     jobs, env = cluster
@@ -208,7 +210,7 @@ def test_an_evicted_pod_resumes(cluster, tmp_path):
     config["scales"]["smoke"]["synthetic"] |= {"steps": 400}
     (tree / "config.yaml").write_text(yaml.dump(config))
     runs = tree / "results/smoke/runs"
-    words = ["snakemake", "--workflow-profile", "workflow/profiles/kubernetes", "--config", "scale=smoke"]
+    words = ["snakemake", "--workflow-profile", "contrib/kubernetes", "--config", "scale=smoke"]
     words += ["--seconds-between-status-checks", "1", "--latency-wait", "10"]
     words += ["--", "results/smoke/runs/dp-p1-myopic/seed0/metrics.json"]
     with open(output, "w") as out:

@@ -1,4 +1,4 @@
-"""Devices that are not there are refused; a team ends after its networks; every attempt's time is kept, a killed one's too."""
+"""Devices that are not there are refused; models are freed before their process group; every attempt's time is recorded."""
 
 import json
 import time
@@ -10,10 +10,10 @@ import torch
 import torch.distributed as dist
 
 from myopia.common.errors import MyopiaError
-from myopia.train.place import resolve_device
+from myopia.train.process_group import AlreadyLogged, init_process_group
+from myopia.train.run_context import resolve_device
 from myopia.train.signals import Preempted
 from myopia.train.state import StateDirectory
-from myopia.train.team import Reported, assemble
 
 
 @pytest.fixture
@@ -32,11 +32,8 @@ def test_each_process_takes_the_gpu_of_its_number(two_gpus):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        (
-            "cuda",
-            "3 processes need a GPU each but this machine shows 2: lower devices in config.yaml, or widen CUDA_VISI",
-        ),
-        ("cuda:1", "device is cuda:1 but 3 processes need a GPU each: set device: cuda"),
+        ("cuda", "3 processes need a GPU each but this machine shows 2"),
+        ("cuda:1", "device is cuda:1 but 3 processes need a GPU each"),
     ],
 )
 def test_more_processes_than_gpus(name, sentence, two_gpus, monkeypatch):
@@ -44,10 +41,10 @@ def test_more_processes_than_gpus(name, sentence, two_gpus, monkeypatch):
         resolve_device(name, 2, 3)
     for key, value in {"WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3, "LOCAL_RANK": 0, "RANK": 0}.items():
         monkeypatch.setenv(key, str(value))
-    with pytest.raises(MyopiaError, match=sentence) as spoken, assemble(name):
+    with pytest.raises(MyopiaError, match=sentence) as spoken, init_process_group(name):
         pass
     monkeypatch.setenv("RANK", "1")
-    with pytest.raises(Reported, match=sentence), assemble(name):  # one of them says it
+    with pytest.raises(AlreadyLogged, match=sentence), init_process_group(name):  # one of them says it
         pass
     assert type(spoken.value) is MyopiaError and "\n" not in str(spoken.value)
 
@@ -71,7 +68,7 @@ def test_networks_are_gone_before_the_process_group(ends, monkeypatch):
         except KeyError:
             raise ends from None
 
-    with nullcontext() if ends is None else pytest.raises(type(ends)), assemble("cpu"):
+    with nullcontext() if ends is None else pytest.raises(type(ends)), init_process_group("cpu"):
         work()
     assert len(networks) == 1 and left == [[None]]
 
