@@ -55,6 +55,10 @@ class Dag:
             for specs, into in ((one.runs(settings), self.runs), (one.tuning(settings), self.tuning)):
                 into |= specs
                 self.owner |= dict.fromkeys(specs, one)
+        # Asked for once per job: some are whole families of runs, made anew at every call.
+        self._grids = {one.name: one.grid(settings) for one in self.experiments}
+        self._seeds = {one.name: one.seeds(settings) for one in self.experiments}
+        self._units: dict[str, dict[str, list[Spec]]] = {}
 
     @property
     def settings_file(self) -> str:
@@ -78,14 +82,14 @@ class Dag:
     def spec(self, run: str, seeds: Iterable[int] = ()) -> Spec:
         """A run's spec; on the seeds that choose an experiment's rates it says that it is there for tuning."""
         spec = self.runs.get(run) or self.tuning[run]
-        _, tuning_seeds = self.owner[run].grid(self.settings)
+        _, tuning_seeds = self._grids[self.owner[run].name]
         return {**spec, "purpose": "tuning"} if seeds and set(seeds) <= set(tuning_seeds) else spec
 
     def seeds(self, run: str) -> list[int]:
         """The seeds a run is judged on, or tuned on."""
         if run not in self.runs:
             return self.settings["tuning_seeds"]
-        return self.owner[run].seeds(self.settings)
+        return self._seeds[self.owner[run].name]
 
     def folder(self, run: str, seed: int | str) -> str:
         """Where a finished run lies."""
@@ -99,7 +103,7 @@ class Dag:
         """That file of all runs that `all` trains, those that choose rates included."""
         files = self.files(self.runs, file)
         for one in self.experiments:
-            names, seeds = one.grid(self.settings)
+            names, seeds = self._grids[one.name]
             files += self.files(names, file, seeds)
         return files
 
@@ -140,10 +144,10 @@ class Dag:
         """Training jobs where all seeds of a run share a process; short runs of an experiment share one, too."""
         made = []
         for one in self.experiments:
-            names, tuning_seeds = one.grid(self.settings)
+            names, tuning_seeds = self._grids[one.name]
             for name, group in (one.groups(self.settings) if one.groups else self._groups(one)).items():
                 label = re.sub(r"[^a-z0-9]+", "_", name)
-                made.append(Job(f"train_{label}", tuple(group), tuple(one.seeds(self.settings))))
+                made.append(Job(f"train_{label}", tuple(group), tuple(self._seeds[one.name])))
                 chosen_by = tuple(run for run in group if run in names)
                 if chosen_by and tuning_seeds:
                     made.append(Job(f"tune_{label}", chosen_by, tuple(tuning_seeds)))
@@ -222,10 +226,11 @@ class Dag:
 
     def units(self, m: Measurement) -> dict[str, list[Spec]]:
         """What is measured together: all of it in one job, or each unit in its own. Nothing to measure: {}."""
-        units = m.units(self)
-        if not self.shared or not units:
-            return units
-        return {"all": [run for runs in units.values() for run in runs]}
+        if m.name not in self._units:
+            units = m.units(self)
+            whole = {"all": [run for runs in units.values() for run in runs]}
+            self._units[m.name] = whole if self.shared and units else units
+        return self._units[m.name]
 
     def part(self, m: Measurement, unit: str) -> str:
         """Folder a measuring job writes its tables to."""
