@@ -8,20 +8,35 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.gradients.simulate import COSINE, FUTURE, MYOPIC, STEPS, gradients
+from experiments.gradients.simulate import COSINE, FUTURE, MYOPIC, STEPS, anatomy, gradients
 from myopia.common.files import write_csv
-from myopia.experiments.gradients import ANATOMY, tables
+from myopia.experiments.gradients import ANATOMY, EXPERIMENT, tables
 from myopia.experiments.gradients.judge import PAPER_BATCHES, jackknifed, paper_value, series
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN
+from own_claims import judging, write_tables
 
 OWN = {"arms": ["public", "vanilla"], "corpus": "docstrings"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return simulated(tmp_path_factory.mktemp("gradients"))
+
+
 @pytest.fixture
-def context(world: Path, paper) -> Context:
-    return Context(Measures(world), paper)
+def context(folder: Path, paper) -> Context:
+    return Context(Measures(folder), paper)
+
+
+@pytest.fixture(scope="module")
+def verdicts_of(paper):
+    return judging(EXPERIMENT, paper)
+
+
+def simulated(folder: Path, gap: float = 1.0) -> Path:
+    return write_tables(folder, anatomy(np.random.default_rng(0), 5, gap, 1.0))
 
 
 def public(folder: Path, rng_seed: int = 5, **changes) -> Path:
@@ -53,7 +68,8 @@ def test_the_jackknife_is_that_of_a_mean() -> None:
     assert jackknifed(np.array([x.mean()]), without[None]).se == pytest.approx(x.std(ddof=1) / np.sqrt(8))
 
 
-def test_verdicts_on_own_runs(verdicts: pd.DataFrame) -> None:
+def test_verdicts_on_own_runs(folder: Path, verdicts_of) -> None:
+    verdicts = verdicts_of(folder)
     assert verdicts.loc["fig11-norms", "verdict"] == "replicated" and verdicts.loc["fig11-norms", "ours"] == 1
     row = verdicts.loc["fig11-cosine"]
     assert row["verdict"] == "replicated" and row["ours"] == pytest.approx(-0.45, abs=0.03) and row["documents"] == 6
@@ -69,14 +85,14 @@ def test_verdicts_on_own_runs(verdicts: pd.DataFrame) -> None:
     assert len(theory) == 7 and theory["verdict"].isin(["replicated", NO_PAPER]).all() and (theory["seeds"] == 12).all()
 
 
-def test_verdicts_where_the_future_is_longer(verdicts_of, world_with) -> None:
-    rows = verdicts_of(world_with(gap=-1.0), rows=["fig11-norms"])
+def test_verdicts_where_the_future_is_longer(tmp_path: Path, verdicts_of) -> None:
+    rows = verdicts_of(simulated(tmp_path, gap=-1.0))
     assert rows.loc["fig11-norms", "verdict"] == "not replicated" and rows.loc["fig11-norms", "ours"] == 0
 
 
-def test_public_checkpoints_are_judged_where_they_are(copy: Path, paper, verdicts_of) -> None:
-    folder = public(copy)
-    rows = verdicts_of(folder, "paper", rows=["fig11-.*"])
+def test_public_checkpoints_are_judged_where_they_are(tmp_path: Path, paper, verdicts_of) -> None:
+    folder = public(simulated(tmp_path))
+    rows = verdicts_of(folder, "paper")
     assert rows.loc["fig11-norms", "seeds"] == 1 and rows.loc["fig11-norms", "verdict"] == "replicated"
     assert rows.loc["fig11-value-step256", "verdict"] == "replicated"
     assert rows.loc["fig11-value-norms", "verdict"] == "not replicated"
