@@ -59,6 +59,10 @@ def test_bad_input_ends_in_one_line_and_code_2(tmp_path):
     assert status == 2 and said.splitlines() == [said.rstrip("\n")]
     assert said.startswith("error: source: no such file or folder: nope.txt.")
     assert not (tmp_path / "o").exists()
+    process = myopia("encode", "nope", "--settings", tmp_path / "settings.json", "--docs", "d", "--tokenizer", "t", "--out", "o",
+                     env=os.environ)  # fmt: skip
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2 and "nope is not a corpus of" in said and "Traceback" not in said
 
 
 def files(tmp_path, **kinds):
