@@ -20,7 +20,8 @@ if uv --version > /dev/null 2>&1; then # seconds
 else # a minute or more
   uv=
   create() { "$python" -m venv "$venv"; }
-  install() { "$venv/bin/python" -m pip install --quiet --retries 5 --timeout 120 ${PIP_ARGS:-} "$@"; }
+  # As with uv, a module is compiled when it is first imported: compiling all of them would double the time.
+  install() { "$venv/bin/python" -m pip install --quiet --no-compile --retries 5 --timeout 120 ${PIP_ARGS:-} "$@"; }
 fi
 
 if ! [ -x "$venv/bin/python" ]; then

@@ -54,7 +54,7 @@ def plan_by_experiment(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         specs = one.runs(settings)
         names, seeds = one.grid(settings)
         rows = experiment_rows(settings, one, specs, one.seeds(settings))
-        rows += experiment_rows(settings, one, {name: specs[name] for name in names}, seeds)
+        rows += experiment_rows(settings, one, {name: specs[name] for name in names}, seeds, "choice of rates, ")
         if rows:
             found.append(
                 {
@@ -78,7 +78,8 @@ def _sum(rows: Iterable[Mapping[str, Any]], key: str) -> float:
 def experiment_rows(
     settings: Mapping[str, Any], one: Experiment, specs: Mapping[str, Mapping[str, Any]], seeds: list[int], prefix: str = ""
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Rows of an experiment's runs, one for each network and corpus; released weights count as a download."""
+    """Rows of an experiment's runs, one for each network and corpus; without a prefix released weights count as a download,
+    which choosing rates and tuning need not repeat."""
     if not seeds:
         return []
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -89,7 +90,8 @@ def experiment_rows(
     rows = []
     for (name, model), group in groups.items():
         row = _experiment(settings, name, model, group, seeds)
-        if any("network" in (spec["model"].get("pretrained") or {}) for spec in group) and row.get("parameters"):
+        released = not prefix and any("network" in (spec["model"].get("pretrained") or {}) for spec in group)
+        if released and row.get("parameters"):
             row["download_gb"] = _BYTES_PER_WEIGHT * row["parameters"] / GB
             row["disk_gb"] += row["download_gb"]
         rows.append(row)

@@ -11,7 +11,7 @@ import pytest
 from experiments.synthetic.simulate import LEVEL, WINDOW, losses, synthetic
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.experiments.synthetic import EXPERIMENT, LOSS, PROBE_R2, tables
+from myopia.experiments.synthetic import EXPERIMENT, LOSS, PROBE_R2
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
 
@@ -80,19 +80,18 @@ def test_probes_against_direct_computation(context: Context, folder: Path) -> No
 
 
 def test_tables_hold_what_the_figures_draw(context: Context) -> None:
-    first = tables.table1_loss_by_p(context)
+    drawn = {figure.name: EXPERIMENT.load(figure.table)(context) for figure in EXPERIMENT.figures}
+    assert {name: tuple(frame) for name, frame in drawn.items()} == {f.name: f.columns for f in EXPERIMENT.figures}
+    first = drawn["table1_loss_by_p"]
     ours = first[(first["kind"] == "ours") & (first["on"] == "all") & (first["shift"] == 1)].set_index(["series", "p"])
     assert ours.loc[("vanilla", 0.3), "value"] == pytest.approx(LEVEL["vanilla"] * 1.6, abs=0.05)  # loss / p
     assert {"trivial", "zero", "present only"} <= set(first.loc[first["kind"] == "predictor", "series"])
     assert set(first.loc[first["kind"] == "paper", "series"]) == {"vanilla", "myopic", "zero"}
-    probes = tables.fig2_probe_r2(context)
+    probes = drawn["fig2_probe_r2"]
     assert set(probes["weights"]) == {"trained", "untrained", "shuffled"} and (probes["a"].dropna() >= WINDOW).all()
-    assert tables.fig3_neuron_correlation(context)["seed"].unique().tolist() == [0]  # neurons have no common order
-    edits = tables.intervention(context).set_index(["arm", "direction", "lag"])
-    assert edits.loc[("vanilla", "pattern", WINDOW), "expected"] == 1
-    assert edits.loc[("vanilla", "pattern", WINDOW + 1), "expected"] == 0
-    for figure in EXPERIMENT.figures:
-        assert tuple(EXPERIMENT.load(figure.table)(context).columns) == figure.columns
+    assert drawn["fig3_neuron_correlation"]["seed"].unique().tolist() == [0]  # neurons have no common order
+    edits = drawn["intervention"].set_index(["arm", "direction", "lag"])["expected"]
+    assert edits["vanilla", "pattern", WINDOW] == 1 and edits["vanilla", "pattern", WINDOW + 1] == 0
 
 
 def test_an_undefined_loss_is_refused(folder: Path, tmp_path: Path, paper) -> None:

@@ -1,4 +1,4 @@
-"""Where planning pays: estimators against direct computation, tables, and worlds with known answers."""
+"""Where planning pays: estimators against direct computation, tables, and simulated measurements with known answers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scipy import stats
 from experiments.tokens.simulate import COPY_GAP
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.experiments.tokens import tables as tables_tokens
-from myopia.judge.estimands import Context, run_estimator
+from myopia.experiments.tokens import GAP, INFLUENCE, PROBES, judge, tables  # noqa: F401 (registers estimators)
 from myopia.judge.measures import Measures, NotRun
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN
 
 ROWS = [
@@ -39,7 +39,7 @@ def ask(context: Context, name: str, **args):
     return run_estimator(name, context, {"corpus": "docstrings", **args})
 
 
-def test_rows_in_a_world_where_planning_pays(verdicts: pd.DataFrame) -> None:
+def test_rows_where_planning_pays(verdicts: pd.DataFrame) -> None:
     rows = verdicts.loc[ROWS]
     assert (rows["verdict"] == NO_PAPER).all()
     assert rows["reason"].str.startswith("criterion met").all()
@@ -48,7 +48,7 @@ def test_rows_in_a_world_where_planning_pays(verdicts: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_rows_in_worlds_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
+def test_rows_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
     rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
     met = rows["reason"].str.startswith("criterion met")
     may = ["tokens-copied-kl-docstrings", "probe-future-table-docstrings", "probe-future-untrained-docstrings"]
@@ -66,16 +66,16 @@ def test_few_seeds_are_shown_and_not_judged(verdicts_of, world_with) -> None:
 
 
 def test_a_failed_control_leaves_the_probes_open(copy: Path, verdict_of) -> None:
-    frame = pd.read_csv(copy / "future_probes.csv.gz")
+    frame = pd.read_csv(copy / PROBES.name)
     # An untrained network that reads as much of the future as vanilla does, and a bit more.
-    twin = frame[frame["arm"] == "vanilla"].assign(arm="untrained", ce=lambda f: f["ce"] - 0.01 * f["n"])
-    write_csv(copy / "future_probes.csv.gz", pd.concat([frame[frame["arm"] != "untrained"], twin]))
+    untrained = frame[frame["arm"] == "vanilla"].assign(arm="untrained", ce=lambda f: f["ce"] - 0.01 * f["n"])
+    write_csv(copy / PROBES.name, pd.concat([frame[frame["arm"] != "untrained"], untrained]))
     row = verdict_of(copy, "probe-future-docstrings")
     assert row["reason"].startswith("control failed: probe-future-untrained-docstrings")
 
 
 def test_token_gaps_against_sums(context: Context, world: Path) -> None:
-    frame = pd.read_csv(world / "token_gap.csv.gz")
+    frame = pd.read_csv(world / GAP.name)
     cell = frame[(frame["by"] == "copied")].groupby(["bin", "arm", "seed"])[["loss", "kl", "weight"]].sum()
 
     def level(name: str, column: str = "loss") -> float:
@@ -93,16 +93,16 @@ def test_token_gaps_against_sums(context: Context, world: Path) -> None:
         ask(context, "token_gap", by="colour", bin="red")
 
 
-def test_twins_on_different_tokens_are_refused(copy: Path, paper) -> None:
-    frame = pd.read_csv(copy / "token_gap.csv.gz")
+def test_arms_on_different_tokens_are_refused(copy: Path, paper) -> None:
+    frame = pd.read_csv(copy / GAP.name)
     frame.loc[frame.index[-1], "weight"] += 1
-    write_csv(copy / "token_gap.csv.gz", frame)
+    write_csv(copy / GAP.name, frame)
     with pytest.raises(MyopiaError, match="different tokens"):
-        tables_tokens.token_gap(Context(Measures(copy), paper))
+        tables.token_gap(Context(Measures(copy), paper))
 
 
 def test_rank_correlation_is_spearmans_within_positions(context: Context, world: Path) -> None:
-    frame = pd.read_csv(world / "influence_sent.csv.gz")
+    frame = pd.read_csv(world / INFLUENCE.name)
     expected = {
         arm: np.mean([stats.spearmanr(g["loss"], g["sent"])[0] for _, g in rows.groupby(["seed", "position"])])
         for arm, rows in frame.groupby("arm")
@@ -117,7 +117,7 @@ def test_rank_correlation_is_spearmans_within_positions(context: Context, world:
 
 
 def test_probe_gain_against_sums(context: Context, world: Path) -> None:
-    frame = pd.read_csv(world / "future_probes.csv.gz")
+    frame = pd.read_csv(world / PROBES.name)
     rows = frame[(frame["layer"] > 0) & frame["tau"].between(2, 8)]
     sums = rows.groupby(["arm", "seed"])[["ce", "ce_bigram", "n"]].sum()
     gain = ((sums["ce_bigram"] - sums["ce"]) / sums["n"]).groupby("arm").mean()
@@ -129,14 +129,14 @@ def test_probe_gain_against_sums(context: Context, world: Path) -> None:
 
 
 def test_probes_of_other_seeds_are_refused(copy: Path, paper) -> None:
-    frame = pd.read_csv(copy / "future_probes.csv.gz")
-    write_csv(copy / "future_probes.csv.gz", frame[(frame["arm"] != "myopic") | (frame["seed"] > 0)])
+    frame = pd.read_csv(copy / PROBES.name)
+    write_csv(copy / PROBES.name, frame[(frame["arm"] != "myopic") | (frame["seed"] > 0)])
     with pytest.raises(MyopiaError, match="different tokens"):
         ask(Context(Measures(copy), paper), "probe_gain", arms=["vanilla", "myopic"], taus=[2, 8])
 
 
 def test_tables(context: Context) -> None:
-    gap = tables_tokens.token_gap(context)
+    gap = tables.token_gap(context)
     position = gap[(gap["by"] == "position") & (gap["metric"] == "gap")]
     assert position["bin"].tolist() == ["0", "1", "2-3", "4-7"] and position["share"].sum() == pytest.approx(1)
     assert position["value"].to_numpy() == pytest.approx([0.05, 0.1, 0.15, 0.2], abs=0.02)
@@ -145,7 +145,7 @@ def test_tables(context: Context) -> None:
     assert gap["ci_low"].notna().all()
     part = gap[(gap["by"] == "part") & (gap["metric"] == "gap")].set_index("bin")["documents"]
     assert part["short document"] == 5 and part["end"] == 15  # groups that few documents have rest on those
-    probes = tables_tokens.future_probes(context).set_index(["arm", "metric", "layer", "tau"])["value"]
+    probes = tables.future_probes(context).set_index(["arm", "metric", "layer", "tau"])["value"]
     difference = probes["vanilla", "gain", 2, 3] - probes["myopic", "gain", 2, 3]
     assert probes["difference", "gain", 2, 3] == pytest.approx(difference)
     assert probes["vanilla", "top1", 2, 1] - probes["bigram", "top1", -1, 1] == pytest.approx(
@@ -155,7 +155,7 @@ def test_tables(context: Context) -> None:
 
 
 def test_extremes_are_ranked_by_their_mean_over_seeds(context: Context) -> None:
-    top = tables_tokens.top_tokens(context)
+    top = tables.top_tokens(context)
     by = dict(iter(top.groupby("list")))
     assert {name: len(rows) for name, rows in by.items()} == {"kl": 20, "gap": 20, "myopic better": 20}
     assert by["gap"]["token"].iloc[0] == "tok29" and by["gap"]["gap"].iloc[0] == pytest.approx(3.8)
@@ -166,7 +166,7 @@ def test_extremes_are_ranked_by_their_mean_over_seeds(context: Context) -> None:
 
 
 def test_the_map_is_the_mean_over_seeds_with_their_interval(context: Context) -> None:
-    frame = tables_tokens.planning_map(context)
+    frame = tables.planning_map(context)
     assert len(frame) == 2 * 5 and frame["seeds"].eq(5).all()
     assert frame["position"].tolist() == [-1, 0, 1, 2, 3] * 2 and frame["token"].tolist()[3] == "null"
     assert frame.loc[frame["position"] < 0, ["gap", "ci_low", "loss_vanilla"]].isna().all().all()

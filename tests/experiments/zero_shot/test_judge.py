@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from experiments.simulate import SIZES, cell
+from experiments.zero_shot.simulate import SIZES, cell
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.config.runs import PAIR
+from myopia.experiments.zero_shot import SCORES
 from myopia.experiments.zero_shot.judge import PAPER_TASKS, paper_cells
 from myopia.experiments.zero_shot.paired import pair
 from myopia.experiments.zero_shot.tables import fig5_zero_shot
@@ -25,16 +27,14 @@ ROWS = ["fig5-.*", "control-above-chance-.*", "zero-shot-.*"]
 ITEMS = {"lambada_openai": 900, "piqa": 800, "sciq": 700, "arc_easy": 850}
 
 
-def fig5(paper, shift: float = 0.0, arms=("vanilla", "myopic"), draw: int = 0) -> pd.DataFrame:
-    """A world with exactly the paper's accuracies (`shift` added to all) in all cells, one pair of each size."""
-    from myopia.judge.registry import Context as _Context
-
+def fig5(paper, shift: float = 0.0, arms=PAIR, draw: int = 0) -> pd.DataFrame:
+    """Exactly the paper's accuracies (`shift` added to all) in all cells, one pair of each size."""
     rng = np.random.default_rng(draw)
     found = []
-    for row in paper_cells(_Context(None, paper)).itertuples():
-        rows = cell(rng, row.task, row.model, SIZES[row.model], 1, dict.fromkeys(("vanilla", "myopic"), 0.0),
+    for row in paper_cells(Context(None, paper)).itertuples():
+        rows = cell(rng, row.task, row.model, SIZES[row.model], 1, dict.fromkeys(PAIR, 0.0),
                     CHANCE[row.task], ITEMS[row.task], ITEMS[row.task])  # fmt: skip
-        for arm, source in zip(("vanilla", "myopic"), arms, strict=True):
+        for arm, source in zip(PAIR, arms, strict=True):
             right = round((getattr(row, source) + shift) * ITEMS[row.task])
             rows.loc[rows["arm"] == arm, "correct"] = (np.arange(ITEMS[row.task]) < right).astype(int)
         found.append(rows)
@@ -42,12 +42,12 @@ def fig5(paper, shift: float = 0.0, arms=("vanilla", "myopic"), draw: int = 0) -
 
 
 def judged(table: pd.DataFrame, folder: Path, verdicts_of, scale: str = "paper") -> pd.DataFrame:
-    write_csv(folder / "zero_shot.csv.gz", table)
+    write_csv(folder / SCORES.name, table)
     return verdicts_of(folder, scale, rows=ROWS)
 
 
 def estimate(table: pd.DataFrame, folder: Path, paper, name: str, **args) -> Estimate:
-    write_csv(folder / "zero_shot.csv.gz", table)
+    write_csv(folder / SCORES.name, table)
     return run_estimator(name, Context(Measures(folder), paper), args)
 
 
@@ -91,7 +91,7 @@ def test_two_models_that_never_differ_decide_nothing():
 
 
 def test_estimates_against_direct_computation(world: Path, verdicts_of):
-    table = pd.read_csv(world / "zero_shot.csv.gz")
+    table = pd.read_csv(world / SCORES.name)
     found = verdicts_of(world, "cpu", rows=ROWS)
     for name, task in PAPER_TASKS.items():
         part = table[table["task"] == task].groupby(["model", "arm"])["correct"].mean().unstack()
@@ -117,7 +117,7 @@ def test_passages_of_a_document_are_one_unit(tmp_path: Path, paper):
 
 
 def test_several_sizes_with_one_seed_have_an_interval_over_items(world: Path, tmp_path: Path, paper):
-    table = pd.read_csv(world / "zero_shot.csv.gz")
+    table = pd.read_csv(world / SCORES.name)
     found = estimate(table, tmp_path, paper, "zero_shot_gap", task="SciQ", arms=["vanilla", "myopic"])
     part = table[table["task"] == "sciq"].pivot_table(index="item", columns=["arm", "model"], values="correct")
     difference = (part["vanilla"] - part["myopic"]).mean(axis=1)
@@ -134,7 +134,7 @@ def test_a_size_that_is_asked_for_and_missing_is_not_run(world: Path, verdict_of
 # --- verdicts ---
 
 
-def test_a_world_that_agrees_with_fig5(tmp_path: Path, verdicts_of, paper):
+def test_the_papers_own_accuracies_replicate_fig5(tmp_path: Path, verdicts_of, paper):
     found = judged(fig5(paper), tmp_path, verdicts_of)
     assert (found.loc[["fig5-LAMBADA", "fig5-PIQA", "fig5-SciQ", "fig5-ARC-Easy"], "verdict"] == REPLICATED).all()
     assert found.loc["fig5-LAMBADA", "ours"] == pytest.approx(found.loc["fig5-LAMBADA", "paper_value"], abs=0.001)
@@ -186,12 +186,12 @@ def test_a_task_is_judged_only_where_vanilla_is_above_chance(level, state, tmp_p
 
 
 def test_a_cloze_at_chance_is_not_judged(copy: Path, verdict_of):
-    table = pd.read_csv(copy / "zero_shot.csv.gz")
+    table = pd.read_csv(copy / SCORES.name)
     cloze = table["task"] == "cloze-docstrings"
     # 1 of 4 right and the interval around it; the criterion asks for .05 more.
     table.loc[cloze & (table["arm"] == "vanilla"), "correct"] = (table["item"] % 4 == 0).astype(int)
     table.loc[cloze & (table["arm"] == "myopic"), "correct"] = 0
-    write_csv(copy / "zero_shot.csv.gz", table)
+    write_csv(copy / SCORES.name, table)
     row = verdict_of(copy, "zero-shot-cloze-docstrings", "cpu")
     assert row["ours"] == 0.25 and row["verdict"] == NOT_RUN and "violated" in row["reason"]
 
@@ -219,7 +219,7 @@ def test_the_table_has_ours_the_papers_and_the_released_models(world: Path, pape
     table = fig5_zero_shot(Context(Measures(world), paper))
     assert table.groupby("kind").size().to_dict() == {"ours": 26, "paper": 64 + 64, "published": 24}
     ours = table[table["kind"] == "ours"]
-    raw = pd.read_csv(world / "zero_shot.csv.gz")
+    raw = pd.read_csv(world / SCORES.name)
     one = raw[(raw["task"] == "piqa") & (raw["model"] == "410m")].pivot(index="item", columns="arm", values="correct")
     row = ours[(ours["task"] == "piqa") & (ours["model"] == "410m")].set_index("arm")
     share = one["vanilla"].mean()
@@ -243,7 +243,7 @@ def test_vanilla_at_chance_is_marked(tmp_path: Path, paper):
     rng = np.random.default_rng(0)
     tables = [cell(rng, "sciq", size, SIZES[size], 3, {"vanilla": level, "myopic": 0.2}, 0.25, 400, 400)
               for size, level in (("70m", 0.26), ("410m", 0.5))]  # fmt: skip
-    write_csv(tmp_path / "zero_shot.csv.gz", pd.concat(tables))
+    write_csv(tmp_path / SCORES.name, pd.concat(tables))
     table = fig5_zero_shot(Context(Measures(tmp_path), paper))
     ours = table[(table["kind"] == "ours") & (table["arm"] == "vanilla")].set_index("model")
     assert ours["above_chance"].to_dict() == {"70m": 0, "410m": 1}

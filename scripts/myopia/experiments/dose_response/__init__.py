@@ -8,7 +8,6 @@ EXPERIMENT = Experiment(
     title="How the gap closes as some of the gradient through the past is let back in",
     section=settings.DoseResponse,
     reads=("synthetic", "text"),
-    check=settings.check,
     figures=(
         Figure.of(
             "dose_response",

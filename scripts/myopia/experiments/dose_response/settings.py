@@ -1,4 +1,6 @@
-"""Settings of the beta sweep: none of its own. Its arms are declared by `synthetic.controls` and `text.arms`."""
+"""Settings of the beta sweep: none of its own. Its arms are declared by `synthetic.controls` and `text.arms`, whose
+experiments also check their learning rates.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from myopia.config.experiment import experiment
-from myopia.config.runs import ARMS, BETA_SWEEP, PAIR, Spec, check_sweep_rates
+from myopia.config.runs import ARMS, BETA_SWEEP, PAIR, Spec
 from myopia.config.schema import Section
+from myopia.experiments.text.settings import steps_told
 
 SWEPT = {"myopic": 0.0, **BETA_SWEEP, "beta1": 1.0}
 """Arm -> beta, ascending."""
@@ -15,20 +18,6 @@ SWEPT = {"myopic": 0.0, **BETA_SWEEP, "beta1": 1.0}
 
 class DoseResponse(Section):
     """Arms between myopic and vanilla (protocol section 10); it has no keys of its own."""
-
-
-def check(settings: dict[str, Any]) -> None:
-    """Refuse an arm of the sweep that would run at one end's learning rate where the ends of text have different ones.
-
-    The synthetic experiment checks its own.
-    """
-    text = settings["text"]
-    rates = {"text.optim.lr": text["optim"]["lr"]}
-    for corpus, own in text["at_corpus"].items():
-        if "lr" in own:
-            rates[f"text.at_corpus.{corpus}.lr"] = {**text["optim"]["lr"], **own["lr"]}
-    for key, by_arm in rates.items():
-        check_sweep_rates(key, by_arm, text["arms"])
 
 
 def caption(settings: dict[str, Any]) -> str:
@@ -43,11 +32,9 @@ def caption(settings: dict[str, Any]) -> str:
     if set(text["arms"]) & set(BETA_SWEEP):
         runs = _swept("text", settings)
         at = {corpus: _rates(run for run in runs if run["data"]["corpus"] == corpus) for corpus in text["corpora"]}
-        own = ", ".join(f"{corpus} {its['steps']}" for corpus, its in text["at_corpus"].items() if "steps" in its)
         alike = len(set(at.values())) == 1
         told.append(
-            f"text {text['steps']} steps{own and f' ({own})'} of {text['batch_size']} x"
-            f" {settings['context_length']} tokens, learning rates "
+            f"text {steps_told(text)} of {text['batch_size']} x {settings['context_length']} tokens, learning rates "
             + (at[text["corpora"][0]] if alike else "; ".join(f"{corpus} {rates}" for corpus, rates in at.items()))
         )
     return f"Scale {settings['scale']}: {'; '.join(told)}; {n} seed{'' if n == 1 else 's'}."

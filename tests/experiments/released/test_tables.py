@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import math
 from pathlib import Path
@@ -13,11 +12,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.simulate import zero_shot
+from experiments.zero_shot.simulate import zero_shot
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.experiments.released.judge import AUDIT, FIG7, POSITION, audit_table, read_records, write_released_tables
-from myopia.show import render, style
+from myopia.config.runs import PAIR
+from myopia.config.tables import TEXT_LOSS
+from myopia.experiments.released import EXPERIMENT
+from myopia.experiments.released.tables import Released, read_records, released_audit
+from myopia.judge.tables import write_tables
+from myopia.show import style
+from myopia.show.render import draw_figure
 
 PAPER = Path(__file__).resolve().parents[3] / "workflow" / "reference" / "paper_values.csv"
 SIZES = {"31m": 30_494_720, "2.8b": 2_775_208_960}
@@ -54,33 +58,33 @@ def losses(size: str, arm: str, seed: int, corpora: tuple[str, ...] = ("docs",))
 
 
 @pytest.fixture
-def world(tmp_path: Path):
-    """Folders of converted and measured checkpoints; call to make the tables of them."""
+def folder(tmp_path: Path) -> Path:
+    """Folders of converted and measured checkpoints."""
     for size in SIZES:
-        for arm in ("vanilla", "myopic"):
+        for arm in PAIR:
             run = tmp_path / "runs" / f"pythia-{size}-{arm}"
             run.mkdir(parents=True)
             (run / "checkpoint.json").write_text(json.dumps(record(size, arm)))
-            write_csv(
-                tmp_path / "measure" / run.name / "text_loss.csv.gz", losses(size, arm, len(size), ("docs", "books"))
-            )
-
-    write_csv(tmp_path / "scored" / "zero_shot.csv.gz", zero_shot(np.random.default_rng(0), 1, 1.0, 80))
-
-    def tables(only: str = "*") -> dict[str, pd.DataFrame]:
-        runs, measured = sorted((tmp_path / "runs").glob(only)), sorted((tmp_path / "measure").glob(only))
-        write_released_tables(runs, measured, tmp_path / "scored", PAPER, tmp_path / "tables")
-        return {
-            p.stem: pd.read_csv(p, keep_default_na=False, na_values=[""]) for p in (tmp_path / "tables").glob("*.csv")
-        }
-
-    tables.folder = tmp_path
-    return tables
+            frame = losses(size, arm, len(size), ("docs", "books"))
+            write_csv(tmp_path / "measure" / run.name / TEXT_LOSS.name, frame)
+    for name, frame in zero_shot(np.random.default_rng(0), 1, 1.0, 80).items():
+        write_csv(tmp_path / "scored" / name, frame)
+    return tmp_path
 
 
-def test_the_audit_compares_named_and_recorded_rates(world) -> None:
-    audit = world()["released_audit"].set_index(["size", "arm"])
-    assert list(world()["released_audit"].columns) == AUDIT
+def tables(folder: Path, only: str = "*") -> dict[str, pd.DataFrame]:
+    """The tables of these checkpoints."""
+    runs, measured = sorted((folder / "runs").glob(only)), sorted((folder / "measure").glob(only))
+    write_tables(Released.read(runs, measured, folder / "scored", PAPER), EXPERIMENT, folder / "tables")
+    read = {"keep_default_na": False, "na_values": [""]}
+    return {path.stem: pd.read_csv(path, **read) for path in (folder / "tables").glob("*.csv")}
+
+
+def test_the_audit_compares_named_and_recorded_rates(folder: Path) -> None:
+    audit = tables(folder)["released_audit"].set_index(["size", "arm"])
+    assert {name: tuple(frame.columns) for name, frame in tables(folder).items()} == {
+        figure.name: figure.columns for figure in EXPERIMENT.figures
+    }
     assert list(audit.index) == [("31m", "vanilla"), ("31m", "myopic"), ("2.8b", "vanilla"), ("2.8b", "myopic")]
     for (_, arm), row in audit.iterrows():
         assert float(row["lr_in_name"]) == 4e-4
@@ -111,14 +115,13 @@ def test_the_audit_compares_named_and_recorded_rates(world) -> None:
     ],
 )  # fmt: skip
 def test_rates_that_are_not_there_are_called_absent(changes: dict, wanted: tuple) -> None:
-    row = audit_table([record("31m", "myopic", **changes)]).iloc[0]
+    row = released_audit(Released(None, None, None, [record("31m", "myopic", **changes)])).iloc[0]
     places = ("lr_in_hyper_parameters", "lr_in_schedule", "lr_in_optimizer", "lr_as_named")
     assert tuple(row[place] for place in places) == wanted
 
 
-def test_the_gap_and_its_interval_over_documents(world) -> None:
-    table = world()["fig7_released"]
-    assert list(table.columns) == FIG7
+def test_the_gap_and_its_interval_over_documents(folder: Path) -> None:
+    table = tables(folder)["fig7_released"]
     ours = table[table["kind"] == "ours"]
     assert len(ours) == 2 * 2 * 3  # corpora, sizes, series
     assert set(ours["seeds"]) == {1}
@@ -137,8 +140,8 @@ def test_the_gap_and_its_interval_over_documents(world) -> None:
     assert gap["documents"] == 30
 
 
-def test_the_papers_values_and_the_rates_stand_beside(world) -> None:
-    table = world()["fig7_released"]
+def test_the_papers_values_and_the_rates_stand_beside(folder: Path) -> None:
+    table = tables(folder)["fig7_released"]
     cells = table.set_index(["kind", "size", "series"])["value"]
     assert cells["paper", "2.8b", "gap"] == 0.23
     assert cells["paper", "70m", "vanilla"] == 3.44
@@ -150,9 +153,8 @@ def test_the_papers_values_and_the_rates_stand_beside(world) -> None:
     assert size["2.8b"] == SIZES["2.8b"] and size["70m"] == 7e7  # ours where we have it, else what the name says
 
 
-def test_positions(world) -> None:
-    table = world()["released_position"]
-    assert list(table.columns) == POSITION
+def test_positions(folder: Path) -> None:
+    table = tables(folder)["released_position"]
     ours = table[(table["kind"] == "ours") & (table["corpus"] == "books") & (table["size"] == "2.8b")]
     assert ours["position"].tolist() == list(range(POSITIONS))
     first, later = ours.iloc[0], ours.iloc[1]
@@ -162,23 +164,23 @@ def test_positions(world) -> None:
     assert authors[0] == 1.07 and authors[63] == 0.36
 
 
-def test_a_size_with_one_arm_has_no_gap(world) -> None:
-    table = world("*vanilla")["fig7_released"]
+def test_a_size_with_one_arm_has_no_gap(folder: Path) -> None:
+    table = tables(folder, "*vanilla")["fig7_released"]
     assert not (table["kind"] == "ours").any()
     assert (table["kind"] == "rate recorded").sum() == 2
 
 
-def test_arms_on_different_tokens_are_refused(world) -> None:
-    path = world.folder / "measure" / "pythia-31m-myopic" / "text_loss.csv.gz"
+def test_arms_on_different_tokens_are_refused(folder: Path) -> None:
+    path = folder / "measure" / "pythia-31m-myopic" / "text_loss.csv.gz"
     frame = pd.read_csv(path)
     frame.loc[frame["doc"] == "d03", "n"] += 1
     write_csv(path, frame)
     with pytest.raises(MyopiaError, match="saw different tokens; measure them again"):
-        world()
+        tables(folder)
 
 
-def test_a_folder_that_was_not_converted(world) -> None:
-    path = world.folder / "runs" / "pythia-31m-myopic" / "checkpoint.json"
+def test_a_folder_that_was_not_converted(folder: Path) -> None:
+    path = folder / "runs" / "pythia-31m-myopic" / "checkpoint.json"
     path.write_text("{}")
     with pytest.raises(MyopiaError, match=r"checkpoint\.json is no record of a converted checkpoint; convert it again"):
         read_records([path.parent])
@@ -195,19 +197,17 @@ def written(figure) -> str:
     return " ".join(found).replace("\n", " ").replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize("name", sorted(render.RELEASED))
-def test_figures_draw_their_table_alone(world, name: str) -> None:
-    world()
-    path = world.folder / "tables" / f"{name}.csv"
-    script = importlib.import_module(f"plot_{name}")
+@pytest.mark.parametrize("name", [figure.name for figure in EXPERIMENT.drawn])
+def test_figures_draw_their_table_alone(folder: Path, name: str) -> None:
+    tables(folder)
+    path, figure = folder / "tables" / f"{name}.csv", EXPERIMENT.figure(name)
     made = []
     for k in range(2):
-        out = [world.folder / f"{k}.{suffix}" for suffix in ("svg", "png")]
-        script.main(["--table", str(path), "--svg", str(out[0]), "--png", str(out[1]), "--caption", "Scale x."])
-        made.append([file.read_bytes() for file in out])
+        draw_figure(EXPERIMENT, figure, path, folder / str(k), "Scale x.")
+        made.append([(folder / str(k) / f"{name}.{suffix}").read_bytes() for suffix in ("svg", "png")])
     assert made[0] == made[1]
-    frame = style.read_table(path, render.RELEASED[name][1].split(","))
-    drawn = render.RELEASED[name][0](frame, "Scale x.")
+    frame = style.read_table(str(path), list(figure.columns))
+    drawn = EXPERIMENT.load(figure.draw)(frame, "Scale x.")
     text = written(drawn)
     losses_told = ("n = 30 documents", "no other seed; nothing is judged", "books: gap", "parameters (Pythia)")
     scores_told = ("One seed: intervals over items alone", "LAMBADA", "accuracy")
@@ -217,26 +217,24 @@ def test_figures_draw_their_table_alone(world, name: str) -> None:
     caption = next(t for t in drawn.texts if t.get_gid() == "caption").get_window_extent()
     for axis in drawn.axes:
         assert not axis.axison or axis.get_tightbbox().y0 >= caption.y1 - 1
-    changed = copy.copy(frame).assign(value=frame["value"] + 0.01)
-    changed.to_csv(path, index=False)
-    script.main(["--table", str(path), "--svg", str(out[0]), "--png", str(out[1])])
-    assert out[0].read_bytes() != made[0][0]
-    empty = render.RELEASED[name][0](frame[frame["kind"] != "ours"], "")
+    copy.copy(frame).assign(value=frame["value"] + 0.01).to_csv(path, index=False)
+    draw_figure(EXPERIMENT, figure, path, folder / "changed")
+    assert (folder / "changed" / f"{name}.svg").read_bytes() != made[0][0]
+    empty = EXPERIMENT.load(figure.draw)(frame[frame["kind"] != "ours"], "")
     told = [t.get_text() for t in empty.axes[0].texts] + [empty.axes[0].get_title()]
     assert any("not run at this scale" in one for one in told)
 
 
-def test_a_recorded_rate_is_drawn_filled_and_a_named_one_hollow(world) -> None:
-    frame = world()["fig7_released"]
-    rates = next(
-        axis for axis in render.RELEASED["fig7_released"][0](frame, "").axes if axis.get_title() == "learning rate"
-    )
+def test_a_recorded_rate_is_drawn_filled_and_a_named_one_hollow(folder: Path) -> None:
+    frame = tables(folder)["fig7_released"]
+    drawn = EXPERIMENT.load(EXPERIMENT.figure("fig7_released").draw)(frame)
+    rates = next(axis for axis in drawn.axes if axis.get_title() == "learning rate")
     faces = {(line.get_markerfacecolor(), tuple(line.get_ydata())) for line in rates.lines}
     assert ("none", (4e-4, 4e-4)) in faces
     assert (style.look("myopic").color, (6e-4, 6e-4)) in faces
 
 
-def test_one_pair_of_a_task_is_compared_item_by_item(world) -> None:
-    table = world()["fig5_released"]
+def test_one_pair_of_a_task_is_compared_item_by_item(folder: Path) -> None:
+    table = tables(folder)["fig5_released"]
     pairs = table[(table["kind"] == "ours") & (table["arm"] == "myopic") & (table["task"] != "cloze-docstrings")]
     assert len(pairs) == 12 and set(pairs["test"]) == {"mcnemar"} and set(pairs["seeds"]) == {1}
