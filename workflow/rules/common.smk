@@ -27,11 +27,6 @@ wildcard_constraints:
     unit=r"[A-Za-z0-9._-]+",
 
 
-def measure_memory(wildcards, attempt):
-    """Host memory of a measuring job, MB: it opens one trained network after another."""
-    return scale_by_attempt(dag.memory(dag.runs) // SETTINGS["devices"], attempt)
-
-
 def measure_runtime(wildcards, attempt):
     return scale_by_attempt(480, attempt)
 

@@ -115,10 +115,7 @@ rule lock_hub:
     input:
         texts=text_files(dag.hub_texts(), "docs.manifest.json"),
         tokenizers=text_files(dag.hub_tokenizers(), "tokenizer/tokenizer.manifest.json"),
-        checkpoints=[
-            *collect("<results>/networks/{network}/revision.json", network=dag.networks()),
-            *dag.fetched_checkpoints(),
-        ],
+        checkpoints=dag.fetched_checkpoints(),
     log:
         "<logs>/lock_hub.log",
     localrule: True
@@ -177,7 +174,9 @@ rule encode_corpus:
         "../../envs/tokenize.yaml"
     params:
         settings=dag.settings_file,
-        digest=lambda wildcards: digest([corpus_digest("windows")(wildcards), SETTINGS["context_length"]]),
+        digest=lambda wildcards: digest(
+            [corpus_digest("windows")(wildcards), SETTINGS["context_length"]]
+        ),
         tokenizer=subpath(input.tokenizer, parent=True),
         folder=subpath(output.manifest, parent=True),
     shell:

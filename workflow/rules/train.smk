@@ -19,10 +19,6 @@ def train_runtime(wildcards, attempt):
     return scale_by_attempt(480 if SETTINGS["device"] == "cuda" else 120, attempt)
 
 
-def memory_of(runs):
-    return lambda wildcards, attempt: scale_by_attempt(dag.memory(runs), attempt)
-
-
 if dag.shared:
 
     for job in dag.jobs():
@@ -45,7 +41,7 @@ if dag.shared:
             resources:
                 gpu=train_gpus,
                 runtime=train_runtime,
-                mem_mb=memory_of(job.runs),
+                mem_mb=dag.memory_asked(job.runs),
                 slurm_extra=SIGTERM_EARLY,
             params:
                 runs=[f"--run={run}" for run in job.runs],
@@ -78,7 +74,7 @@ else:
         resources:
             gpu=train_gpus,
             runtime=train_runtime,
-            mem_mb=lambda wildcards, attempt: memory_of([wildcards.run])(wildcards, attempt),
+            mem_mb=dag.memory_asked(),
             slurm_extra=SIGTERM_EARLY,
         params:
             settings=dag.settings_file,

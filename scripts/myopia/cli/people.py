@@ -255,17 +255,19 @@ def pages(check: Annotated[bool, typer.Option("--check", help="only say which ar
 def config_reference(
     check: Annotated[bool, typer.Option("--check", help="only say whether it is out of date")] = False,
 ) -> int:
-    """Write docs/config.md anew from the settings' models."""
+    """Write docs/config.md and docs/tables.md anew from what settings and experiments declare."""
     start()
     from myopia.common.files import atomic_path
     from myopia.config.load import ROOT
-    from myopia.config.reference import render
+    from myopia.config.reference import render, render_tables
 
-    page = ROOT / "docs" / "config.md"
+    pages = {ROOT / "docs" / "config.md": render(), ROOT / "docs" / "tables.md": render_tables()}
+    stale = [path for path, text in pages.items() if not path.is_file() or path.read_text() != text]
     if check:
-        return int(not page.is_file() or page.read_text() != render())
-    with atomic_path(page) as temporary:
-        temporary.write_text(render())
+        return int(bool(stale))
+    for path in stale:
+        with atomic_path(path) as temporary:
+            temporary.write_text(pages[path])
     return 0
 
 

@@ -32,11 +32,12 @@ class Table:
     name: str
     columns: tuple[str, ...]
     text: frozenset[str]  # columns that hold text; all others hold numbers
+    about: str = ""  # what a row is, and columns whose names do not say it
 
     @classmethod
-    def of(cls, name: str, columns: str, text: str = "") -> Table:
+    def of(cls, name: str, columns: str, text: str = "", about: str = "") -> Table:
         """`columns` and `text` as comma-separated names; run, arm and corpus are text wherever they stand."""
-        return cls(name, tuple(columns.split(",")), frozenset(text.split(",")) | {"run", "arm", "corpus"})
+        return cls(name, tuple(columns.split(",")), frozenset(text.split(",")) | {"run", "arm", "corpus"}, about)
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def mean_loss(model: nn.Module, ids_BT: Tensor) -> Tensor:
 
 
 class Anatomy:
-    """A network and its myopic twin, with the same weights, whose gradients are taken block by block."""
+    """A network and a copy of it that is cut, with the same weights, whose gradients are taken block by block."""
 
     def __init__(self, model: nn.Module) -> None:
         self.plain = model.eval()
