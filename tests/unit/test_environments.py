@@ -301,7 +301,7 @@ def test_the_library_asks_for_all_that_it_imports(home):
 def test_whatever_is_imported_is_asked_for():
     """Not only a guest of something else that is."""
     files = [path for folder in ("scripts", "benchmarks", "tests", "envs") for path in (ROOT / folder).rglob("*.py")]
-    ours = {path.stem for path in files} | {"myopia"}
+    ours = {name for path in files for name in (path.stem, path.parent.name)} | {"myopia"}
     for path in files:
         tops = {module.split(".")[0] for module in imported(path)} - ours - set(sys.stdlib_module_names)
         missing = {package(top) for top in tops} - names(asked_for())
