@@ -2,7 +2,6 @@
 
 import gzip
 
-
 from harness import checkout, planned, snakemake
 from myopia.config.experiment import experiment
 
