@@ -25,13 +25,11 @@ from torch import Tensor, nn
 from myopia.common.errors import MyopiaError
 from myopia.experiments.induction import CURVE, HEADS, LOSS
 from myopia.experiments.induction.data import Induction, bag_nats
+from myopia.experiments.induction.settings import BLOCK
 from myopia.measure.text import position_losses
 from myopia.model.build import load_language_model
 
 TEST_SEED, TEST_STREAM = 0, "test"  # all runs are measured on the same sequences
-BLOCK = 64
-"""Sequences to a block, the held-out unit that is resampled."""
-
 SINCE = {"first": (-1, -1), "0": (0, 0), "1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8 on": (8, 10**6)}
 """Groups of predicted tokens by their place in the present reading; `first`: before the first repeat."""
 
