@@ -177,7 +177,9 @@ def commands():
             environment = re.search(r'envs/(\{m\.env\}|\w+)\.yaml"', block)
             for command in re.findall(r"python -m myopia ([a-z-]+)", block):
                 if environment.group(1) == "{m.env}":
-                    yield from ((m.env, f"{command} {m.name}") for one in map(experiment, known()) for m in one.measurements)
+                    yield from (
+                        (m.env, f"{command} {m.name}") for one in map(experiment, known()) for m in one.measurements
+                    )
                 else:
                     yield environment.group(1), command
 
@@ -185,7 +187,9 @@ def commands():
 def roots(command):
     """Files that a command imports: what stands in its function, and what experiments declare by name."""
     command, _, measurement = command.partition(" ")
-    callbacks = {each.name or each.callback.__name__.replace("_", "-"): each.callback for each in build().registered_commands}
+    callbacks = {
+        each.name or each.callback.__name__.replace("_", "-"): each.callback for each in build().registered_commands
+    }
     function = inspect.unwrap(callbacks[command])
     found = {*own_imports(function)}
     for one in map(experiment, known()):
@@ -277,7 +281,9 @@ def test_an_environment_provides_what_its_commands_import_and_no_more(environmen
     assert needed
     provided = set(pinned(installed_by(environment)))
     for command, packages in needed.items():
-        assert not packages - provided, f"myopia {command}: put {sorted(packages - provided)} into the group `{environment}`"
+        assert not packages - provided, (
+            f"myopia {command}: put {sorted(packages - provided)} into the group `{environment}`"
+        )
     spare = names(group("base")) | (names(group("corpus")) if environment == "fetch" else set())
     assert not names(group(environment)) - set().union(*needed.values()) - spare
 
@@ -285,7 +291,10 @@ def test_an_environment_provides_what_its_commands_import_and_no_more(environmen
 def test_the_default_corpus_can_be_harvested():
     """Its text comes from installed packages: each must be pinned where it is harvested, and no other be asked for."""
     scales = [yaml.safe_load(path.read_text()) for path in (ROOT / "workflow/scales").glob("*.yaml")]
-    corpora = [yaml.safe_load((ROOT / "workflow/corpora.yaml").read_text()), *(each.get("corpora", {}) for each in scales)]
+    corpora = [
+        yaml.safe_load((ROOT / "workflow/corpora.yaml").read_text()),
+        *(each.get("corpora", {}) for each in scales),
+    ]
     named = {p for corpus in corpora for c in corpus.values() for p in c.get("source", {}).get("packages", [])}
     assert {package(name) for name in named | set(DEFAULT_PACKAGES)} == names(group("corpus"))
 
