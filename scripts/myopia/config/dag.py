@@ -128,11 +128,11 @@ class Dag:
     def corpus_digest(self, *parts: str, **further: Any) -> Callable[[Any], str]:
         """Function of wildcards: a rule's dependence on parts of its corpus's description, and on what else is given."""
 
-        def told(wildcards: Any) -> str:
+        def of_corpus(wildcards: Any) -> str:
             corpus = self.settings["corpora"][wildcards.corpus]
             return digest([[corpus[part] for part in parts], further, CODE_VERSION["data"]])
 
-        return told
+        return of_corpus
 
     def hub_texts(self) -> list[str]:
         """Corpora that are downloaded."""
