@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 import write_crate
+
 from crate_checks import check, listed, of_type, usage
 from myopia.common.errors import MyopiaError
 from myopia.show.crate.records import read_jobs
