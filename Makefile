@@ -75,7 +75,7 @@ slurm:
 lint: $(STAMP)
 	ruff check .
 	ruff format --check .
-	snakefmt --check workflow
+	snakefmt --check workflow scripts/myopia/experiments
 	snakemake --lint
 
 bench: $(STAMP)

@@ -10,15 +10,6 @@
 SIGTERM_EARLY = "--signal=TERM@300"
 
 
-def train_gpus(wildcards):
-    return SETTINGS["devices"] if SETTINGS["device"] == "cuda" else 0
-
-
-def train_runtime(wildcards, attempt):
-    """Minutes; a preempted or timed-out attempt resumes, so a longer next attempt only helps."""
-    return scale_by_attempt(480 if SETTINGS["device"] == "cuda" else 120, attempt)
-
-
 if dag.shared:
 
     for job in dag.jobs():

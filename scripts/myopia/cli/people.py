@@ -13,7 +13,7 @@ from myopia.common.errors import MyopiaError
 Model = Annotated[str, typer.Argument(help="a folder that save_pretrained wrote, or a hub id")]
 Revision = Annotated[str | None, typer.Option(help="of a hub id: branch, tag or commit")]
 Scale = Annotated[str, typer.Option(help="smoke, laptop, cpu, gpu or paper")]
-Set = Annotated[list[str], typer.Option("--set", help="KEY=VALUE, as snakemake --config takes it; may be repeated")]
+Set = Annotated[list[str], typer.Option("--set", help="KEY=VALUE, such as text.steps=2400; may be repeated")]
 Results = Annotated[Path, typer.Option(help="a results folder")]
 LAPTOP = Path("results/laptop")
 
@@ -146,8 +146,12 @@ def influence(
 
 def _load(model: str, revision: str | None) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     folder = Path(model).expanduser()
+    if not folder.is_dir() and model[:1] in "/~.":
+        raise MyopiaError(f"there is no folder {model}: give one that save_pretrained wrote, or a hub id")
     try:
         if folder.is_dir():
             return AutoModelForCausalLM.from_pretrained(folder)

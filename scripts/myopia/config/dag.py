@@ -121,6 +121,19 @@ class Dag:
         """What says that a corpus is encoded."""
         return f"{self.tokens(corpus)}/tokens.manifest.json"
 
+    def text_files(self, corpora: Iterable[str], file: str) -> list[str]:
+        """That file of every corpus."""
+        return [f"{self.results}/data/{corpus}/{file}" for corpus in corpora]
+
+    def corpus_digest(self, *parts: str, **further: Any) -> Callable[[Any], str]:
+        """Function of wildcards: a rule's dependence on parts of its corpus's description, and on what else is given."""
+
+        def of_corpus(wildcards: Any) -> str:
+            corpus = self.settings["corpora"][wildcards.corpus]
+            return digest([[corpus[part] for part in parts], further, CODE_VERSION["data"]])
+
+        return of_corpus
+
     def hub_texts(self) -> list[str]:
         """Corpora that are downloaded."""
         return [name for name, corpus in self.settings["corpora"].items() if corpus["source"]["kind"] == "hub"]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import PydanticUndefined
 
 from myopia.config.experiment import experiment, known
-from myopia.config.schema import section_of
+from myopia.config.schema import bare, section_of
 from myopia.config.settings import Core, User
 
 HEAD = """# Config reference
@@ -64,7 +64,7 @@ def _defaults(model: type[BaseModel]) -> dict[str, Any]:
 
 def _rows(model: type[BaseModel], prefix: str, given: Any, rows: list[str]) -> None:
     for name, field in model.model_fields.items():
-        named = get_origin(_bare(field.annotation)) is dict  # keys the user chooses: described once
+        named = get_origin(bare(field.annotation)) is dict  # keys the user chooses: described once
         inner = section_of(field.annotation)
         value = given.get(name, PydanticUndefined) if isinstance(given, dict) else PydanticUndefined
         shown = "" if inner or value is PydanticUndefined else f"`{json.dumps(value)}`"
@@ -75,16 +75,6 @@ def _rows(model: type[BaseModel], prefix: str, given: Any, rows: list[str]) -> N
         )
         if inner:
             _rows(inner, f"{prefix}{name}.<name>." if named else f"{prefix}{name}.", {} if named else value, rows)
-
-
-def _bare(annotation: Any) -> Any:
-    """A type without its constraints and without None."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        rest = [a for a in get_args(annotation) if a is not type(None)]
-        return _bare(rest[0]) if len(rest) == 1 else annotation
-    return annotation
 
 
 def _kind(annotation: Any) -> str:

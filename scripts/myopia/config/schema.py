@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
@@ -167,13 +168,26 @@ def _path(value: Any, loc: tuple[Any, ...]) -> list[str]:
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> list[str]:
-    for parent in parents:
+    rest = iter(parents)
+    for parent in rest:
         field = model.model_fields.get(parent)
         nested = section_of(field.annotation) if field else None
         if nested is None:
             return []
+        if get_origin(bare(field.annotation)) is dict:
+            next(rest, None)  # a key the user chose
         model = nested
     return list(model.model_fields)
+
+
+def bare(annotation: Any) -> Any:
+    """A field's type without its constraints and without None."""
+    if get_origin(annotation) is Annotated:
+        return bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [a for a in get_args(annotation) if a is not type(None)]
+        return bare(rest[0]) if len(rest) == 1 else annotation
+    return annotation
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

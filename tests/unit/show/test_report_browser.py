@@ -24,17 +24,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from myopia.show.report import embed
 from myopia.show.report import page as report
 from myopia.show.report.results import Results
-from results_folder import CAPTIONS, PANELS, REFERENCE, TEXTS, add_interactive_tables, add_run, results_folder
+from results_folder import DRAWN, PANELS, REFERENCE, TEXTS, add_interactive_tables, add_run, dag_of, results_folder
 
 pytestmark = pytest.mark.slow
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPEN_ALL = "document.querySelectorAll('details').forEach((box) => { box.open = true; })"
-FIGURES = {
-    **CAPTIONS,
-    "fig7_gap_by_size": "Scale laptop.",
-    "fig2_probe_r2": "Scale laptop.",
-    "influence": "Scale laptop.",
-}
+FIGURES = (*DRAWN, "fig7_gap_by_size", "fig2_probe_r2", "influence")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FIGURES:
         if not (made / f"figures/{name}.svg").exists():
             shutil.copyfile(made / "figures/table1_loss_by_p.svg", made / f"figures/{name}.svg")
-    (made / "report.html").write_text(report.render(Results(made), "laptop", FIGURES, REFERENCE, TEXTS))
+    (made / "report.html").write_text(report.render(Results(made), dag_of(made, FIGURES), REFERENCE, TEXTS))
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Len
+from annotated_types import Ge, Len, MultipleOf
 from pydantic import Strict
 
 from myopia.common.errors import MyopiaError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SHORTEST = 3
 """Tokens of the shortest period: in a shorter one the token to copy is the one just before."""
+
+BLOCK = 64
+"""Sequences to a block, the held-out unit that is resampled."""
 
 
 class Task(Section):
@@ -51,7 +54,9 @@ class Induction(Section):
         "Steps whose weights are kept; heads are scored there and at the end.",
         [0, 50, 100, 150, 200, 250, 300, 400, 600, 1000, 2000],
     )
-    test_sequences: Count = key("Held-out sequences of the loss table.", 4096)
+    test_sequences: Annotated[int, Strict(), Ge(2 * BLOCK), MultipleOf(BLOCK)] = key(
+        f"Held-out sequences of the loss table, a multiple of {BLOCK}.", 4096
+    )
     head_sequences: Count = key("Held-out sequences heads are scored on.", 512)
 
 

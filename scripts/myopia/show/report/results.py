@@ -16,7 +16,7 @@ from myopia.judge.console import number, read_verdicts
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_states
 
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
-ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
+ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as cli/__init__.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
 DAMAGED = "damaged"  # a finished run whose record cannot be read
 UNTIMED = ("plan", "cost", "lock_hub", "gap")  # jobs that write no benchmark
