@@ -76,7 +76,7 @@ lint: $(STAMP)
 	ruff check .
 	ruff format --check .
 	PYTHONPATH=scripts lint-imports
-	snakefmt --check workflow
+	snakefmt --check workflow scripts/myopia/experiments
 	snakemake --lint
 
 bench: $(STAMP)

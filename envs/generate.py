@@ -61,10 +61,14 @@ def resolve(groups: Iterable[str], options: list[str]) -> None:
 
 
 def environments(project: dict[str, Any]) -> dict[str, str]:
-    """{name: text of envs/<name>.yaml} of every environment that a rule names."""
+    """{name: text of envs/<name>.yaml} of every environment that a rule or a measurement names."""
     groups, known = project["dependency-groups"], pins()
-    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    names = sorted(set(re.findall(r"envs/(\w+)\.yaml", rules)))
+    library = ROOT / "scripts" / "myopia"
+    rules = [*(ROOT / "workflow" / "rules").glob("*.smk"), *library.glob("experiments/*/rules.smk")]
+    declared = [library / "config" / "experiment.py", *library.glob("experiments/*/__init__.py")]  # of measurements
+    text = "".join(path.read_text() for path in (*rules, *declared))
+    found = re.findall(r"envs/(\w+)\.yaml|\benv(?:: str = |=)\"(\w+)\"", text)
+    names = sorted({name for pair in found for name in pair if name})
     if unknown := set(names) - set(groups):
         sys.exit(f"error: a rule names envs/{unknown.pop()}.yaml: add a group of that name to pyproject.toml")
     python = project["project"]["requires-python"].removeprefix(">=").partition(",")[0]

@@ -10,14 +10,14 @@ fail() {
   exit 2
 }
 
-if uv --version > /dev/null 2>&1; then # seconds
+if uv --version > /dev/null 2>&1; then
   uv=yes
   # uv looks for packages where pip was told to look.
   [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$(echo "$PIP_FIND_LINKS" | tr " " ,)}"
   [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
   create() { uv venv --quiet --python "$(command -v "$python")" "$venv"; }
   install() { uv pip install --quiet --python "$venv/bin/python" ${PIP_ARGS:-} "$@"; }
-else # a minute or more
+else
   uv=
   create() { "$python" -m venv "$venv"; }
   # As with uv, a module is compiled when it is first imported: compiling all of them would double the time.

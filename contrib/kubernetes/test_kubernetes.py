@@ -206,8 +206,7 @@ def test_an_evicted_pod_resumes(cluster, tmp_path):
     jobs, env = cluster
     tree, output, job = checkout(tmp_path / "tree"), tmp_path / "output", jobs / "myopia-0"
     config = yaml.safe_load((tree / "config.yaml").read_text())
-    config["scales"]["smoke"] |= {"share_process": False}
-    config["scales"]["smoke"]["synthetic"] |= {"steps": 400}
+    config |= {"share_process": False, "synthetic": {"steps": 400}}
     (tree / "config.yaml").write_text(yaml.dump(config))
     runs = tree / "results/smoke/runs"
     words = ["snakemake", "--workflow-profile", "contrib/kubernetes", "--config", "scale=smoke"]
@@ -232,7 +231,7 @@ def test_an_evicted_pod_resumes(cluster, tmp_path):
     provenance = json.loads((runs / "dp-p1-myopic/seed0/provenance.json").read_text())
     assert provenance["attempts"] == 2 and 0 < int(stopped[1]) < 400
     alone = ("--seeds", 0, "--runs", tmp_path / "alone", "--state", tmp_path / "state")
-    run(tree, "python", "scripts/train_models.py", "--spec", json.dumps(provenance["spec"]), *alone)
+    run(tree, "python", "-m", "myopia", "train", "--spec", json.dumps(provenance["spec"]), *alone)
     for file in ("model.safetensors", "curve.csv", "metrics.json", "config.json"):
         found = [(folder / "dp-p1-myopic/seed0" / file).read_bytes() for folder in (runs, tmp_path / "alone")]
         assert found[0] == found[1], file

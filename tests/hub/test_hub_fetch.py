@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import socket
+import threading
 import time
 from collections import Counter
 
@@ -12,8 +13,10 @@ import pytest
 import tenacity
 import zstandard
 
-from fetching import NAMES, Fetch, json_lines, make_hub, parquet, refusal, rows
+from fetching import NAMES, Fetch, json_lines, lock_hub, make_hub, parquet, refusal, rows
+from myopia.common import locks
 from myopia.common.errors import MyopiaError
+from myopia.data.chunks import Chunks
 from myopia.data.documents import seeded_hash
 from myopia.data.hub import checked_hub
 from myopia.data.hub_client import HubUnavailable, retry
@@ -183,9 +186,8 @@ def test_a_branch_that_moved_does_not_mix_two_texts(own_hub, tmp_path):
 
 
 def lock(fetch, path):
-    import lock_hub
-
-    lock_hub.main(["--lock", str(path), "--texts", str(fetch.folder / "docs.manifest.json")])
+    status, said = lock_hub(path, "texts", fetch.folder / "docs.manifest.json")
+    assert status == 0, said
     return json.loads(path.read_text())
 
 
@@ -219,8 +221,7 @@ def test_what_was_fetched_is_locked_and_checked_ever_after(own_hub, tmp_path):
     sentence = refusal(*third(source, "--lock", path))
     assert "200 documents of 'someone/books@main'" in sentence and "instead of the 201" in sentence
     assert not third.docs.exists() and not list(third.state.glob("*/chunk-*"))
-    with pytest.raises(MyopiaError, match="came instead of the 201"):
-        lock(fetch, path)
+    assert "came instead of the 201" in refusal(*lock_hub(path, "texts", fetch.folder / "docs.manifest.json"))
 
     path.write_text("{}")
     assert "hub.lock.json: not a readable lock file" in refusal(*third(source, "--lock", path))
@@ -292,7 +293,7 @@ def test_specs_are_checked_before_any_request():
         with pytest.raises(MyopiaError) as caught:
             checked_hub({"kind": "hub", "dataset": "a/b", "revision": "main", **source})
         assert sentence in str(caught.value)
-    with pytest.raises(MyopiaError, match="fetched by scripts/fetch_text.py, not harvested"):
+    with pytest.raises(MyopiaError, match="not harvested"):
         iter_documents({"kind": "hub"})
 
 
@@ -377,6 +378,28 @@ def test_two_fetches_of_one_corpus_do_not_disturb_each_other(fetch):
     said = [process.communicate(timeout=90)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert len(fetch.documents) == 200
+
+
+def test_who_waits_for_a_fetch_gets_the_lock_after_its_chunks_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "POLL_S", 0.02)
+    entered = threading.Event()
+
+    def wait():
+        with locks.exclusive_lock(tmp_path / "state", "second"):
+            Chunks(tmp_path / "state").commit = "abc"
+            entered.set()
+
+    with locks.exclusive_lock(tmp_path / "state", "first"):
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        chunks = Chunks(tmp_path / "state")
+        chunks.append([], chunks.cursor)
+        assert not entered.wait(0.2)
+        chunks.remove()
+        assert not entered.wait(0.2)
+    assert entered.wait(10)
+    waiter.join()
+    assert {path.name for path in (tmp_path / "state").iterdir()} == {"lock", "source.json"}
 
 
 def test_parquet_cut_in_half_is_named(own_hub, tmp_path):

@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.util
+import inspect
 import itertools
 import re
 import subprocess
@@ -17,10 +18,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import myopia
+from myopia.cli import build
+from myopia.config.experiment import experiment, known
 from myopia.data.docstrings import DEFAULT_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
+LIBRARY = SCRIPTS / "myopia"
 ENVIRONMENTS = {path.stem: path for path in sorted((ROOT / "envs").glob("*.yaml"))}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -165,29 +169,67 @@ def test_conda_brings_python_alone(name):
     assert PROJECT["project"]["requires-python"].startswith(python.replace("python =", ">=") + ",")
 
 
-def rules():
-    """(environment, script) of every rule; the figures share one environment."""
-    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+def commands():
+    """{(environment, command)} of every rule; measurements, which share a rule, name their own environment."""
+    paths = [*(ROOT / "workflow/rules").glob("*.smk"), *(LIBRARY / "experiments").glob("*/rules.smk")]
+    for path in paths:
         for block in re.split(r"^(?=\s*(?:use )?rule\b)", path.read_text(), flags=re.M):
-            environment = re.search(r'"\.\./\.\./envs/(\w+)\.yaml"', block)
-            if environment is None:
-                continue
-            scripts = re.findall(r"python scripts/(\w+)\.py", block)
-            if not scripts:
-                scripts = [found.stem for found in sorted(SCRIPTS.glob("plot_*.py"))]
-            for script in scripts:
-                yield environment.group(1), script
+            environment = re.search(r'envs/(\{m\.env\}|\w+)\.yaml"', block)
+            for command in re.findall(r"python -m myopia ([a-z-]+)", block):
+                if environment.group(1) == "{m.env}":
+                    yield from (
+                        (m.env, f"{command} {m.name}") for one in map(experiment, known()) for m in one.measurements
+                    )
+                else:
+                    yield environment.group(1), command
+
+
+def roots(command):
+    """Files that a command imports: what stands in its function, and what experiments declare by name."""
+    command, _, measurement = command.partition(" ")
+    callbacks = {
+        each.name or each.callback.__name__.replace("_", "-"): each.callback for each in build().registered_commands
+    }
+    function = inspect.unwrap(callbacks[command])
+    found = {*own_imports(function)}
+    for one in map(experiment, known()):
+        declared = {
+            "measure": [m.run for m in one.measurements if m.name == measurement],
+            "judge": ["judge:", *(figure.table for figure in one.figures)] if one.has_claims else [],
+            "draw": [figure.draw for figure in one.drawn],
+            "train": one.streams.values(),
+        }
+        found |= {f"myopia.experiments.{one.name}.{text.split(':')[0]}" for text in declared.get(command, ())}
+    return found
+
+
+def own_imports(function):
+    """Modules that a command imports: at the head of its file, in its function, and in what that calls of its own file."""
+    home = inspect.getmodule(function)
+    for node in (*ast.parse(inspect.getsource(home)).body, *ast.walk(ast.parse(inspect.getsource(function)))):
+        yield from named(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called = home.__dict__.get(node.func.id)
+            if node.func.id == "start":
+                yield from ["torch"] if any(word.arg == "threads" for word in node.keywords) else []
+            elif inspect.isfunction(called) and (called.__module__ == home.__name__ or called.__name__ == "open_dag"):
+                yield from own_imports(called)
+
+
+def named(node):
+    """Modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "relative imports are not followed here"
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def imported(path):
     """Modules that a file imports, at once or late."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "relative imports are not followed here"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from named(node)
 
 
 @functools.cache
@@ -202,49 +244,57 @@ def package(module):
     return canonicalize_name(distributions().get(top, [top])[0])
 
 
+def files_of(module):
+    """Files of our library that a module is."""
+    base = SCRIPTS.joinpath(*module.split("."))
+    return [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+
+
 @functools.cache
-def reached(path):
-    """Packages of others that a file imports, itself or through our library."""
-    waiting, seen, packages = [path], set(), set()
+def reached(*modules):
+    """Packages of others that modules import, themselves or through our library."""
+    waiting, seen, packages = [*modules], set(), set()
     while waiting:
-        path = waiting.pop()
-        if path in seen:
+        module = waiting.pop()
+        if module in seen:
             continue
-        seen.add(path)
-        for module in imported(path):
-            top = module.split(".")[0]
-            if top == "myopia":
-                base = SCRIPTS.joinpath(*module.split("."))
-                waiting += [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()]
-            elif top not in sys.stdlib_module_names:
-                packages.add(package(module))
+        seen.add(module)
+        top = module.split(".")[0]
+        if top != "myopia":
+            packages |= set() if top in sys.stdlib_module_names else {package(top)}
+        elif not module.startswith("myopia.cli"):  # what its functions import, commands import: `own_imports`
+            waiting += [each for path in files_of(module) for each in imported(path)]
     return packages
 
 
 def test_the_walk_reaches_through_the_library():
-    assert {"torch", "transformers", "safetensors", "pyyaml"} <= reached(SCRIPTS / "evaluate_zero_shot.py")
-    walked = reached(SCRIPTS / "encode_corpus.py")
+    assert {"torch", "transformers", "safetensors", "lm-eval"} <= reached(*roots("measure zero_shot"))
+    walked = reached(*roots("encode"))
     assert "zstandard" in walked and "torch" not in walked
-
-
-@pytest.mark.parametrize(("environment", "script"), sorted(set(rules())))
-def test_an_environment_provides_what_its_script_imports(environment, script):
-    missing = reached(SCRIPTS / f"{script}.py") - set(pinned(installed_by(environment)))
-    assert not missing, f"scripts/{script}.py: put {', '.join(sorted(missing))} into the group `{environment}`"
+    assert "matplotlib" in reached(*roots("draw")) and "torch" not in reached(*roots("draw"))
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_a_group_holds_what_its_scripts_import_and_no_more(environment):
+def test_an_environment_provides_what_its_commands_import_and_no_more(environment):
     """But for what all may import, and for what is installed to be read, not imported."""
-    needed = set().union(*(reached(SCRIPTS / f"{script}.py") for found, script in rules() if found == environment))
+    needed = {command: reached(*roots(command)) for found, command in set(commands()) if found == environment}
+    assert needed
+    provided = set(pinned(installed_by(environment)))
+    for command, packages in needed.items():
+        assert not packages - provided, (
+            f"myopia {command}: put {sorted(packages - provided)} into the group `{environment}`"
+        )
     spare = names(group("base")) | (names(group("corpus")) if environment == "fetch" else set())
-    assert not names(group(environment)) - needed - spare
+    assert not names(group(environment)) - set().union(*needed.values()) - spare
 
 
 def test_the_default_corpus_can_be_harvested():
     """Its text comes from installed packages: each must be pinned where it is harvested, and no other be asked for."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    corpora = [part["corpora"] for part in (config["base"], *config["scales"].values()) if "corpora" in part]
+    scales = [yaml.safe_load(path.read_text()) for path in (ROOT / "workflow/scales").glob("*.yaml")]
+    corpora = [
+        yaml.safe_load((ROOT / "workflow/corpora.yaml").read_text()),
+        *(each.get("corpora", {}) for each in scales),
+    ]
     named = {p for corpus in corpora for c in corpus.values() for p in c.get("source", {}).get("packages", [])}
     assert {package(name) for name in named | set(DEFAULT_PACKAGES)} == names(group("corpus"))
 
@@ -254,13 +304,13 @@ def test_the_default_corpus_can_be_harvested():
 
 @pytest.mark.parametrize("home", sorted(set(myopia._HOMES.values())))
 def test_the_library_asks_for_all_that_it_imports(home):
-    assert not reached(SCRIPTS.joinpath(*home.split(".")).with_suffix(".py")) - names(library())
+    assert not reached(home) - names(library())
 
 
 def test_whatever_is_imported_is_asked_for():
     """Not only a guest of something else that is."""
     files = [path for folder in ("scripts", "benchmarks", "tests", "envs") for path in (ROOT / folder).rglob("*.py")]
-    ours = {path.stem for path in files} | {"myopia"}
+    ours = {name for path in files for name in (path.stem, path.parent.name)} | {"myopia"}
     for path in files:
         tops = {module.split(".")[0] for module in imported(path)} - ours - set(sys.stdlib_module_names)
         missing = {package(top) for top in tops} - names(asked_for())

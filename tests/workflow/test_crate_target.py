@@ -1,13 +1,9 @@
 """The target `crate` on a real run: Snakemake's own records are read, and all it made is in the crate."""
 
 import json
-import sys
-
-from harness import ROOT, snakemake
-
-sys.path.insert(0, str(ROOT / "tests/unit/show"))
 
 from crate_checks import check, listed, of_type, usage
+from harness import snakemake
 
 
 def test_a_finished_run_becomes_a_crate(sandbox):

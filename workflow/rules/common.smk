@@ -6,6 +6,9 @@ from snakemake.exceptions import WorkflowError
 from myopia.common.errors import MyopiaError
 from myopia.config.dag import CODE_VERSION, SPLITS, Dag, regex_any, scale_by_attempt
 from myopia.config.load import digest, load_config, write_settings
+from myopia.common.process import import_from
+
+import_from(SCRIPTS)  # jobs find the package in whatever environment they run
 
 try:
     SETTINGS = load_config(config)
@@ -27,9 +30,13 @@ wildcard_constraints:
     unit=r"[A-Za-z0-9._-]+",
 
 
-def measure_memory(wildcards, attempt):
-    """Host memory of a measuring job, MB: it opens one trained network after another."""
-    return scale_by_attempt(dag.memory(dag.runs) // SETTINGS["devices"], attempt)
+def train_gpus(wildcards):
+    return SETTINGS["devices"] if SETTINGS["device"] == "cuda" else 0
+
+
+def train_runtime(wildcards, attempt):
+    """Minutes; a preempted or timed-out attempt resumes, so a longer next attempt only helps."""
+    return scale_by_attempt(480 if SETTINGS["device"] == "cuda" else 120, attempt)
 
 
 def measure_runtime(wildcards, attempt):

@@ -4,17 +4,6 @@
 # file is no input: writing it must not fetch everything again.
 
 
-def corpus_digest(*parts):
-    """A rule's dependence on parts of its corpus's description."""
-    return lambda wildcards: digest(
-        [[SETTINGS["corpora"][wildcards.corpus][part] for part in parts], CODE_VERSION["data"]]
-    )
-
-
-def text_files(corpora, file):
-    return [f"{SETTINGS['results']}/data/{corpus}/{file}" for corpus in corpora]
-
-
 rule harvest_text:
     output:
         docs="<results>/data/{corpus}/docs.jsonl.zst",
@@ -30,7 +19,7 @@ rule harvest_text:
         "../../envs/fetch.yaml"
     params:
         settings=dag.settings_file,
-        digest=corpus_digest("source", "splits"),
+        digest=dag.corpus_digest("source", "splits"),
     shell:
         "python -m myopia harvest-text {wildcards.corpus} --settings {params.settings:q} --out {output.docs:q}"
         " --manifest {output.manifest:q} 2> {log:q}"
@@ -52,7 +41,7 @@ rule fetch_text:
         "../../envs/fetch.yaml"
     params:
         settings=dag.settings_file,
-        digest=corpus_digest("source", "splits"),
+        digest=dag.corpus_digest("source", "splits"),
         state=lambda wildcards: f"{SETTINGS['results']}/.state/hub/{wildcards.corpus}",
         lock=HUB_LOCK,
     shell:
@@ -77,7 +66,7 @@ rule fetch_tokenizer:
         "../../envs/fetch.yaml"
     params:
         settings=dag.settings_file,
-        digest=corpus_digest("tokenizer"),
+        digest=dag.corpus_digest("tokenizer"),
         folder=subpath(output.tokenizer, parent=True),
         lock=HUB_LOCK,
     shell:
@@ -113,12 +102,9 @@ rule fetch_network:
 rule lock_hub:
     """Write down what was fetched: commits, document counts, sha256. No output: runs whenever it is asked for."""
     input:
-        texts=text_files(dag.hub_texts(), "docs.manifest.json"),
-        tokenizers=text_files(dag.hub_tokenizers(), "tokenizer/tokenizer.manifest.json"),
-        checkpoints=[
-            *collect("<results>/networks/{network}/revision.json", network=dag.networks()),
-            *dag.fetched_checkpoints(),
-        ],
+        texts=dag.text_files(dag.hub_texts(), "docs.manifest.json"),
+        tokenizers=dag.text_files(dag.hub_tokenizers(), "tokenizer/tokenizer.manifest.json"),
+        checkpoints=dag.fetched_checkpoints(),
     log:
         "<logs>/lock_hub.log",
     localrule: True
@@ -152,7 +138,7 @@ rule train_tokenizer:
         "../../envs/tokenize.yaml"
     params:
         settings=dag.settings_file,
-        digest=corpus_digest("tokenizer"),
+        digest=dag.corpus_digest("tokenizer"),
         folder=subpath(output.tokenizer, parent=True),
     shell:
         "python -m myopia train-tokenizer {wildcards.corpus} --settings {params.settings:q} --docs {input.docs:q}"
@@ -177,7 +163,7 @@ rule encode_corpus:
         "../../envs/tokenize.yaml"
     params:
         settings=dag.settings_file,
-        digest=lambda wildcards: digest([corpus_digest("windows")(wildcards), SETTINGS["context_length"]]),
+        digest=dag.corpus_digest("windows", context_length=SETTINGS["context_length"]),
         tokenizer=subpath(input.tokenizer, parent=True),
         folder=subpath(output.manifest, parent=True),
     shell:

@@ -91,22 +91,21 @@ rule tabulate_seeds:
     params:
         settings=dag.settings_file,
         runs=digest(dag.run_folders()),
+        words="",
     shell:
-        "python -m myopia seeds --settings {params.settings:q} --out {output:q} 2> {log:q}"
+        "python -m myopia seeds {params.words} --settings {params.settings:q} --out {output:q} 2> {log:q}"
 
 
-rule tabulate_tuning:
+use rule tabulate_seeds as tabulate_tuning with:
     input:
         dag.files(dag.tuning, "metrics.json"),
     output:
-        table="<results>/tables/tuning.csv",
+        "<results>/tables/tuning.csv",
     log:
         "<logs>/tabulate_tuning.log",
     benchmark:
         "<benchmarks>/tabulate_tuning.tsv"
-    conda:
-        "../../envs/report.yaml"
     params:
         settings=dag.settings_file,
-    shell:
-        "python -m myopia seeds --tuning --settings {params.settings:q} --out {output:q} 2> {log:q}"
+        runs=digest(list(dag.tuning)),
+        words="--tuning",

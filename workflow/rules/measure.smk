@@ -19,7 +19,7 @@ for one in dag.running:
                 f"../../envs/{m.env}.yaml"
             resources:
                 gpu=measure_gpus if m.gpu else 0,
-                mem_mb=measure_memory,
+                mem_mb=dag.memory_asked(dag.runs, 1),
                 runtime=measure_runtime,
             params:
                 name=m.name,

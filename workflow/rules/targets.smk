@@ -68,3 +68,16 @@ rule cost:
         table=f"{SETTINGS['results']}/tables/cost.csv",
     shell:
         "python -m myopia cost --results {params.results:q} --out {params.table:q} 2> {log:q}"
+
+
+onstart:
+    write_settings(SETTINGS)
+    check_cluster()
+
+
+onsuccess:
+    print_summary()
+
+
+onerror:
+    report_what_there_is()

@@ -10,19 +10,6 @@
 SIGTERM_EARLY = "--signal=TERM@300"
 
 
-def train_gpus(wildcards):
-    return SETTINGS["devices"] if SETTINGS["device"] == "cuda" else 0
-
-
-def train_runtime(wildcards, attempt):
-    """Minutes; a preempted or timed-out attempt resumes, so a longer next attempt only helps."""
-    return scale_by_attempt(480 if SETTINGS["device"] == "cuda" else 120, attempt)
-
-
-def memory_of(runs):
-    return lambda wildcards, attempt: scale_by_attempt(dag.memory(runs), attempt)
-
-
 if dag.shared:
 
     for job in dag.jobs():
@@ -45,7 +32,7 @@ if dag.shared:
             resources:
                 gpu=train_gpus,
                 runtime=train_runtime,
-                mem_mb=memory_of(job.runs),
+                mem_mb=dag.memory_asked(job.runs),
                 slurm_extra=SIGTERM_EARLY,
             params:
                 runs=[f"--run={run}" for run in job.runs],
@@ -78,7 +65,7 @@ else:
         resources:
             gpu=train_gpus,
             runtime=train_runtime,
-            mem_mb=lambda wildcards, attempt: memory_of([wildcards.run])(wildcards, attempt),
+            mem_mb=dag.memory_asked(),
             slurm_extra=SIGTERM_EARLY,
         params:
             settings=dag.settings_file,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 
-import click
 import typer
 
 from myopia.cli import data, people, results, training
@@ -18,6 +17,8 @@ from myopia.common.errors import EXIT_BAD_INPUT, MyopiaError
 from myopia.config.experiment import experiment, known
 
 RULES = "What the workflow's rules call"
+USAGE = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+"""What a wrong word on the command line raises: Click's, or that of the Click which newer typers bring with them."""
 
 
 def build() -> typer.Typer:
@@ -46,10 +47,10 @@ def main() -> None:
     except MyopiaError as error:
         logging.getLogger().error("error: %s", error)
         code = EXIT_BAD_INPUT
-    except click.ClickException as error:
+    except USAGE as error:
         error.show()
         code = EXIT_BAD_INPUT
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     except Exception:
         logging.getLogger().exception("unexpected error")  # into the log file, too

@@ -13,7 +13,7 @@ from myopia.common.errors import MyopiaError
 Model = Annotated[str, typer.Argument(help="a folder that save_pretrained wrote, or a hub id")]
 Revision = Annotated[str | None, typer.Option(help="of a hub id: branch, tag or commit")]
 Scale = Annotated[str, typer.Option(help="smoke, laptop, cpu, gpu or paper")]
-Set = Annotated[list[str], typer.Option("--set", help="KEY=VALUE, as snakemake --config takes it; may be repeated")]
+Set = Annotated[list[str], typer.Option("--set", help="KEY=VALUE, such as text.steps=2400; may be repeated")]
 Results = Annotated[Path, typer.Option(help="a results folder")]
 LAPTOP = Path("results/laptop")
 
@@ -146,8 +146,12 @@ def influence(
 
 def _load(model: str, revision: str | None) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     folder = Path(model).expanduser()
+    if not folder.is_dir() and model[:1] in "/~.":
+        raise MyopiaError(f"there is no folder {model}: give one that save_pretrained wrote, or a hub id")
     try:
         if folder.is_dir():
             return AutoModelForCausalLM.from_pretrained(folder)
@@ -255,17 +259,19 @@ def pages(check: Annotated[bool, typer.Option("--check", help="only say which ar
 def config_reference(
     check: Annotated[bool, typer.Option("--check", help="only say whether it is out of date")] = False,
 ) -> int:
-    """Write docs/config.md anew from the settings' models."""
+    """Write docs/config.md and docs/tables.md anew from what settings and experiments declare."""
     start()
     from myopia.common.files import atomic_path
     from myopia.config.load import ROOT
-    from myopia.config.reference import render
+    from myopia.config.reference import render, render_tables
 
-    page = ROOT / "docs" / "config.md"
+    pages = {ROOT / "docs" / "config.md": render(), ROOT / "docs" / "tables.md": render_tables()}
+    stale = [path for path, text in pages.items() if not path.is_file() or path.read_text() != text]
     if check:
-        return int(not page.is_file() or page.read_text() != render())
-    with atomic_path(page) as temporary:
-        temporary.write_text(render())
+        return int(bool(stale))
+    for path in stale:
+        with atomic_path(path) as temporary:
+            temporary.write_text(pages[path])
     return 0
 
 

@@ -119,8 +119,8 @@ def draw(
     dag = open_dag(settings) if settings else None
     place = Path(dag.results, one.output) if dag else Path()
     for figure in wanted:
-        told = figure.caption(dag.settings) if dag and figure.caption and not caption else caption
-        draw_figure(one, figure, table or place / "tables" / f"{figure.name}.csv", out or place / "figures", told)
+        under = figure.caption(dag.settings) if dag and figure.caption and not caption else caption
+        draw_figure(one, figure, table or place / "tables" / f"{figure.name}.csv", out or place / "figures", under)
 
 
 def report(

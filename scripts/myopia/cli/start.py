@@ -84,15 +84,18 @@ def write_json(value: Any) -> None:
 
 
 def scale_settings(scale: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The resolved settings of a scale, with `key=value` overrides as `snakemake --config` takes them."""
+    """The resolved settings of a scale, with `key=value` overrides; a dotted key reaches into a section."""
     import yaml
 
-    from myopia.config.load import ROOT, load_config
+    from myopia.config.load import ROOT, load_config, merge
 
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"scale": scale}
     for word in overrides:
         key, found, value = word.partition("=")
         if not found:
-            raise MyopiaError(f"--set {word}: write KEY=VALUE, such as device=cuda")
-        config[key] = yaml.safe_load(value)
+            raise MyopiaError(f"--set {word}: write KEY=VALUE, such as device=cuda or text.steps=2400")
+        given = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            given = {part: given}
+        config = merge(config, given)
     return load_config(config)

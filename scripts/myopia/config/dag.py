@@ -121,6 +121,19 @@ class Dag:
         """What says that a corpus is encoded."""
         return f"{self.tokens(corpus)}/tokens.manifest.json"
 
+    def text_files(self, corpora: Iterable[str], file: str) -> list[str]:
+        """That file of every corpus."""
+        return [f"{self.results}/data/{corpus}/{file}" for corpus in corpora]
+
+    def corpus_digest(self, *parts: str, **further: Any) -> Callable[[Any], str]:
+        """Function of wildcards: a rule's dependence on parts of its corpus's description, and on what else is given."""
+
+        def of_corpus(wildcards: Any) -> str:
+            corpus = self.settings["corpora"][wildcards.corpus]
+            return digest([[corpus[part] for part in parts], further, CODE_VERSION["data"]])
+
+        return of_corpus
+
     def hub_texts(self) -> list[str]:
         """Corpora that are downloaded."""
         return [name for name, corpus in self.settings["corpora"].items() if corpus["source"]["kind"] == "hub"]
@@ -197,14 +210,25 @@ class Dag:
         return [run for run in (*self.runs, *self.tuning) if output_root(self.spec(run)) == root]
 
     def fetched_checkpoints(self) -> list[str]:
-        """What says that further checkpoints, which experiments only measure, are here."""
-        return [path for one in self.experiments if one.checkpoints for path in one.checkpoints(self)]
+        """What says that released weights are here: those that runs start from, and those that are only measured."""
+        networks = [f"{self.results}/networks/{name}/revision.json" for name in self.networks()]
+        return networks + [path for one in self.experiments if one.checkpoints for path in one.checkpoints(self)]
 
-    def memory(self, runs: Iterable[str]) -> int:
-        """Host memory of a training job, MB: of every process its libraries, and a state as it is read."""
+    def memory(self, runs: Iterable[str], processes: int) -> int:
+        """Host memory of a job that opens these networks, MB: of every process its libraries, and a state as it is read."""
         shapes = [run_shape(self.settings, self.spec(run)) for run in runs]
         largest = max((shape.parameters for shape in shapes if shape is not None), default=0)
-        return self.settings["devices"] * (3000 + 16 * largest // 10**6)
+        return processes * (3000 + 16 * largest // 10**6)
+
+    def memory_asked(
+        self, runs: Iterable[str] | None = None, processes: int | None = None
+    ) -> Callable[[Any, int], int]:
+        """Function of (wildcards, attempt): memory of a job with these runs, or with the run its wildcard names."""
+        count = processes or self.settings["devices"]
+        known = None if runs is None else self.memory(runs, count)
+        return lambda wildcards, attempt: scale_by_attempt(
+            self.memory([wildcards.run], count) if known is None else known, attempt
+        )
 
     # --- measuring jobs ---
 

@@ -32,11 +32,12 @@ class Table:
     name: str
     columns: tuple[str, ...]
     text: frozenset[str]  # columns that hold text; all others hold numbers
+    about: str = ""  # what a row is, and columns whose names do not say it
 
     @classmethod
-    def of(cls, name: str, columns: str, text: str = "") -> Table:
+    def of(cls, name: str, columns: str, text: str = "", about: str = "") -> Table:
         """`columns` and `text` as comma-separated names; run, arm and corpus are text wherever they stand."""
-        return cls(name, tuple(columns.split(",")), frozenset(text.split(",")) | {"run", "arm", "corpus"})
+        return cls(name, tuple(columns.split(",")), frozenset(text.split(",")) | {"run", "arm", "corpus"}, about)
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,30 @@ class Experiment:
         return next(figure for figure in self.figures if figure.name == name)
 
 
-def known() -> tuple[str, ...]:
-    """Names of all experiments, in the order of reports."""
+def listed() -> tuple[str, ...]:
+    """Names of all experiments in the list, in the order of reports."""
     return tuple(importlib.import_module("myopia.experiments").NAMES)
+
+
+def known() -> tuple[str, ...]:
+    """The listed experiments whose sources are listed, too; without a source there is nothing an experiment could do."""
+    return tuple(name for name in listed() if absent(name) is None)
+
+
+@functools.cache
+def absent(name: str) -> str | None:
+    """A source of a listed experiment that the list lacks, or that lacks one itself; None if all are there."""
+    try:
+        sources = importlib.import_module(f"myopia.experiments.{name}").EXPERIMENT.reads
+    except (
+        ModuleNotFoundError
+    ) as error:  # it imports from the package of a source, which went with its line in the list
+        source = (error.name or "").removeprefix("myopia.experiments.").partition(".")[0]
+        if source in listed() or not (error.name or "").startswith("myopia.experiments."):
+            raise
+        return source
+    missing = (source if source not in listed() else absent(source) for source in sources)
+    return next((source for source in missing if source is not None), None)
 
 
 @functools.cache
@@ -180,17 +202,21 @@ def chosen(names: Sequence[str] | None = None) -> list[Experiment]:
     Raises:
         MyopiaError: an unknown name, or an experiment whose declared sources are not among them.
     """
-    wanted = known() if names is None else tuple(names)
+    wanted = listed() if names is None else tuple(names)
     for name in wanted:
-        if name not in known():
+        if name not in listed():
             raise MyopiaError(f"config key experiments: {name!r} is unknown; it must be one of {', '.join(known())}")
+        if gone := absent(name):
+            raise MyopiaError(
+                f"config key experiments: {name} reads what {gone} made, and there is no {gone}; leave it out"
+            )
         missing = [other for other in experiment(name).reads if other not in wanted]
         if missing:
             raise MyopiaError(
                 f"config key experiments: {name} reads what {' and '.join(missing)} made; add "
                 f"{'it' if len(missing) == 1 else 'them'}, or leave {name} out"
             )
-    return [experiment(name) for name in known() if name in wanted]
+    return [experiment(name) for name in listed() if name in wanted]
 
 
 def stream_builder(kind: str) -> Callable[[Mapping[str, Any]], Any] | None:

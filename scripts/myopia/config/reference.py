@@ -7,7 +7,7 @@ import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.fields import PydanticUndefined
 
 from myopia.config.experiment import experiment, known
 from myopia.config.schema import bare, section_of
@@ -26,6 +26,29 @@ def render() -> str:
     for one in map(experiment, known()):
         if one.section.model_fields:
             parts += [f"## `{one.name}`: {one.title}", _table(one.section, f"{one.name}.")]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+TABLES_HEAD = """# Tables
+
+Generated from what the experiments declare by `python -m myopia config-reference`; do not edit. All are csv under
+`results/<scale>/`, tidy, floats written with `%.10g`, without time, host or attempt, so that two equal runs compare byte by
+byte. Measured tables hold one row per independent unit; judging makes one table for each figure, exactly what is drawn.
+"""
+
+
+def render_tables() -> str:
+    """Columns of every measured table and of every figure's table, by experiment."""
+    parts = [TABLES_HEAD]
+    for one in map(experiment, known()):
+        rows = ["| file | columns | a row |", "| --- | --- | --- |"]
+        place = f"{one.output}/" if one.output else ""
+        for table in (table for m in one.measurements for table in m.tables):
+            rows.append(f"| `{place}measure/{table.name}` | `{', '.join(table.columns)}` | {table.about} |")
+        for figure in one.figures:
+            shown = "" if figure.draw else "read, not drawn"
+            rows.append(f"| `{place}tables/{figure.name}.csv` | `{', '.join(figure.columns)}` | {shown} |")
+        parts += [f"## {one.name}: {one.title}", "\n".join(rows)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

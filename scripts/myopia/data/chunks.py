@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -87,8 +86,10 @@ class Chunks:
         return sum(path.stat().st_size for path in self.paths)
 
     def remove(self) -> None:
-        """Delete the folder; the corpus is written elsewhere by now."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete all but the lock file, on which another process may be waiting."""
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                path.unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"chunk-{number:06d}.jsonl.zst"

@@ -1,7 +1,7 @@
 """`hub.lock.json`: the commits and checksums that the names in config.yaml were resolved to at the first fetch.
 
 config.yaml names a branch. Its commit, the number of documents and their sha256 are known only after the first fetch
-and must not change after it. `scripts/lock_hub.py` records them from the manifests of what was fetched; every later
+and must not change after it. `myopia lock-hub` records them from the manifests of what was fetched; every later
 fetch reads the same commit and compares the counts and checksums.
 
     datasets   {"<id>@<revision>": {"commit", "texts": [{"source", "splits", "counts", "rows", "text_sha256"}]}}

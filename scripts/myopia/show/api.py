@@ -46,10 +46,10 @@ def signature(node: ast.FunctionDef) -> str:
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:
-    told = argument.arg + (f": {ast.unparse(argument.annotation)}" if argument.annotation else "")
+    fields = argument.arg + (f": {ast.unparse(argument.annotation)}" if argument.annotation else "")
     if default is None:
-        return told
-    return f"{told} = {ast.unparse(default)}" if argument.annotation else f"{told}={ast.unparse(default)}"
+        return fields
+    return f"{fields} = {ast.unparse(default)}" if argument.annotation else f"{fields}={ast.unparse(default)}"
 
 
 def markdown(docstring: str) -> str:

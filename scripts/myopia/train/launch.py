@@ -1,4 +1,4 @@
-"""Starts the running script again as a process group, with torchrun's own launcher and our exit codes."""
+"""Starts the running command again as a process group, with torchrun's own launcher and our exit codes."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from myopia.experiments.text import EXPERIMENT, INFLUENCE, judge, tables
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.tables import make_table
+from myopia.judge.verdicts import NOT_REPLICATED, REPLICATED
+from own_claims import judging, write_tables
 
 PAIR = {"corpus": "docstrings", "arms": ["myopic", "vanilla"]}
 
@@ -21,9 +23,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measure")
     rng = np.random.default_rng(0)
     made = text(rng, 3, 1.0, 0.5, arms=["vanilla", "myopic", "beta1", "bigram-zeroed"]) | influence(rng, 3)
-    for name, frame in made.items():
-        write_csv(folder / name, frame)
-    return folder
+    return write_tables(folder, made)
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,39 @@ def test_nothing_measured_is_a_header(tmp_path, paper):
     for figure in EXPERIMENT.figures:
         frame = make_table(Context(Measures(tmp_path), paper), EXPERIMENT, figure.name)
         assert frame.empty and tuple(frame.columns) == figure.columns
+
+
+# --- verdicts ---
+
+PAPERS = ["table2-gap", "table2-local", "table2-share", "table2", "fig4-rise", "fig4-position0", "fig4"]
+OWN = ["control-aa-text", "kv-cut-text", "table2-local-kv"]
+
+
+@pytest.fixture(scope="module")
+def at(paper, tmp_path_factory):
+    """Verdicts at cpu scale where arms differ as in the paper (gap = 1), not at all (0), or the other way round (-1)."""
+    run = judging(EXPERIMENT, paper)
+
+    def judged(gap):
+        rng = np.random.default_rng(2)
+        found = run(write_tables(tmp_path_factory.mktemp("judged"), text(rng, 5, gap, 1.0) | influence(rng, 3)))
+        return found.loc[[f"{name}-docstrings" for name in (*PAPERS, *OWN)] + ["influence-myopic"]]
+
+    return judged
+
+
+def test_arms_that_differ_as_in_the_paper_replicate_it(at):
+    rows = at(1.0)
+    assert (rows["verdict"].iloc[: len(PAPERS)] == REPLICATED).all()
+    assert rows["reason"].iloc[len(PAPERS) :].str.startswith("criterion met").all()
+
+
+@pytest.mark.parametrize("gap", [0.0, -1.0])
+def test_arms_that_do_not_differ_so_replicate_nothing(at, gap):
+    rows = at(gap)
+    assert not rows["verdict"].isin([REPLICATED]).any()
+    met = set(rows.index[rows["reason"].str.startswith("criterion met")])
+    assert met == {"control-aa-text-docstrings", "influence-myopic"}  # they ask for no difference
+    if gap < 0:  # a control that fails leaves what leans on it open
+        assert rows.loc["fig4-position0-docstrings", "verdict"] == NOT_REPLICATED
+        assert rows.loc["table2-gap-docstrings", "reason"].startswith("control failed: fig4-position0-docstrings")

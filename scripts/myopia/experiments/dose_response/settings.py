@@ -24,7 +24,7 @@ def caption(settings: dict[str, Any]) -> str:
     """What the figure's caption says about this scale: sizes and learning rates of both tasks."""
     section, text, n = settings["synthetic"], settings["text"], len(settings["seeds"])
     task, runs = section["task"], _swept("synthetic", settings)
-    told = [
+    sentences = [
         f"D_p with a = {task['a']}, b = {task['b']}, T = {task['T']},"
         f" {section['steps']} steps of {section['batch_size']} sequences, learning rates "
         + _rates(run for run in runs if run["data"]["p"] == section["control_p"])
@@ -33,11 +33,11 @@ def caption(settings: dict[str, Any]) -> str:
         runs = _swept("text", settings)
         at = {corpus: _rates(run for run in runs if run["data"]["corpus"] == corpus) for corpus in text["corpora"]}
         alike = len(set(at.values())) == 1
-        told.append(
+        sentences.append(
             f"text {steps_told(text)} of {text['batch_size']} x {settings['context_length']} tokens, learning rates "
             + (at[text["corpora"][0]] if alike else "; ".join(f"{corpus} {rates}" for corpus, rates in at.items()))
         )
-    return f"Scale {settings['scale']}: {'; '.join(told)}; {n} seed{'' if n == 1 else 's'}."
+    return f"Scale {settings['scale']}: {'; '.join(sentences)}; {n} seed{'' if n == 1 else 's'}."
 
 
 def _swept(name: str, settings: dict[str, Any]) -> list[Spec]:

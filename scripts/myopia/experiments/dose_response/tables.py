@@ -53,15 +53,15 @@ def _task_rows(context: Context, where: dict[str, Any]) -> list[dict[str, Any]]:
             found = sweep_losses(context, [arm], **where)
         except NotRun:
             continue
-        told = {"arm": arm, "beta": SWEPT.get(arm, 1.0)}
+        fields = {"arm": arm, "beta": SWEPT.get(arm, 1.0)}
         below = found.n if found.trivial is None else found.trivial
-        rows.append(told | {"metric": "loss"} | _numbers(ratio_contrast([Ratio(found.sums[arm], below)])))
+        rows.append(fields | {"metric": "loss"} | _numbers(ratio_contrast([Ratio(found.sums[arm], below)])))
         if arm == "vanilla":
             continue
         gap = found.sums[arm] - found.sums["vanilla"]
-        rows.append(told | {"metric": "gap"} | _numbers(ratio_contrast([Ratio(gap, below)])))
-        rows.append(told | {"metric": "share"} | _numbers(ratio_contrast([found.closed(arm)])))
-        rows += [told | {"metric": "seed", "seed": k, "value": share} for k, share in enumerate(_by_seed(found, arm))]
+        rows.append(fields | {"metric": "gap"} | _numbers(ratio_contrast([Ratio(gap, below)])))
+        rows.append(fields | {"metric": "share"} | _numbers(ratio_contrast([found.closed(arm)])))
+        rows += [fields | {"metric": "seed", "seed": k, "value": share} for k, share in enumerate(_by_seed(found, arm))]
     with suppress(NotRun):
         rows.append({"beta": math.nan, "metric": "half"} | _numbers(dose_half(context, **where)))
     return rows

@@ -7,12 +7,16 @@ ANATOMY = Table.of(
     "gradient_anatomy.csv.gz",
     "corpus,run,arm,seed,step,of,group,block,windows,m_m,f_f,m_f,m_M,f_F,m_F,f_M,loss",
     text="of,group",
+    about="inner products of a block's gradient parts (m myopic, f future) with themselves and with the sums over blocks (M, F); `of`: `gradient`, `adamw`; `group`: `embeddings`, `no-embeddings`; arm `public`: revisions of the hub",
 )
 """`of`: gradient or adamw; m, f: myopic and future parts of this block; M, F: parts summed over all blocks; loss: total's,
 of the block."""
 
 SPECTRA = Table.of(
-    "forward_bias.csv.gz", "task,run,arm,seed,matrix,position,index,real,imaginary,method", text="task,matrix,method"
+    "forward_bias.csv.gz",
+    "task,run,arm,seed,matrix,position,index,real,imaginary,method",
+    text="task,matrix,method",
+    about="eigenvalues (`matrix`: `jacobian`, `symmetric`, `present`, `untied`; `method`: `dense`, `lanczos`)",
 )
 """Eigenvalues of H_yy + H_xy (`jacobian`), its symmetric part, H_yy (`present`) and each position's block (`untied`)."""
 
@@ -20,10 +24,13 @@ POINTS = Table.of(
     "forward_bias_points.csv",
     "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,gradient_future",
     text="task",
+    about="norms where the spectra were taken",
 )
 """The networks that spectra were taken at: norms of weights and gradients."""
 
-THEORY = Table.of("theory.csv.gz", "toy,seed,quantity,x,value", text="toy,quantity")
+THEORY = Table.of(
+    "theory.csv.gz", "toy,seed,quantity,x,value", text="toy,quantity", about="random convex problems, no network"
+)
 """Convex toys, each drawn from its seed."""
 
 EXPERIMENT = Experiment(

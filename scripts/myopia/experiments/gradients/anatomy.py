@@ -144,7 +144,7 @@ def mean_loss(model: nn.Module, ids_BT: Tensor) -> Tensor:
 
 
 class Anatomy:
-    """A network and its myopic twin, with the same weights, whose gradients are taken block by block."""
+    """A network and a copy of it that is cut, with the same weights, whose gradients are taken block by block."""
 
     def __init__(self, model: nn.Module) -> None:
         self.plain = model.eval()
@@ -192,8 +192,8 @@ class Anatomy:
                          "f_M": (f, M)}  # fmt: skip
                 found = {name: self.gradients.products(*pair) for name, pair in pairs.items()}
                 for j, group in enumerate(("embeddings", "no-embeddings")):
-                    told = {"of": of, "group": group, "block": k, "windows": len(text.blocks[k]), "loss": losses[k]}
-                    rows.append(told | {name: values[j] for name, values in found.items()})
+                    fields = {"of": of, "group": group, "block": k, "windows": len(text.blocks[k]), "loss": losses[k]}
+                    rows.append(fields | {name: values[j] for name, values in found.items()})
         return rows
 
     def _passes(self, blocks: Sequence[Tensor], size: int) -> Callable[[], Iterator[tuple[Tensor, Tensor, float]]]:
@@ -251,9 +251,9 @@ def gradient_anatomy(
         if key not in texts:
             texts[key] = Text.draw(run.tokens, blocks, block_windows, moment_blocks, run.batch_size)
         anatomy = Anatomy(open_model(run.folder).to(device))
-        told = {"corpus": run.corpus, "run": run.run, "arm": run.arm, "seed": run.seed}
+        fields = {"corpus": run.corpus, "run": run.run, "arm": run.arm, "seed": run.seed}
         for step, folder in sorted(run.checkpoints.items()):
             anatomy.load(folder)
-            frames.append(pd.DataFrame(anatomy.measure(texts[key], run.eps)).assign(**told, step=step)[columns])
+            frames.append(pd.DataFrame(anatomy.measure(texts[key], run.eps)).assign(**fields, step=step)[columns])
     frame = pd.concat([f for f in frames if len(f)] or frames)
     return frame.sort_values(["corpus", "run", "seed", "step", "of", "group", "block"], kind="stable")

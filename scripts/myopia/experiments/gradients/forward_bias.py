@@ -175,10 +175,10 @@ def forward_bias(
     spectra, points = [], []
     for run in runs:
         pair = _pair(run, sequences, windows, device)
-        told = {"task": run.task, "run": run.run, "arm": run.arm, "seed": run.seed}
-        points.append(told | _point(pair, sequences if run.data is not None else windows))
+        fields = {"task": run.task, "run": run.run, "arm": run.arm, "seed": run.seed}
+        points.append(fields | _point(pair, sequences if run.data is not None else windows))
         rows = _dense(pair) if len(pair.point) <= DENSE_LIMIT else _ends(pair)
-        spectra.append(pd.DataFrame(rows).assign(**told))
+        spectra.append(pd.DataFrame(rows).assign(**fields))
         to_vanilla(pair.model)
     columns = [*SPECTRA.columns]
     spectrum = pd.concat(spectra)[columns] if spectra else pd.DataFrame(columns=columns)

@@ -28,12 +28,12 @@ def fig11_gradient_anatomy(context: Context) -> pd.DataFrame:
         for of in ("gradient", "adamw"):
             for group in GROUPS:
                 found = series(context, corpus, run, of, group)
-                told = {"corpus": corpus, "run": run, "arm": found.arm, "kind": "ours", "of": of, "group": group}
+                fields = {"corpus": corpus, "run": run, "arm": found.arm, "kind": "ours", "of": of, "group": group}
                 for quantity in QUANTITIES:
                     for form in ("raw", "unbiased"):
                         numbers = found.quantity(quantity, form)
                         rows += [
-                            told | {"step": step, "quantity": quantity, "form": form}
+                            fields | {"step": step, "quantity": quantity, "form": form}
                             | _estimated(numbers[0][:, k], numbers[1][:, k])
                             for k, step in enumerate(found.steps)
                         ]  # fmt: skip
@@ -54,10 +54,10 @@ def _estimated(per_seed: np.ndarray, without: np.ndarray) -> dict[str, Any]:
 
 
 def _paper_rows(context: Context, corpus: str, run: str, steps: Sequence[int]) -> list[dict[str, Any]]:
-    told = {"corpus": corpus, "run": run, "arm": "public", "kind": "paper", "of": "gradient",
+    fields = {"corpus": corpus, "run": run, "arm": "public", "kind": "paper", "of": "gradient",
             "group": "no-embeddings", "form": "raw", "seeds": 1, "documents": 0}  # fmt: skip
     values = {(q, step): paper_value(context.paper, q, step) for q in QUANTITIES for step in steps}
-    return [told | {"quantity": q, "step": step, "value": v} for (q, step), v in values.items() if v is not None]
+    return [fields | {"quantity": q, "step": step, "value": v} for (q, step), v in values.items() if v is not None]
 
 
 def forward_bias(context: Context) -> pd.DataFrame:
@@ -70,31 +70,31 @@ def forward_bias(context: Context) -> pd.DataFrame:
     table = context.measures.table(SPECTRA.name)
     rows: list[dict[str, Any]] = []
     for (task, arm, matrix), part in table.groupby(["task", "arm", "matrix"], sort=True):
-        told = {"task": task, "arm": arm, "matrix": matrix, "method": part["method"].iloc[0]}
-        if told["method"] == "lanczos":
+        fields = {"task": task, "arm": arm, "matrix": matrix, "method": part["method"].iloc[0]}
+        if fields["method"] == "lanczos":
             for index, end in zip(sorted(part["index"].unique()), ("lowest", "highest"), strict=False):
                 values = part.loc[part["index"] == index, "real"].to_numpy()
-                rows.append(told | {"kind": "ends", "matrix": f"{matrix}, {end}"} | _over_seeds(values))
+                rows.append(fields | {"kind": "ends", "matrix": f"{matrix}, {end}"} | _over_seeds(values))
             continue
         part = part.assign(scale=np.hypot(part["real"], part["imaginary"]).groupby(part["seed"]).transform("max"))
         part = part.assign(real=part["real"] / part["scale"], imaginary=part["imaginary"] / part["scale"])
-        rows.append(told | {"kind": "lowest"} | _over_seeds(lowest_of(part).to_numpy()))
+        rows.append(fields | {"kind": "lowest"} | _over_seeds(lowest_of(part).to_numpy()))
         if matrix == "untied":
             lowest = part.groupby(["position", "seed"])["real"].min()
             rows += [
-                told | {"kind": "untied", "x": position} | _over_seeds(values.to_numpy())
+                fields | {"kind": "untied", "x": position} | _over_seeds(values.to_numpy())
                 for position, values in lowest.groupby("position")
             ]
             continue
         size = part["index"].max() + 1
         rows += [
-            told | {"kind": "spectrum", "x": (index + 0.5) / size} | _over_seeds(values.to_numpy())
+            fields | {"kind": "spectrum", "x": (index + 0.5) / size} | _over_seeds(values.to_numpy())
             for index, values in part.groupby("index")["real"]
         ]
         if matrix == "jacobian":
             first = part[part["seed"] == part["seed"].min()]
             rows += [
-                told | {"kind": "plane", "x": k, "value": re, "imaginary": im, "seeds": 1}
+                fields | {"kind": "plane", "x": k, "value": re, "imaginary": im, "seeds": 1}
                 for k, (re, im) in enumerate(zip(first["real"], first["imaginary"], strict=True))
             ]
     return pd.DataFrame([*rows, *_points(context)], columns=[*EXPERIMENT.figure("forward_bias").columns])

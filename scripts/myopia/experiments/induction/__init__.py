@@ -3,9 +3,20 @@
 from myopia.config.experiment import Experiment, Figure, Measurement, Table
 from myopia.experiments.induction import settings
 
-LOSS = Table.of("induction_loss.csv.gz", "run,arm,seed,block,period,since,n,loss,loss_bag", text="since")
-HEADS = Table.of("induction_heads.csv", "run,arm,seed,step,layer,head,previous,match,duplicate,damage")
-CURVE = Table.of("induction_curve.csv", "run,arm,seed,step,tokens,validation_loss")
+LOSS = Table.of(
+    "induction_loss.csv.gz",
+    "run,arm,seed,block,period,since,n,loss,loss_bag",
+    text="since",
+    about="mean nats of the n predictions of a block's sequences of one period, by place in the present reading; `loss_bag`: knowing the tokens, not their order",
+)
+HEADS = Table.of(
+    "induction_heads.csv",
+    "run,arm,seed,step,layer,head,previous,match,duplicate,damage",
+    about="layers from 1; attention weights; `damage`: nats lost without the head, last step only",
+)
+CURVE = Table.of(
+    "induction_curve.csv", "run,arm,seed,step,tokens,validation_loss", about="of the tokens a reader can know"
+)
 
 EXPERIMENT = Experiment(
     name="induction",

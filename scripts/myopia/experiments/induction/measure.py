@@ -80,9 +80,9 @@ def repeat_losses(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
                                  "total": np.where(inside, loss_NP, 0.0).sum(1)})  # fmt: skip
             sums = rows.groupby(["block", "period"], as_index=False).sum()
             sums = sums[sums["n"] > 0]
-            told = {"run": run.run, "arm": run.arm, "seed": run.seed, "since": name,
+            fields = {"run": run.run, "arm": run.arm, "seed": run.seed, "since": name,
                     "loss": sums["total"] / sums["n"], "loss_bag": bag_nats(sums["period"])}  # fmt: skip
-            frames.append(sums.assign(**told))
+            frames.append(sums.assign(**fields))
     return pd.concat(frames)[[*LOSS.columns]].sort_values([*LOSS.columns[:6]], kind="stable")
 
 
@@ -99,7 +99,7 @@ def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
         for step in sorted({*run.snapshots, run.steps}):
             scores = attention_scores(_model_at(run, step), ids_NT)
             for layer, head in np.ndindex(damage_LH.shape):
-                told = {
+                fields = {
                     "run": run.run,
                     "arm": run.arm,
                     "seed": run.seed,
@@ -109,7 +109,7 @@ def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
                 }
                 numbers = {name: values_LH[layer, head] for name, values_LH in scores.items()}
                 damage = damage_LH[layer, head] if step == run.steps else np.nan
-                rows.append(told | numbers | {"damage": damage})
+                rows.append(fields | numbers | {"damage": damage})
     return pd.DataFrame(rows, columns=HEADS.columns).sort_values([*HEADS.columns[:6]], kind="stable")
 
 

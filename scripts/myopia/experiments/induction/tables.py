@@ -89,14 +89,14 @@ def _bag(context: Context, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if arm is None:
         return []
     _, bag, n = repeats(context, [arm])
-    told = [{"panel": "curve", "x": 0, "value": float(bag.sum() / n.sum())}]
+    fields = [{"panel": "curve", "x": 0, "value": float(bag.sum() / n.sum())}]
     for row in (row for row in rows if row["arm"] == arm and row["panel"] in ("since", "period")):
         if row["panel"] == "since" and row["label"] in UNKNOWABLE:
             continue
         where = {"since": row["label"]} if row["panel"] == "since" else {"period": row["x"]}
         _, bag, n = repeats(context, [arm], **where)
-        told.append({key: row.get(key) for key in ("panel", "label", "x")} | {"value": float(bag.sum() / n.sum())})
-    return [{"arm": "bag"} | row for row in told]
+        fields.append({key: row.get(key) for key in ("panel", "label", "x")} | {"value": float(bag.sum() / n.sum())})
+    return [{"arm": "bag"} | row for row in fields]
 
 
 def _damages(context: Context, arm: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ CELLS = Table.of(
     "multiplication_cells.csv.gz",
     "role,run,arm,seed,digits,pad,T,x_digits,y_digits,block,n,correct,n_new,correct_new",
     text="role",
+    about="exact match by cell and block of 32 problems; `_new`: problems that training never showed; `role`: `grid`, `short`, `long`, `after`, `lead`; a run that plays two roles has its rows twice",
 )
 """By pair of digit counts and block of test problems. `correct`: problems whose product is right in its first x_digits +
 y_digits digits, the longest it can be (the authors' score); `n_new`, `correct_new`: the same for problems that training
@@ -16,6 +17,7 @@ DIGITS = Table.of(
     "multiplication_digits.csv",
     "role,run,arm,seed,digits,pad,T,x_digits,y_digits,position,n,loss,right_given,right_greedy",
     text="role",
+    about="by answer digit, 0 the least significant; `given`: after the right digits before",
 )
 """By answer digit, 0 the least significant: nats given all earlier digits, share of right digits given them, share of
 right digits in the model's own answer."""

@@ -7,17 +7,6 @@ from myopia.experiments.zero_shot.settings import task_files
 RELEASED = released_settings.checkpoints(SETTINGS)
 
 
-def released_files(file):
-    """A file of every converted checkpoint."""
-    return [f"{released_settings.run_folder(SETTINGS, run)}/{file}" for run in RELEASED]
-
-
-def released_memory(sizes):
-    """Host memory, MB: libraries, and the largest network in fp32, read and opened."""
-    largest = max(map(released_settings.nominal, sizes))
-    return lambda wildcards, attempt: scale_by_attempt(3000 + int(8 * largest / 1e6), attempt)
-
-
 rule resolve_released:
     output:
         lock="<results>/released/released.lock.json",
@@ -120,9 +109,7 @@ rule encode_released:
         "../../../../envs/tokenize.yaml"
     params:
         settings=dag.settings_file,
-        digest=lambda wildcards: digest(
-            [corpus_digest("windows")(wildcards), SETTINGS["released"]["T"]]
-        ),
+        digest=dag.corpus_digest("windows", T=SETTINGS["released"]["T"]),
         tokenizer=subpath(input.tokenizer, parent=True),
         folder=subpath(output.manifest, parent=True),
     shell:
@@ -150,8 +137,8 @@ rule measure_released:
         "../../../../envs/evaluate.yaml"
     resources:
         gpu=measure_gpus,
-        mem_mb=lambda wildcards, attempt: released_memory([RELEASED[wildcards.run]["size"]])(
-            wildcards, attempt
+        mem_mb=lambda wildcards, attempt: released_settings.memory(
+            [RELEASED[wildcards.run]["size"]], attempt
         ),
         runtime=measure_runtime,
     params:
@@ -164,8 +151,8 @@ rule measure_released:
 
 rule score_released:
     input:
-        released_files("checkpoint.json"),
-        released_files("model.safetensors"),
+        released_settings.converted_files(SETTINGS, "checkpoint.json"),
+        released_settings.converted_files(SETTINGS, "model.safetensors"),
         tasks=task_files(dag),
     output:
         scores="<results>/released/measure/zero_shot.csv.gz",
@@ -177,7 +164,9 @@ rule score_released:
         "../../../../envs/zeroshot.yaml"
     resources:
         gpu=measure_gpus,
-        mem_mb=released_memory(SETTINGS["released"]["sizes"]),
+        mem_mb=lambda wildcards, attempt: released_settings.memory(
+            SETTINGS["released"]["sizes"], attempt
+        ),
         runtime=measure_runtime,
     params:
         settings=dag.settings_file,
@@ -189,7 +178,7 @@ rule score_released:
 
 rule tabulate_released:
     input:
-        records=released_files("checkpoint.json"),
+        records=released_settings.converted_files(SETTINGS, "checkpoint.json"),
         losses=collect("<results>/released/measure/{run}/text_loss.csv.gz", run=RELEASED),
         scores="<results>/released/measure/zero_shot.csv.gz",
         paper="workflow/reference/paper_values.csv",

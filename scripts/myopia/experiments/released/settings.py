@@ -8,6 +8,7 @@ from annotated_types import Gt, Len
 from pydantic import Strict, StringConstraints
 
 from myopia.common.errors import MyopiaError
+from myopia.config.dag import scale_by_attempt
 from myopia.config.schema import Count, Distinct, Section, Text, key
 from myopia.experiments.zero_shot.settings import task_folders
 
@@ -118,3 +119,13 @@ def caption(settings: dict[str, Any]) -> str:
 def tasks_caption(settings: dict[str, Any]) -> str:
     """What the caption of accuracies says about this scale."""
     return f"Scale {settings['scale']}: tasks {', '.join(settings['zero_shot']['tasks'])}."
+
+
+def converted_files(settings: dict[str, Any], file: str) -> list[str]:
+    """A file of every converted checkpoint."""
+    return [f"{run_folder(settings, run)}/{file}" for run in checkpoints(settings)]
+
+
+def memory(sizes: list[str], attempt: int) -> int:
+    """Host memory, MB: libraries, and the largest network in fp32, read and opened."""
+    return scale_by_attempt(3000 + int(8 * max(map(nominal, sizes)) / 1e6), attempt)

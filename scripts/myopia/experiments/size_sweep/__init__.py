@@ -8,6 +8,7 @@ RUNS = Table.of(
     "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,frozen,seed,steps,tokens,parameters,"
     "parameters_without_embeddings,validation_loss",
     text="recipe,start,size",
+    about="one row per condition and seed, tuning seeds included; a run that serves two recipes has two rows",
 )
 """By condition and seed. `frozen`: the rate that was chosen before, on record in the settings."""
 
@@ -15,10 +16,11 @@ LOSS = Table.of(
     "family_loss.csv.gz",
     "corpus,run,arm,seed,doc,group,component,position,last_position,n,loss",
     text="doc,group,component",
+    about="as text_loss.csv.gz, positions pooled into 0, 1-8, 9-31, 32 on; `n` counts tokens",
 )
 """Positions are pooled: `position` is the first of a stretch, `n` counts its tokens."""
 
-CURVE = Table.of("family_curve.csv", "corpus,run,arm,seed,step,tokens,validation_loss")
+CURVE = Table.of("family_curve.csv", "corpus,run,arm,seed,step,tokens,validation_loss", about="as text_curve.csv")
 
 AUDIT = (
     "panel,start,size,n_params,choice,arm,lr,value,ci_low,ci_high,validation_loss,best,edge,selected_on,seeds,documents"

@@ -112,7 +112,7 @@ def _from(start: str) -> str:
 def run_at(
     context: Context, size: str, recipe: str, start: str, arm: str, lr: float | None = None
 ) -> tuple[str, float]:
-    """(name, rate) of the run that plays a role; `lr` where the recipe is a grid."""
+    """(name, rate) of the run that stands for a condition; `lr` where the recipe is a grid."""
     rows = _of(context.measures.table(RUNS.name), recipe, start)
     rows = rows[(rows["size"] == size) & (rows["arm"] == arm)]
     if lr is not None:

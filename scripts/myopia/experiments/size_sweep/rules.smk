@@ -1,17 +1,10 @@
 # The myopia gap of networks of one's own: what the size sweep's networks need and nothing else of the scale.
-def measured_sizes(wildcards):
-    tables = dag.measured(dag.experiment("size_sweep"))
-    if not tables:
-        raise WorkflowError(
-            "config key size_sweep.sizes: this scale has no networks; name some under size_sweep.networks"
-            " (docs/tutorial.md, section 5)"
-        )
-    return tables
+from myopia.experiments.size_sweep.runs import measured_tables
 
 
 rule tabulate_gap:
     input:
-        measured_sizes,
+        lambda wildcards: measured_tables(dag),
         REFERENCE,
     output:
         gap="<results>/tables/gap.csv",

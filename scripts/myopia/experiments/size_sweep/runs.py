@@ -272,3 +272,14 @@ def released_source(size: str, network: dict[str, Any]) -> dict[str, Any]:
     if "revision" not in network:
         return {"id": str(Path(network["pretrained"]).expanduser())}
     return {"id": network["pretrained"], "revision": network["revision"], "network": size}
+
+
+def measured_tables(dag: Dag) -> list[str]:
+    """What the target `gap` is made from; MyopiaError at a scale without networks."""
+    tables = dag.measured(dag.experiment("size_sweep"))
+    if not tables:
+        raise MyopiaError(
+            "config key size_sweep.sizes: this scale has no networks; name some under size_sweep.networks "
+            "(docs/tutorial.md, section 5)"
+        )
+    return tables

@@ -7,17 +7,26 @@ LOSS = Table.of(
     "synthetic_loss.csv",
     "run,arm,p,a,b,shift,seed,block,n_sequences,n_tokens,n_z1,loss,loss_z1,loss_zero,loss_zero_z1,loss_trivial,"
     "loss_trivial_z1,loss_present",
+    about="`loss*`: mean Huber over the tokens of the block",
 )
 PROBE_R2 = Table.of(
     "probe_r2.csv",
     "run,arm,p,seed,weights,layer,feature,lookback,r2_heldout,r2_insample,r2_noisy",
     text="weights,feature",
+    about="`weights`: `trained`, `untrained`, `shuffled`; `feature`: `sin`, `x`",
 )
 CORRELATION = Table.of(
     "neuron_correlation.csv", "run,arm,p,seed,layer,neuron,feature,lookback,abs_corr", text="feature"
 )
-ESTIMATE = Table.of("probe_estimate.csv", "run,arm,p,seed,layer,x,n,estimate_mean,estimate_sd,truth")
-INTERVENTION = Table.of("intervention.csv", "run,arm,p,seed,direction,lag,slope,n", text="direction")
+ESTIMATE = Table.of(
+    "probe_estimate.csv", "run,arm,p,seed,layer,x,n,estimate_mean,estimate_sd,truth", about="equal-width bins of x"
+)
+INTERVENTION = Table.of(
+    "intervention.csv",
+    "run,arm,p,seed,direction,lag,slope,n",
+    text="direction",
+    about="`direction`: `probe`, `random`, `pattern`, `random-pattern`",
+)
 
 EXPERIMENT = Experiment(
     name="synthetic",

@@ -157,11 +157,11 @@ def _paper_legend(figure: Figure) -> None:
 
 
 def influence(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Influence matrices of trained twins: who may plan for whom."""
+    """Influence matrices of trained pairs: who may plan for whom."""
     shown = frame[frame["influence"].notna()]
     if shown.empty:
         return style.nothing(caption)
-    # Twins are runs whose names differ in the arm at their end: one row of panels per pair.
+    # A pair is runs whose names differ in the arm at their end: one row of panels each.
     ends = sorted(style.LOOKS, key=len, reverse=True)
     shown = shown.assign(model=shown["model"].str.replace(f"-({'|'.join(ends)})$", "", regex=True))
     models, arms = sorted(shown["model"].unique()), style.in_order(shown["arm"])

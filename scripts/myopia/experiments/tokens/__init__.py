@@ -4,20 +4,35 @@ from myopia.config.experiment import Experiment, Figure, Measurement, Table
 from myopia.experiments.text.settings import caption
 from myopia.experiments.tokens import settings
 
-GAP = Table.of("token_gap.csv.gz", "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl", text="doc,group,by,bin")
+GAP = Table.of(
+    "token_gap.csv.gz",
+    "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl",
+    text="doc,group,by,bin",
+    about="sums over a document's predictions in one group; `by`: `position`, `frequency`, `copied`, `part`, `ease…`; `x`: what bins are ordered by; `kl`: of the vanilla twin from this one; in `copied-matched` weighted sums, protocol section 8",
+)
 TOP = Table.of(
     "top_tokens.csv",
     "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl",
     text="doc,group,token,context,copied",
+    about="tokens among the most extreme of any seed, by KL, gap and negative gap",
 )
-MAP = Table.of("planning_map.csv", "corpus,run,arm,seed,doc,group,window,position,token,loss", text="doc,group,token")
+MAP = Table.of(
+    "planning_map.csv",
+    "corpus,run,arm,seed,doc,group,window,position,token,loss",
+    text="doc,group,token",
+    about="every token of six windows a corpus; position -1 is the window's first token, which nothing predicts",
+)
 INFLUENCE = Table.of(
-    "influence_sent.csv.gz", "corpus,run,arm,seed,doc,group,window,position,loss,sent,share", text="doc,group"
+    "influence_sent.csv.gz",
+    "corpus,run,arm,seed,doc,group,window,position,loss,sent,share",
+    text="doc,group",
+    about="own loss and influence on later losses, nothing cut",
 )
 PROBES = Table.of(
     "future_probes.csv.gz",
     "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
     text="doc,group",
+    about="sums over a document's n test tokens; arm `untrained`: the vanilla network before training",
 )
 
 EXPERIMENT = Experiment(

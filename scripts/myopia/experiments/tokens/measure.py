@@ -201,7 +201,7 @@ def _top_tokens(
     rows: list[dict[str, Any]] = []
     for n, p in (divmod(index, copied.of_NP.shape[1]) for index in sorted(extremes)):
         tokens_T = sample.tokens_NT[n]
-        told = {
+        fields = {
             "corpus": sample.corpus, "doc": sample.doc_N[n], "group": sample.group_N[n],
             "window": sample.window_N[n], "position": p,
             "token": shown(tokenizer.decode(tokens_T[p + 1 : p + 2])),
@@ -211,7 +211,7 @@ def _top_tokens(
         for pair, (loss_2NP, kl_NP) in zip(pairs, measured, strict=True):
             for arm, run in enumerate(pair.runs()):
                 numbers = {"loss": loss_2NP[arm, n, p], "kl": kl_NP[n, p] if arm else 0.0}
-                rows.append(told | {"run": run.run, "arm": run.arm, "seed": pair.seed} | numbers)
+                rows.append(fields | {"run": run.run, "arm": run.arm, "seed": pair.seed} | numbers)
     frame = pd.DataFrame(rows, columns=TOP.columns)
     return frame.sort_values(["corpus", "run", "seed", "window", "position"], kind="stable")
 
@@ -230,13 +230,13 @@ def _planning_map(pairs: Sequence[MatchedPair], sample: Sample, losses: Sequence
         words = [shown(tokenizer.decode([token])) for token in sample.tokens_NT[n].tolist()]
         for pair, loss_2NP in zip(pairs, losses, strict=True):
             for run, loss_NP in zip(pair.runs(), loss_2NP, strict=True):
-                told = {
+                fields = {
                     "corpus": sample.corpus, "run": run.run, "arm": run.arm, "seed": pair.seed,
                     "doc": sample.doc_N[n], "group": sample.group_N[n], "window": sample.window_N[n],
                 }  # fmt: skip
                 for position in range(-1, T - 1):
                     loss = loss_NP[n, position] if position >= 0 else np.nan
-                    rows.append(told | {"position": position, "token": words[position + 1], "loss": loss})
+                    rows.append(fields | {"position": position, "token": words[position + 1], "loss": loss})
     frame = pd.DataFrame(rows, columns=MAP.columns)
     return frame.sort_values(["corpus", "run", "seed", "window", "position"], kind="stable")
 

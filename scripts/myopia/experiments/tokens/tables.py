@@ -32,10 +32,10 @@ def token_gap(context: Context) -> pd.DataFrame:
         band = ratio_curve(groups.gap, groups.weight)
         for k, name in enumerate(groups.bins):
             # A contrast weighs tokens against each other: it has no share of them.
-            told = {"corpus": corpus, "by": by, "bin": name, "order": k, "x": groups.x[k],
+            fields = {"corpus": corpus, "by": by, "bin": name, "order": k, "x": groups.x[k],
                     "share": np.nan if by == "copied-matched" else share[k]}  # fmt: skip
             for metric, sums in (("gap", groups.gap), ("kl", groups.kl)):
-                rows.append(told | {"metric": metric} | _numbers(sums[..., k], groups.weight[..., k]))
+                rows.append(fields | {"metric": metric} | _numbers(sums[..., k], groups.weight[..., k]))
             rows[-2] |= {"band_low": band.band_low[k], "band_high": band.band_high[k]}
     frame = pd.DataFrame(rows, columns=EXPERIMENT.figure("token_gap").columns)
     return frame.sort_values(["corpus", "by", "metric", "order"], kind="stable")

@@ -3,11 +3,16 @@
 from myopia.config.experiment import Experiment, Figure, Measurement, Table
 from myopia.experiments.toys import settings
 
-SHARED = Table.of("toy_shared.csv", "overlap,balance,capacity,arm,seed,loss1,loss2,bits_future")
+SHARED = Table.of(
+    "toy_shared.csv",
+    "overlap,balance,capacity,arm,seed,loss1,loss2,bits_future",
+    about="one row per trained run, bits; `bits_future`: I(y; z2)",
+)
 OPTIMUM = Table.of(
     "toy_optimum.csv",
     "overlap,balance,capacity,aim,ties,loss1,loss2,entropy1,entropy2,floor1,floor2",
     text="aim,ties",
+    about="`aim`: `vanilla`, `myopic`, with `ties` `best`, `mean`, `worst`; `frontier`; `entropy*`: losses of an f that says nothing, `floor*`: everything",
 )
 HIDDEN = Table.of(
     "toy_hidden.csv",
@@ -18,6 +23,7 @@ CONSEQUENCE = Table.of(
     "toy_consequence.csv.gz",
     "training,arm,seed,step,p_easy,p_expected,spread_expected,loss1,loss_rollout",
     text="training",
+    about="`training`: `offline`, `own`, `reward`, `mixed`; `loss_rollout`: bits of z2 after the network's own z1",
 )
 TUNING = Table.of("tuning_toys.csv", "lr,start,arm,seed,regret")
 """Under `tables/`: the grid of the target `tuned`."""

@@ -98,8 +98,10 @@ def measure_hidden(section: dict[str, Any], seeds: Sequence[int], points: int) -
         residual_RN = hidden_bits.residuals(params).double().numpy()
         parity_N = hidden_bits.PARITY_N.double().numpy()
         for (training, seed), residual_N in zip(runs, residual_RN, strict=True):
-            told, by_chance = probe_residual(residual_N, parity_N, section["precision"], section["probe_samples"], seed)
-            rows.append((training, seed, step, told, by_chance, float(residual_N @ parity_N) / len(parity_N),
+            fields, by_chance = probe_residual(
+                residual_N, parity_N, section["precision"], section["probe_samples"], seed
+            )
+            rows.append((training, seed, step, fields, by_chance, float(residual_N @ parity_N) / len(parity_N),
                          float(np.sqrt(np.mean(residual_N**2))), bits, amplitude))  # fmt: skip
 
     hidden_bits.train_hidden(runs, section, watch)

@@ -39,11 +39,11 @@ def toy_capacity(context: Context) -> pd.DataFrame:
 
     def lead(frame: pd.DataFrame) -> pd.Series:
         task = tasks.loc[pd.MultiIndex.from_frame(frame[["overlap", "balance"]])].set_index(frame.index)
-        told = [
+        fields = [
             (task[f"entropy{k}"] - frame[f"loss{k}"]) / (task[f"entropy{k}"] - task[f"floor{k}"]).clip(lower=1e-12)
             for k in (1, 2)
         ]
-        return told[1] - told[0]
+        return fields[1] - fields[0]
 
     for (arm, *cell), part in trained.assign(lead=lead(trained)).groupby(["arm", *CELL]):
         rows.append(dict(zip(CELL, cell, strict=True)) | {"panel": "lead", "series": arm} | _numbers(part["lead"]))
@@ -147,10 +147,10 @@ def _acting(context: Context) -> list[dict[str, Any]]:
         expected = course(context, training, arm, "p_expected")[1].mean(0)
         spread = course(context, training, arm, "spread_expected")[1].mean(0)
         before = steps[-1] if training == "offline" else 0.0
-        told = {"panel": "consequence", "training": training, "arm": arm, "seeds": seeds}
+        fields = {"panel": "consequence", "training": training, "arm": arm, "seeds": seeds}
         for k, step in enumerate(steps):
-            rows.append(told | {"kind": "found", "x": step - before, "value": curve.value[k], "ci_low": curve.low[k],
+            rows.append(fields | {"kind": "found", "x": step - before, "value": curve.value[k], "ci_low": curve.low[k],
                                 "ci_high": curve.high[k], "sd_expected": spread[k],
                                 "sd": np.std(p_SK[:, k], ddof=1) if seeds > 1 else np.nan})  # fmt: skip
-            rows.append(told | {"kind": "expected", "x": step - before, "value": expected[k]})
+            rows.append(fields | {"kind": "expected", "x": step - before, "value": expected[k]})
     return rows

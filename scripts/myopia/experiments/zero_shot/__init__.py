@@ -8,6 +8,7 @@ SCORES = Table.of(
     "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,ll_answer,ll_rival,truncated,"
     "left_out",
     text="task,version,harness,split,model,cluster",
+    about="`model`: what the arms share, a corpus or a Pythia size such as `70m`",
 )
 """`correct` is lm-eval's `acc` of the item; `chance` what a guess scores on it (a share of the choices; for a last-word
 task 1 where the answer is the commonest one, which a constant guess gets right); `ll_answer` and `ll_rival` the

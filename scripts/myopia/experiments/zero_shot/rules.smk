@@ -1,13 +1,10 @@
-def task_corpus(wildcards):
-    """The encoded corpus a cloze is made from; no other task is made from anything here."""
-    corpus = SETTINGS["zero_shot"]["tasks"][wildcards.task]["source"].get("corpus")
-    return [] if corpus is None else dag.manifest(corpus)
+from myopia.experiments.zero_shot.settings import task_corpus
 
 
 # Early, so that a missing file or network is told before hours of training.
 rule make_task:
     input:
-        task_corpus,
+        lambda wildcards: task_corpus(dag, wildcards.task),
     output:
         questions="<results>/data/tasks/{task}/items.jsonl",
         definition="<results>/data/tasks/{task}/task.yaml",

@@ -240,3 +240,9 @@ def caption(settings: dict[str, Any]) -> str:
         f"Scale {settings['scale']}: {text['model']['model_type']}, {steps_told(text)} of {text['batch_size']} x"
         f" {settings['context_length']} tokens, {seeds_told(settings['seeds'])}.{sizes}"
     )
+
+
+def task_corpus(dag: Dag, task: str) -> list[str]:
+    """The encoded corpus a cloze is made from; no other task is made from anything here."""
+    corpus = dag.settings["zero_shot"]["tasks"][task]["source"].get("corpus")
+    return [] if corpus is None else [dag.manifest(corpus)]

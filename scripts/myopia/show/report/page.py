@@ -39,7 +39,7 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
     if not results.folder.is_dir():
         raise MyopiaError(f"{results.folder} is no results folder: run the workflow first")
     paper = pd.read_csv(reference / "paper_values.csv")
-    told = _yaml(texts / "page.yaml")
+    prose = _yaml(texts / "page.yaml")
     budget = embed.Budget(embed.LIMIT - RESERVE)
     parts = sections(results, dag, paper, budget)
     drawn = interactive.charts(results)
@@ -65,7 +65,7 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
         scale=dag.settings["scale"],
         style=source["style.css"],
         script=source["page.js"],
-        answer=answer(results.claim, told["answer"]),
+        answer=answer(results.claim, prose["answer"]),
         sections=parts,
         figure_of=_figure_of(parts),
         tables=tables,
@@ -93,9 +93,9 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
         corpora=results.corpora,
         cost=results.cost(),
         errors=errors,
-        easy=sentences(told["easy"], results, paper),
-        hard=[*sentences(told["hard"], results, paper), *(text for part in parts for text in part.hard)],
-        limits=sentences(told["limits"], results, paper),
+        easy=sentences(prose["easy"], results, paper),
+        hard=[*sentences(prose["hard"], results, paper), *(text for part in parts for text in part.hard)],
+        limits=sentences(prose["limits"], results, paper),
         EMPTY=EMPTY,
         ABSENT=ABSENT,
         complete=results.verdicts is not None,

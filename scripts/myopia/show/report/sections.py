@@ -66,11 +66,11 @@ def _section(one: Experiment, results: Results, dag: Dag, paper: pd.DataFrame, b
     figures = []
     for figure in one.drawn:
         if not apart or results.file(f"{apart}figures", f"{figure.name}.svg"):
-            told = texts["figures"].get(figure.name, {})
-            figures.append(_figure(figure.name, told, results, captions[figure.name], budget, apart))
+            fields = texts["figures"].get(figure.name, {})
+            figures.append(_figure(figure.name, fields, results, captions[figure.name], budget, apart))
     rows = [] if results.verdicts is None else list(results.verdicts.itertuples())
     # A section without a figure still shows its claims, which then say why they were not run.
-    families = {family for told in texts["figures"].values() for family in told.get("families", ())}
+    families = {family for fields in texts["figures"].values() for family in fields.get("families", ())}
     return Section(
         id=one.name,
         title=texts["title"],
@@ -106,12 +106,12 @@ def sentences(texts: Any, results: Results, paper: pd.DataFrame) -> list[str]:
     return found
 
 
-def _figure(name: str, told: dict[str, Any], results: Results, note: str, budget: Budget, apart: str) -> Figure:
+def _figure(name: str, fields: dict[str, Any], results: Results, note: str, budget: Budget, apart: str) -> Figure:
     svg, table = results.file(f"{apart}figures", f"{name}.svg"), results.table(name, f"{apart}tables")
     described = {
-        "name": name, "title": told.get("title", _title(name)), "method": " ".join(told.get("method", "").replace("``", "").split()),
+        "name": name, "title": fields.get("title", _title(name)), "method": " ".join(fields.get("method", "").replace("``", "").split()),
         "note": note,
-        "families": tuple(told.get("families", ())),
+        "families": tuple(fields.get("families", ())),
     }  # fmt: skip
     if svg is None or not results.file(
         f"{apart}tables", f"{name}.csv"
