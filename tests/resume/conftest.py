@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
@@ -16,7 +15,6 @@ os.environ.setdefault("RAYON_NUM_THREADS", "1")
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # for child.py, which the fork server imports too
 from tiny_runs import dp_spec, make_tokens, results, text_spec  # noqa: E402
 
 DEADLINE_S = 100
