@@ -60,7 +60,7 @@ def snakemake(folder, *arguments, scale="smoke", **more):
 def trained(jobs):
     """Training jobs among `planned` ones, whatever they train."""
     others = ("train_tokenizer", "tune_toys")
-    return sum(count for rule, count in jobs.items() if rule.startswith(("train", "tune")) and rule not in others)
+    return sum(n for rule, n in jobs.items() if f"{rule}_".startswith(("train_", "tune_")) and rule not in others)
 
 
 def planned(output):

@@ -81,7 +81,7 @@ def test_one_setting_plans_its_experiment_and_what_reads_it(sandbox, name, setti
 
 def test_a_deleted_figure_costs_its_own_job(sandbox):
     (sandbox / "results/smoke/figures/influence.svg").unlink()
-    assert plan(sandbox) == {"draw_tokens": 1, "write_report": 1}
+    assert plan(sandbox) == {"draw_text": 1, "write_report": 1}
 
 
 def test_a_deleted_metric_comes_back_from_the_state(sandbox):

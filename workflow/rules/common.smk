@@ -1,4 +1,5 @@
 # What all rules share: the resolved settings, the jobs and files of the scale (config/dag.py), and what a person sees.
+import shlex
 import subprocess
 
 from snakemake.exceptions import WorkflowError
@@ -8,7 +9,9 @@ from myopia.config.dag import CODE_VERSION, SPLITS, Dag, regex_any, scale_by_att
 from myopia.config.load import digest, load_config, write_settings
 from myopia.common.process import import_from
 
-import_from(SCRIPTS)  # jobs find the package in whatever environment they run
+# Jobs find the package in whatever environment they run; from conda's Snakemake itself takes PYTHONPATH away.
+import_from(SCRIPTS)
+shell.prefix(f"export PYTHONPATH={shlex.quote(SCRIPTS)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 try:
     SETTINGS = load_config(config)
