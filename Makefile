@@ -75,6 +75,7 @@ slurm:
 lint: $(STAMP)
 	ruff check .
 	ruff format --check .
+	PYTHONPATH=scripts lint-imports
 	snakefmt --check workflow scripts/myopia/experiments
 	snakemake --lint
 

@@ -142,7 +142,14 @@ def test_no_result_names_the_host(smoke):
     results = smoke.folder / "results/smoke"
     paths = [
         path
-        for pattern in ("measure/*", "tables/**/*.csv", "figures/*.svg", "runs/*/*/*.json", "runs/*/*/*.csv", "data/**/*.json")
+        for pattern in (
+            "measure/*",
+            "tables/**/*.csv",
+            "figures/*.svg",
+            "runs/*/*/*.json",
+            "runs/*/*/*.csv",
+            "data/**/*.json",
+        )
         for path in results.glob(pattern)
         if path.name not in ("timing.json", "provenance.json", "tokenizer.json")
     ]

@@ -2,7 +2,7 @@
 
 `hf_hub_download` does the downloading. Checksums and retries are ours, because with huggingface_hub 2.4.0 neither it nor
 `snapshot_download` noticed other bytes on the wire, or a bit flipped on disk under an unchanged mtime, and neither
-retried a 503 of the file itself (measured with tests/hub/standin.py). `HfApi.verify_repo_checksums` does notice, but
+retried a 503 of the file itself (measured with tests/support/standin.py). `HfApi.verify_repo_checksums` does notice, but
 needs the hub to list the repository again and repairs nothing.
 """
 

@@ -55,7 +55,7 @@ def test_the_map_shades_by_sign_and_size(folder):
     shades = [token.shade for token in windows[0].tokens]
     assert shades[0] == "first" and shades[1:] == ["m5", "m4", "m2", "m1", "z", "v1", "v2", "v4", "v5"]
     assert [token.sure for token in windows[0].tokens] == [False, *(k != 4 for k in range(9))]
-    assert windows[0].tokens[9].told == (
+    assert windows[0].tokens[9].numbers == (
         "gap +1.00 [+0.80, +1.20] nats; loss 3.00 vanilla, 4.00 myopic; predicted at position 8; 3 seeds"
     )
 

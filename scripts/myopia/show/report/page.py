@@ -66,6 +66,7 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
         style=source["style.css"],
         script=source["page.js"],
         answer=answer(results.claim, prose["answer"]),
+        shown={figure.name for part in parts for figure in part.figures},
         sections=parts,
         figure_of=_figure_of(parts),
         tables=tables,
