@@ -7,33 +7,35 @@ reversed ones.
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
-from experiments.dose_response.simulate import add_doses
-from experiments.gradients.simulate import anatomy
-from experiments.induction.simulate import induction
-from experiments.multiplication.simulate import multiplication
-from experiments.size_sweep.simulate import family
-from experiments.synthetic.simulate import synthetic
-from experiments.text.simulate import influence, text
-from experiments.tokens.simulate import tokens
-from experiments.toys.simulate import toys
-from experiments.zero_shot.simulate import zero_shot
 from own_claims import write_tables
 
+
+def of(experiment: str) -> ModuleType:
+    """What simulates an experiment; looked for when it is needed, so that one can be removed."""
+    return import_module(f"experiments.{experiment}.simulate")
+
+
 MAKERS = {
-    "synthetic": lambda rng, seeds, text_seeds, gap, noise: synthetic(rng, seeds, gap, noise),
-    "text": lambda rng, seeds, text_seeds, gap, noise: text(rng, text_seeds, gap, noise) | influence(rng, seeds),
-    "size_sweep": lambda rng, seeds, text_seeds, gap, noise: family(rng, text_seeds, gap, noise),
-    "tokens": lambda rng, seeds, text_seeds, gap, noise: tokens(rng, text_seeds, gap, noise),
-    "zero_shot": lambda rng, seeds, text_seeds, gap, noise: zero_shot(rng, text_seeds, gap),
-    "multiplication": lambda rng, seeds, text_seeds, gap, noise: multiplication(rng, text_seeds, gap, noise),
-    "gradients": lambda rng, seeds, text_seeds, gap, noise: anatomy(rng, text_seeds, gap, noise),
-    "induction": lambda rng, seeds, text_seeds, gap, noise: induction(rng, seeds, gap, noise),
-    "toys": lambda rng, seeds, text_seeds, gap, noise: toys(rng, gap, noise),
+    "synthetic": lambda rng, seeds, text_seeds, gap, noise: of("synthetic").synthetic(rng, seeds, gap, noise),
+    "text": lambda rng, seeds, text_seeds, gap, noise: (
+        of("text").text(rng, text_seeds, gap, noise) | of("text").influence(rng, seeds)
+    ),
+    "size_sweep": lambda rng, seeds, text_seeds, gap, noise: of("size_sweep").family(rng, text_seeds, gap, noise),
+    "tokens": lambda rng, seeds, text_seeds, gap, noise: of("tokens").tokens(rng, text_seeds, gap, noise),
+    "zero_shot": lambda rng, seeds, text_seeds, gap, noise: of("zero_shot").zero_shot(rng, text_seeds, gap),
+    "multiplication": lambda rng, seeds, text_seeds, gap, noise: of("multiplication").multiplication(
+        rng, text_seeds, gap, noise
+    ),
+    "gradients": lambda rng, seeds, text_seeds, gap, noise: of("gradients").anatomy(rng, text_seeds, gap, noise),
+    "induction": lambda rng, seeds, text_seeds, gap, noise: of("induction").induction(rng, seeds, gap, noise),
+    "toys": lambda rng, seeds, text_seeds, gap, noise: of("toys").toys(rng, gap, noise),
 }
 """Experiment -> its tables; dose_response adds rows to those of synthetic and text."""
 
@@ -55,5 +57,5 @@ def measure_folder(
         if name in wanted:
             tables |= make(np.random.default_rng([draw, k]), seeds, text_seeds, gap, noise)
     if "dose_response" in wanted:
-        add_doses(tables, np.random.default_rng([draw, len(MAKERS)]))
+        of("dose_response").add_doses(tables, np.random.default_rng([draw, len(MAKERS)]))
     return write_tables(folder, tables)
