@@ -7,7 +7,6 @@ import pytest
 
 from myopia.config.load import ROOT, load_config
 from myopia.config.runs import PAIR
-from myopia.experiments.size_sweep.runs import finetune_grid
 
 PUBLISHED = ROOT / "docs" / "results"
 RATE = rf"-(?:{'|'.join(PAIR)})-lr([\d.e-]+)$"
@@ -24,6 +23,8 @@ def best_rates(path: Path, name: str) -> tuple[dict[tuple[str, str], float], pd.
 
 
 def test_fine_tuning_rates_of_the_size_sweep():
+    from myopia.experiments.size_sweep.runs import finetune_grid
+
     section = load_config({"scale": "cpu", "experiments": ["size_sweep"]})["size_sweep"]
     best, frame = best_rates(PUBLISHED / "cpu/tuning-family.csv", r"family-(\w+)-tuning")
     sizes = {size for size, _ in best}  # d20 is tuned, and left to those who ask for it

@@ -5,7 +5,6 @@ import hashlib
 import json
 import shutil
 import socket
-import threading
 import time
 from collections import Counter
 
@@ -14,9 +13,7 @@ import tenacity
 import zstandard
 
 from fetching import NAMES, Fetch, json_lines, lock_hub, make_hub, parquet, refusal, rows
-from myopia.common import locks
 from myopia.common.errors import MyopiaError
-from myopia.data.chunks import Chunks
 from myopia.data.documents import seeded_hash
 from myopia.data.hub import checked_hub
 from myopia.data.hub_client import HubUnavailable, retry
@@ -378,28 +375,6 @@ def test_two_fetches_of_one_corpus_do_not_disturb_each_other(fetch):
     said = [process.communicate(timeout=90)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert len(fetch.documents) == 200
-
-
-def test_who_waits_for_a_fetch_gets_the_lock_after_its_chunks_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "POLL_S", 0.02)
-    entered = threading.Event()
-
-    def wait():
-        with locks.exclusive_lock(tmp_path / "state", "second"):
-            Chunks(tmp_path / "state").commit = "abc"
-            entered.set()
-
-    with locks.exclusive_lock(tmp_path / "state", "first"):
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        chunks = Chunks(tmp_path / "state")
-        chunks.append([], chunks.cursor)
-        assert not entered.wait(0.2)
-        chunks.remove()
-        assert not entered.wait(0.2)
-    assert entered.wait(10)
-    waiter.join()
-    assert {path.name for path in (tmp_path / "state").iterdir()} == {"lock", "source.json"}
 
 
 def test_parquet_cut_in_half_is_named(own_hub, tmp_path):
