@@ -46,10 +46,10 @@ def signature(node: ast.FunctionDef) -> str:
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:
-    fields = argument.arg + (f": {ast.unparse(argument.annotation)}" if argument.annotation else "")
+    written = argument.arg + (f": {ast.unparse(argument.annotation)}" if argument.annotation else "")
     if default is None:
-        return fields
-    return f"{fields} = {ast.unparse(default)}" if argument.annotation else f"{fields}={ast.unparse(default)}"
+        return written
+    return f"{written} = {ast.unparse(default)}" if argument.annotation else f"{written}={ast.unparse(default)}"
 
 
 def markdown(docstring: str) -> str:

@@ -41,10 +41,8 @@ def benchmark(folder: Path) -> str:
             )
         head = ("architecture", "T", "step", "peak memory", "dense step", "dense operator", "")
         pairs = " or ".join(map(str, sorted(set(frame["pairs"]))))
-        fields = (
-            f"Medians of {pairs} interleaved pairs, {count(frame['threads'][0], 'thread')} (`docs/results/{file}`):"
-        )
-        parts.append(f"{fields}\n\n{table(head, lines)}")
+        intro = f"Medians of {pairs} interleaved pairs, {count(frame['threads'][0], 'thread')} (`docs/results/{file}`):"
+        parts.append(f"{intro}\n\n{table(head, lines)}")
     return "\n".join(parts) or "Not measured yet: `make bench` does it.\n"
 
 
@@ -58,20 +56,20 @@ def architectures(folder: Path) -> str:
     exact = frame[frame["outcome"] == "exact"]
     off = exact[["forward", "evaluation"]].max(axis=None)
     elsewhere = frame["why"].str.contains("an architecture of its own", na=False).sum()
-    fields = (
+    intro = (
         f"Of the {len(frame)} causal language models that transformers {frame['transformers'][0]} names, made tiny and random,\n"
         f"**{len(exact)} are exact** (no gradient is off by more than {exact['gradient'].max():.0e} of the largest, no output by\n"
         f"more than {off:.0e}; many compute in fp32 inside), {len(names['refused'])} are refused in one sentence before anything\n"
         f"is trained, and {len(names['not tried'])} were not tried ({elsewhere} of them because their decoder is another of the list).\n"
     )
     lists = [folded(f"{what.capitalize()}: {len(names[what])}", ", ".join(names[what]) + "\n") for what in names]
-    return "\n".join([fields, *lists])
+    return "\n".join([intro, *lists])
 
 
 def scales(folder: Path, what: Mapping[str, str]) -> str:
     """What each scale is, and what it took or would take; `what` runs at each, in words."""
     lines = []
-    for name, fields in what.items():
+    for name, sentence in what.items():
         took, disk = "", ""
         if (folder / name / "cost.csv").is_file():
             cost = pd.read_csv(folder / name / "cost.csv").set_index("figure").loc["all runs"]
@@ -83,7 +81,7 @@ def scales(folder: Path, what: Mapping[str, str]) -> str:
             disk = f"{_short(cost.disk_gb)} GB" + (
                 f", {_short(cost.download_gb)} GB of downloads" if cost.download_gb else ""
             )
-        lines.append((f"`{name}`", " ".join(fields.split()), took, disk))
+        lines.append((f"`{name}`", " ".join(sentence.split()), took, disk))
     return table(("scale", "what runs", "time", "disk"), lines)
 
 

@@ -173,8 +173,8 @@ class Results:
 
     def say(self, sentence: str) -> str:
         """The sentence with {ours:ID} and {paper:ID} filled in."""
-        labels = {"ours": ours, "paper": lambda row: number(row["paper_value"])}
-        return re.sub(r"\{(ours|paper):([^}]+)\}", lambda m: labels[m[1]](self.row(m[2])), " ".join(sentence.split()))
+        fillers = {"ours": ours, "paper": lambda row: number(row["paper_value"])}
+        return re.sub(r"\{(ours|paper):([^}]+)\}", lambda m: fillers[m[1]](self.row(m[2])), " ".join(sentence.split()))
 
 
 def kind(claim: Mapping[str, Any]) -> str:
@@ -285,8 +285,8 @@ def _claims_table(results: Results, rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         claim = results.texts["wording"].get(row.id, row.claim)
         n = f"{row.seeds:g} x {row.documents:g}" if row.documents else f"{row.seeds:g}"
-        labels = row.answer + (f": {why(row)}" if why(row) else "")
-        lines.append((f"{claim} ({row.where})", number(row.paper_value), ours(row._asdict()), n, row.scale, labels))
+        answer = row.answer + (f": {why(row)}" if why(row) else "")
+        lines.append((f"{claim} ({row.where})", number(row.paper_value), ours(row._asdict()), n, row.scale, answer))
     return table(("claim (where in the paper)", "paper", "here [95 %]", "n", "scale", "answer"), lines)
 
 

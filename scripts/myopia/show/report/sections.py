@@ -66,11 +66,11 @@ def _section(one: Experiment, results: Results, dag: Dag, paper: pd.DataFrame, b
     figures = []
     for figure in one.drawn:
         if not apart or results.file(f"{apart}figures", f"{figure.name}.svg"):
-            fields = texts["figures"].get(figure.name, {})
-            figures.append(_figure(figure.name, fields, results, captions[figure.name], budget, apart))
+            texts_of = texts["figures"].get(figure.name, {})
+            figures.append(_figure(figure.name, texts_of, results, captions[figure.name], budget, apart))
     rows = [] if results.verdicts is None else list(results.verdicts.itertuples())
     # A section without a figure still shows its claims, which then say why they were not run.
-    families = {family for fields in texts["figures"].values() for family in fields.get("families", ())}
+    families = {family for texts_of in texts["figures"].values() for family in texts_of.get("families", ())}
     return Section(
         id=one.name,
         title=texts["title"],
@@ -106,12 +106,12 @@ def sentences(texts: Any, results: Results, paper: pd.DataFrame) -> list[str]:
     return found
 
 
-def _figure(name: str, fields: dict[str, Any], results: Results, note: str, budget: Budget, apart: str) -> Figure:
+def _figure(name: str, texts_of: dict[str, Any], results: Results, note: str, budget: Budget, apart: str) -> Figure:
     svg, table = results.file(f"{apart}figures", f"{name}.svg"), results.table(name, f"{apart}tables")
     described = {
-        "name": name, "title": fields.get("title", _title(name)), "method": " ".join(fields.get("method", "").replace("``", "").split()),
+        "name": name, "title": texts_of.get("title", _title(name)), "method": " ".join(texts_of.get("method", "").replace("``", "").split()),
         "note": note,
-        "families": tuple(fields.get("families", ())),
+        "families": tuple(texts_of.get("families", ())),
     }  # fmt: skip
     if svg is None or not results.file(
         f"{apart}tables", f"{name}.csv"
