@@ -39,9 +39,12 @@ def own_ids(one: Experiment) -> set[str]:
     return read_ids(one.folder / "claims.yaml") if one.has_claims else set()
 
 
-def judging(one: Experiment, paper: Paper) -> Callable[..., pd.DataFrame]:
-    """`run(folder, scale="cpu", only=None)` -> the verdicts of an experiment's claims, or of those named, by id."""
-    claims = all_claims([one])
+def judging(one: Experiment, paper: Paper, *others: Experiment) -> Callable[..., pd.DataFrame]:
+    """`run(folder, scale="cpu", only=None)` -> the verdicts of an experiment's claims, or of those named, by id.
+
+    others: experiments whose claims its own lean on.
+    """
+    claims = all_claims([one, *others])
 
     def run(folder: Path, scale: str = "cpu", only: Collection[str] | None = None) -> pd.DataFrame:
         return judge(Measures(folder, claims.tuning_seeds), claims, paper, scale, only).set_index("id")
