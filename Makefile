@@ -4,19 +4,24 @@
 # make watch  the runs at work, live, from another terminal   make report the replication report
 # make simulate   1,000 jobs on a simulated cluster that takes machines away
 # make survey     on which of transformers' architectures the myopic twin is exact
+# make pins       requirements.txt and the conda environments, from pyproject.toml (needs uv)
 # SCALE=cpu make   another scale;   make ARGS="..."   further arguments to snakemake
+# TORCH=cpu make   torch's CPU build on Linux (TORCH=cuda: PyPI's, with CUDA); remembered by .venv
+# PIP_ARGS="..." make   further arguments to pip or uv, whichever installs
 PYTHON ?= python3
 SCALE ?= laptop
 ARGS ?=
 PIP_ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.requirements
+CHOSEN := $(shell cat $(VENV)/.torch 2> /dev/null)
+TORCH ?= $(CHOSEN)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
 
-.PHONY: all test browser slurm lint smoke tune watch report bench survey simulate dag clean unlock
+.PHONY: all force pins test browser slurm lint smoke tune watch report bench survey simulate dag clean unlock
 .DEFAULT_GOAL := all
 
 all: $(STAMP) unlock
@@ -30,21 +35,24 @@ tune: $(STAMP) unlock
 	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- tuned
 
 watch: $(STAMP)
-	@python scripts/watch_runs.py --results results/$(SCALE)
+	@python -m myopia watch --results results/$(SCALE)
 
 report: $(STAMP) unlock
 	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- report
 
 # A killed snakemake leaves its lock behind. Remove it only if no living one works in this folder.
 unlock: $(STAMP)
-	@python scripts/unlock_if_dead.py
+	@python -m myopia unlock
 
-$(STAMP): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --retries 5 --timeout 120 $(PIP_ARGS) -r requirements.txt
+# A torch that is asked for is installed if it is another than the last one asked for.
+$(STAMP): requirements.txt pyproject.toml $(if $(filter-out $(CHOSEN),$(TORCH)),force)
+	TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" sh envs/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
+force:
+
+# Keeps the versions there are; ARGS="--upgrade-package NAME" (any options of uv pip compile) changes some.
+pins:
+	$(PYTHON) envs/generate.py $(ARGS)
 
 # Three workers for two cores: the tests of Slurm, in one of them, mostly wait.
 test: lint browser slurm
@@ -67,7 +75,8 @@ slurm:
 lint: $(STAMP)
 	ruff check .
 	ruff format --check .
-	snakefmt --check workflow
+	PYTHONPATH=scripts lint-imports
+	snakefmt --check workflow scripts/myopia/experiments
 	snakemake --lint
 
 bench: $(STAMP)

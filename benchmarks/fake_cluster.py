@@ -141,7 +141,7 @@ class Cluster:
 
     def train(self, command: list[str], folder: Path, blow: tuple[str, float] | None = None) -> Any:
         """A process that trains; `command` is the rule's."""
-        argv = [*command[2:], "--save-steps", str(SAVE_STEPS)]
+        argv = [*command[3:], "--save-steps", str(SAVE_STEPS)]
         process = self.context.Process(target=play, args=(str(self.tree), argv, str(folder), blow), daemon=True)
         process.start()
         return process

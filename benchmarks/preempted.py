@@ -1,4 +1,4 @@
-"""`scripts/train_models.py` in a child forked from a server that has torch imported, and what befalls it there.
+"""`python -m myopia train` in a child forked from a server that has torch imported, and what befalls it there.
 
 Loaded by `fake_cluster.py`: starting Python with torch costs ten times what a network of its size trains for. The
 server never computes, so what its children do is what a fresh process would do.
@@ -22,13 +22,12 @@ import torch._dynamo  # noqa: E402, F401
 import transformers.models.gpt2.modeling_gpt2  # noqa: E402
 import transformers.models.gpt_neox.modeling_gpt_neox  # noqa: E402, F401
 
-import train_models  # noqa: E402
-from myopia.common import cli  # noqa: E402
+from myopia import cli  # noqa: E402
 from myopia.train import job, results, trainer  # noqa: E402, F401
 
 
 def run(root: str, argv: list[str], folder: str, blow: tuple[str, float] | None) -> None:
-    """Run the script on `argv` in the project `root`; `folder` gets its output (`out`) and its record.
+    """Run `myopia train` on `argv` in the project `root`; `folder` gets its output (`out`) and its record.
 
     Args:
         blow: how this attempt is preempted (`fake_cluster.HOW`), and when: as a share of the steps it has before it.
@@ -38,8 +37,9 @@ def run(root: str, argv: list[str], folder: str, blow: tuple[str, float] | None)
         os.dup2(os.open(f"{folder}/out", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), stream)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     _watch(Path(folder), blow)
-    sys.argv = ["train_models.py", *argv]
-    cli.run(train_models.main)
+    os.environ["GLIBC_TUNABLES"] = ""  # or it would start itself again, as a server
+    sys.argv = ["myopia", *argv]
+    cli.main()
 
 
 def _watch(folder: Path, blow: tuple[str, float] | None) -> None:

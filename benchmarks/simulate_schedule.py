@@ -57,9 +57,8 @@ def make_tree(folder: Path, seeds: int) -> Path:
     for name in ("scripts", "workflow", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    scale = config["scales"]["smoke"] | {"seeds": list(range(seeds)), "share_process": False}
-    scale["family"] = scale["family"] | {"seeds": list(range(seeds))}
-    config["scales"][SCALE], config["scale"] = scale, SCALE
+    own = {"seeds": list(range(seeds)), "size_sweep": {"seeds": list(range(seeds))}, "share_process": False}
+    config |= {"scale": "smoke", "results": f"results/{SCALE}", **own}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (folder / "results").mkdir()
     return folder
@@ -67,19 +66,13 @@ def make_tree(folder: Path, seeds: int) -> Path:
 
 def targets(tree: Path, made: bool) -> list[str]:
     """The table of all runs, or only the runs that need no text."""
+    from myopia.config.dag import Dag
     from myopia.config.load import load_config
-    from myopia.config.runs import root, run_specs
 
-    settings = load_config(yaml.safe_load((tree / "config.yaml").read_text()))
-    results = settings["results"]
+    dag = Dag(load_config(yaml.safe_load((tree / "config.yaml").read_text())))
     if not made:
-        return [f"{results}/tables/seeds.csv"]
-    runs = {name: spec for name, spec in run_specs(settings).items() if "corpus" not in spec["data"]}
-    return [
-        f"{results}/{root(spec)}/{name}/seed{seed}/metrics.json"
-        for name, spec in runs.items()
-        for seed in settings["seeds"]
-    ]
+        return [f"{dag.results}/tables/seeds.csv"]
+    return dag.files([run for run, spec in dag.runs.items() if "corpus" not in spec["data"]], "metrics.json")
 
 
 def dry_run(tree: Path, wanted: list[str]) -> tuple[str, float, float]:
@@ -102,7 +95,7 @@ def training_jobs(output: str) -> dict[str, tuple[list[str], str]]:
         if kind == "benchmark":
             benchmark = rest
         rest = rest.removeprefix("exec ")
-        if kind == "Shell command" and rest.startswith("python scripts/train_models.py "):
+        if kind == "Shell command" and rest.startswith("python -m myopia train "):
             words = shlex.split(rest)
             jobs[words[words.index("--log") + 1]] = words, benchmark
     if not jobs:
@@ -156,19 +149,22 @@ def preemptions(attempts: list[Attempt]) -> list[dict[str, Any]]:
 def train_again(cluster: Cluster, row: dict[str, Any]) -> bool:
     """Train a run that was struck once more, undisturbed and elsewhere; whether it gives the same bytes."""
     run, seed = row["run"], f"seed{row['seed']}"
-    command = next(a.command for a in cluster.trained if (a.record["run"], f"seed{a.record['seed']}") == (run, seed))
-    words = list(command)
-    place = Path(words[words.index("--runs") + 1])
+    results = cluster.tree / "results" / SCALE
+    (record,) = results.glob(f"*/{run}/{seed}/provenance.json")
+    spec, place = json.loads(record.read_text())["spec"], record.parents[2]
     with tempfile.TemporaryDirectory(dir=cluster.place) as name:
         folder = Path(name)
-        initial = json.loads(words[words.index("--spec") + 1]).get("init_from")
-        if initial is not None:
-            shutil.copytree(cluster.tree / place / initial / seed, folder / initial / seed)
-        for option, value in {"--runs": folder, "--state": folder / "state", "--log": folder / "log"}.items():
-            words[words.index(option) + 1] = str(value)
+        if "init_from" in spec:
+            shutil.copytree(place / spec["init_from"] / seed, folder / spec["init_from"] / seed)
+        options = {"--spec": json.dumps(spec), "--seeds": row["seed"], "--runs": folder, "--state": folder / "state",
+                   "--teachers": results / "runs"}  # fmt: skip
+        if "corpus" in spec["data"]:
+            corpus = results / "data" / spec["data"]["corpus"]
+            options |= {"--tokens": corpus / "tokens", "--tokenizer": corpus / "tokenizer"}
+        words = ["python", "-m", "myopia", "train", *(str(word) for pair in options.items() for word in pair)]
         process = cluster.train(words, folder)
         process.join()
-        pairs = [(folder / run / seed / file, cluster.tree / place / run / seed / file) for file in RESULTS]
+        pairs = [(folder / run / seed / file, place / run / seed / file) for file in RESULTS]
         return process.exitcode == 0 and all(new.read_bytes() == old.read_bytes() for new, old in pairs)
 
 

@@ -11,7 +11,7 @@ os.environ.setdefault("RAYON_NUM_THREADS", "1")
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "unit" / "train")]
+sys.path[:0] = [str(HERE)]
 
 from tiny_runs import make_tokens, text_spec  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Peak memory of a training step, measured in each process of a team; rank 0 writes [bytes per rank, estimate] as JSON.
+"""Peak memory of a training step on each rank of a process group; rank 0 writes [bytes per rank, estimate] as JSON.
 
 torchrun ... peak.py CASE.json OUT.json
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "unit" / "train")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402
@@ -18,9 +18,9 @@ import torch.distributed as dist  # noqa: E402
 
 from myopia.train.batches import LanguageModelling  # noqa: E402
 from myopia.train.memory import lay_out  # noqa: E402
-from myopia.train.place import Place  # noqa: E402
+from myopia.train.process_group import init_process_group  # noqa: E402
+from myopia.train.run_context import RunContext  # noqa: E402
 from myopia.train.state import StateDirectory  # noqa: E402
-from myopia.train.team import assemble  # noqa: E402
 from myopia.train.trainer import _Run  # noqa: E402
 from tiny_runs import text_spec  # noqa: E402
 
@@ -43,24 +43,24 @@ def bytes_of(key):
     return int(line.split()[1]) * 1024
 
 
-def prepare(case, team):
+def prepare(case, process_group):
     spec = {**text_spec(), **case["spec"]}
     task = Noise(case["T"], spec["model"]["config"]["vocab_size"])
-    place = Place(Path("unused"), Path("unused"), sharding=case["sharding"])
-    placement = lay_out(spec, task, team.size, team.device, place.sharding)
-    run = _Run(spec, 0, place, task, StateDirectory(place.state, "none", "peak"), team, placement)
+    context = RunContext(Path("unused"), Path("unused"), sharding=case["sharding"])
+    placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
+    run = _Run(spec, 0, context, task, StateDirectory(context.state, "none", "peak"), process_group, placement)
     run.build()
-    run.spread_out()
+    run.parallelize()
     return run
 
 
-def measure(case, team):
+def measure(case, process_group):
     """Peak bytes beyond what the process holds without a network, and the estimate."""
     small = {**case, "spec": {**case["spec"], "model": case["small"]}}
-    prepare(small, team).train_step()  # what torch loads and keeps once
+    prepare(small, process_group).train_step()  # what torch loads and keeps once
     gc.collect()
     before = bytes_of("VmRSS")
-    run = prepare(case, team)
+    run = prepare(case, process_group)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building
     for _ in range(2):  # the first step has no moments yet
@@ -70,13 +70,13 @@ def measure(case, team):
 
 def main(case, out):
     torch.set_num_threads(1)
-    with assemble("cpu") as team:
-        measured, estimate = measure(case, team)
+    with init_process_group("cpu") as process_group:
+        measured, estimate = measure(case, process_group)
         everyone = [measured]
-        if team.size > 1:
-            everyone = [None] * team.size
+        if process_group.size > 1:
+            everyone = [None] * process_group.size
             dist.all_gather_object(everyone, measured)
-        if team.rank == 0:
+        if process_group.rank == 0:
             Path(out).write_text(json.dumps([everyone, estimate]))
 
 

@@ -1,4 +1,4 @@
-"""What a team's training steps compute, written down by rank 0; started by torchrun, or called in one process.
+"""Training steps of a process group, recorded by rank 0; started by torchrun, or called in one process.
 
     torchrun ... steps.py CASES.json OUT.pt
 
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "unit" / "train")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402
@@ -19,10 +19,10 @@ import torch  # noqa: E402
 from myopia.common.errors import MyopiaError  # noqa: E402
 from myopia.train.batches import build_task  # noqa: E402
 from myopia.train.memory import lay_out  # noqa: E402
-from myopia.train.place import Place  # noqa: E402
-from myopia.train.spread import is_divided, whole_state  # noqa: E402
+from myopia.train.parallel import full_state_dict, is_sharded  # noqa: E402
+from myopia.train.process_group import AlreadyLogged, init_process_group  # noqa: E402
+from myopia.train.run_context import RunContext  # noqa: E402
 from myopia.train.state import StateDirectory  # noqa: E402
-from myopia.train.team import Reported, assemble  # noqa: E402
 from myopia.train.trainer import _Run  # noqa: E402
 
 
@@ -30,17 +30,19 @@ def whole(tensor):
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
 
 
-def observe(case, team):
+def observe(case, process_group):
     """{"losses", "gradients", "weights", "validation", ...} of the first steps of one case."""
     spec = case["spec"]
-    place = Place(Path("unused"), Path("unused"), case["tokens"], teacher=case["teacher"], sharding=case["sharding"])
-    task = build_task(spec, place.tokens)
-    placement = lay_out(spec, task, team.size, team.device, place.sharding)
-    run = _Run(spec, 0, place, task, StateDirectory(place.state, "none", case["name"]), team, placement)
+    context = RunContext(
+        Path("unused"), Path("unused"), case["tokens"], teacher=case["teacher"], sharding=case["sharding"]
+    )
+    task = build_task(spec, context.tokens)
+    placement = lay_out(spec, task, process_group.size, process_group.device, context.sharding)
+    run = _Run(spec, 0, context, task, StateDirectory(context.state, "none", case["name"]), process_group, placement)
     run.build()
-    run.spread_out()
+    run.parallelize()
     seen = {"losses": [], "gradients": [], "weights": [], "micro_batch": placement.micro_batch}
-    seen["divided"] = is_divided(run.model)
+    seen["sharded"] = is_sharded(run.model)
 
     def note(*_):
         named = ((name, p.grad) for name, p in run.model.named_parameters())
@@ -52,35 +54,38 @@ def observe(case, team):
         run.train_step()
         run.check_losses()
         seen["losses"].append(run.sum)
-        seen["weights"].append({k: v.clone() for k, v in whole_state(run.model, team).items()})
+        seen["weights"].append({k: v.clone() for k, v in full_state_dict(run.model, process_group).items()})
     run.evaluate()
     seen["validation"] = [row[4] for row in run.curve]
     return seen
 
 
-def disagree(team):
-    """How each process learns that rank 1 alone has failed."""
+def disagree(process_group):
+    """What each rank raises when rank 1 alone fails."""
 
     def work():
-        if team.rank == 1:
+        if process_group.rank == 1:
             raise MyopiaError("only here")
 
     try:
-        team.together(work)
+        process_group.run_all_ranks(work)
     except MyopiaError as error:
-        return f"rank {team.rank}: {type(error).__name__}: {error}"
+        return f"rank {process_group.rank}: {type(error).__name__}: {error}"
 
 
 def main(cases, out):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    with assemble("cpu") as team:
-        seen = {case["name"]: observe(case, team) for case in cases}
-        words = disagree(team)
-        assert words == f"rank {team.rank}: {'MyopiaError' if team.rank == 1 else Reported.__name__}: only here"
-        assert team.lead(lambda: f"said by {team.rank}") == "said by 0"
-        assert team.most(team.rank, 5 - team.rank) == [1, 5]
-        if team.rank == 0:
+    with init_process_group("cpu") as process_group:
+        seen = {case["name"]: observe(case, process_group) for case in cases}
+        words = disagree(process_group)
+        assert (
+            words
+            == f"rank {process_group.rank}: {'MyopiaError' if process_group.rank == 1 else AlreadyLogged.__name__}: only here"
+        )
+        assert process_group.run_rank0(lambda: f"said by {process_group.rank}") == "said by 0"
+        assert process_group.all_reduce_max(process_group.rank, 5 - process_group.rank) == [1, 5]
+        if process_group.rank == 0:
             torch.save(seen, out)
 
 

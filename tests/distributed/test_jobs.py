@@ -1,7 +1,6 @@
-"""`train_models.py --devices 2`, the whole job: it ends where one process ends, whatever happens to it on the way."""
+"""`myopia train --devices 2`, the whole job: it ends where one process ends, whatever happens to it on the way."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -17,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness import environment
 from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 from myopia.train.launch import _exit_code
 from myopia.train.signals import Preempted
@@ -25,7 +25,6 @@ from tiny_runs import place, results, text_spec
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 40
 SAVED = "state saved at step"
 SPEC = text_spec(
@@ -34,7 +33,7 @@ SPEC = text_spec(
 
 
 class Job:
-    """One attempt of the script on SPEC, in a place of its own or an earlier attempt's."""
+    """One attempt of the command on SPEC, in a place of its own or an earlier attempt's."""
 
     def __init__(self, root, corpus, sharding="replicate", devices=2, spec=SPEC, more=(), env=None):
         self.root, self.name = Path(root), spec["name"]
@@ -51,8 +50,8 @@ class Job:
             str(self.root / "state"),
         ]
         with open(self.log, "w") as handle:
-            command = [sys.executable, str(ROOT / "scripts/train_models.py"), *arguments, *more]
-            self.process = subprocess.Popen(command, stderr=handle, stdout=handle, env=env)
+            command = [sys.executable, "-m", "myopia", "train", *arguments, *more]
+            self.process = subprocess.Popen(command, stderr=handle, stdout=handle, env={**environment(), **(env or {})})
 
     @property
     def folder(self):
@@ -96,7 +95,7 @@ def one(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(corpus, tmp_path_factory):
-    """The job of two processes that divide the network, undisturbed."""
+    """The job of two processes that shard the model, undisturbed."""
     job = Job(tmp_path_factory.mktemp("two"), corpus, "shard")
     assert job.end() == 0, job.text()
     return job
@@ -135,7 +134,7 @@ def test_killing_one_process_ends_the_job_and_a_rerun_on_any_number_finishes(one
     assert again.end() == 0, again.text()
     assert 0 < int(re.search(r"resumed at step (\d+)/", again.text())[1]) < STEPS
     assert results(again.folder) == results(two.folder)  # bitwise
-    # The parts that two processes wrote, read by one.
+    # The shards that two processes wrote, read by one.
     folder = alone(tmp_path / "one", corpus)
     timing = json.loads((folder / "timing.json").read_text())
     assert (timing["devices"], timing["attempts"]) == (1, 2)
@@ -184,7 +183,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(corpus, tmp_pa
 
 
 def test_a_node_without_the_gpus_asked_for_is_one_sentence(corpus, tmp_path):
-    job = Job(tmp_path, corpus, more=("--device", "cuda"), env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    job = Job(tmp_path, corpus, more=("--device", "cuda"), env={"CUDA_VISIBLE_DEVICES": ""})
     assert job.end() == EXIT_BAD_INPUT, job.text()
     (sentence,) = [line for line in job.text().splitlines() if "error" in line.lower()]
     assert sentence.startswith("error: device is cuda but torch finds no CUDA GPU: set device: cpu, or install")

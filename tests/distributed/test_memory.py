@@ -37,8 +37,8 @@ def neox(width, layers, vocab, T):
 CASES = {
     "weights": (gpt2, (512, 4, 8192, 64), {"kind": "vanilla"}, 1, "auto", 4),
     "activations": (gpt2, (256, 4, 1024, 64), MYOPIC, 1, "auto", 48),
-    "divided": (neox, (384, 6, 4096, 64), MYOPIC, 2, "shard", 16),
-    "divided, recomputed": (neox, (256, 8, 1024, 64), MYOPIC, 2, "shard-recompute", 32),
+    "sharded": (neox, (384, 6, 4096, 64), MYOPIC, 2, "shard", 16),
+    "sharded, recomputed": (neox, (256, 8, 1024, 64), MYOPIC, 2, "shard-recompute", 32),
 }
 
 

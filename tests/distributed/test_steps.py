@@ -8,7 +8,7 @@ import pytest
 import steps
 import torch
 
-from myopia.train.team import Team
+from myopia.train.process_group import ProcessGroup
 from tiny_runs import T, dp_spec, text_spec
 
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def alone(corpus, teacher):
     """What one process computes on whole batches."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
-    yield {name: steps.observe(case(name, None, corpus, teacher), Team()) for name in SPECS}
+    yield {name: steps.observe(case(name, None, corpus, teacher), ProcessGroup()) for name in SPECS}
     torch.use_deterministic_algorithms(before)
 
 
@@ -96,7 +96,7 @@ def largest(a, b):
 @pytest.mark.parametrize(("name", "layout"), EXACT)
 def test_two_processes_equal_one(name, layout, alone, pair):
     one, two = alone[name], pair[f"{name} | {layout}"]
-    assert two["micro_batch"] == LAYOUTS[layout][2] and two["divided"] == ("replicate" not in layout)
+    assert two["micro_batch"] == LAYOUTS[layout][2] and two["sharded"] == ("replicate" not in layout)
     assert len(two["gradients"]) == STEPS
     for step in range(STEPS):
         assert largest(one["gradients"][step], two["gradients"][step]) < 1e-10
@@ -109,16 +109,16 @@ def test_two_processes_equal_one(name, layout, alone, pair):
 
 
 @pytest.mark.parametrize("layout", ["shard, accumulated", "recompute, accumulated"])
-def test_a_divided_network_rounds_as_a_whole_one(layout, pair):
+def test_a_sharded_model_rounds_as_a_replicated_one(layout, pair):
     """bf16: layers gathered in bf16 are what autocast makes of their matrices; all else stays fp32."""
-    whole, divided = pair["bf16 | replicate, accumulated"], pair[f"bf16 | {layout}"]
-    assert whole["losses"] == pytest.approx(divided["losses"], rel=1e-5)
-    assert {g.dtype for g in divided["gradients"][0].values()} == {torch.float32}
+    whole, sharded = pair["bf16 | replicate, accumulated"], pair[f"bf16 | {layout}"]
+    assert whole["losses"] == pytest.approx(sharded["losses"], rel=1e-5)
+    assert {g.dtype for g in sharded["gradients"][0].values()} == {torch.float32}
     # From the second step on AdamW has made steps of the rounding in gradients that are zero (keys' biases).
-    first, *later = (largest(a, b) for a, b in zip(whole["gradients"], divided["gradients"], strict=True))
+    first, *later = (largest(a, b) for a, b in zip(whole["gradients"], sharded["gradients"], strict=True))
     assert max(later) < 1e-3
     if layout == "shard, accumulated":  # recomputation takes two projections, which round apart
-        assert first < 1e-8 and whole["losses"][0] == divided["losses"][0]
+        assert first < 1e-8 and whole["losses"][0] == sharded["losses"][0]
 
 
 def test_arms_differ(alone):

@@ -42,11 +42,19 @@ def make(hub_url, out, **source):
         "items": None,
         **source,
     }
-    spec = {"definition": "winogrande/default.yaml", "columns": columns, "source": source}
+    task = {"definition": "winogrande/default.yaml", "columns": columns, "source": source}
+    settings = {
+        "experiments": [],
+        "share_process": True,
+        "results": str(out.parent),
+        "zero_shot": {"tasks": {"winogrande": task}},
+    }
+    (out.parent / "settings.json").write_text(json.dumps(settings))
     environment = {"HF_ENDPOINT": hub_url, "HF_HOME": str(out.parent / "hf"), "HF_HUB_DISABLE_XET": "1",
                    "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}  # fmt: skip
     return subprocess.run(
-        [sys.executable, "make_task.py", "--task", "winogrande", "--spec", json.dumps(spec), "--out", out],
+        [sys.executable, "-m", "myopia", "make-task", "winogrande", "--settings", out.parent / "settings.json",
+         "--out", out],
         cwd=SCRIPTS, env={**os.environ, **environment}, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetching import SCRIPTS, environment, make_hub, refusal
+from fetching import environment, lock_hub, make_hub, myopia, refusal, settings_of
 from myopia.common.errors import MyopiaError
 from myopia.data.tokenizer import make_tokenizer
 from standin import Fault, HubStandIn
@@ -27,16 +27,17 @@ def hub(root, tmp_path):
 
 @pytest.fixture
 def fetch(hub, tmp_path):
-    """Call with a spec: scripts/fetch_tokenizer.py; returns (exit status, what it said)."""
+    """Call with a spec: `myopia fetch-tokenizer`; returns (exit status, what it said)."""
 
     def run(*options, path_or_id="someone/model", revision="main", **more):
-        spec = json.dumps({"kind": "pretrained", "path_or_id": path_or_id, "revision": revision})
-        command = [sys.executable, SCRIPTS / "fetch_tokenizer.py", "--spec", spec, "--out", tmp_path / "tokenizer"]
-        done = subprocess.run(
-            list(map(str, [*command, "--attempts", 1, "--wait", 0.1, *options])), capture_output=True, text=True,
-            check=False, timeout=90, env=environment(hub.url, tmp_path / "hf", **more),
+        spec = {"kind": "pretrained", "path_or_id": path_or_id, "revision": revision}
+        process = myopia(
+            "fetch-tokenizer", "books", "--settings", settings_of(tmp_path, {"source": {"kind": "files"}, "tokenizer": spec}),
+            "--out", tmp_path / "tokenizer", "--attempts", 1, "--wait", 0.1, *options,
+            env=environment(hub.url, tmp_path / "hf", **more),
         )  # fmt: skip
-        return done.returncode, done.stderr
+        _, said = process.communicate(timeout=90)
+        return process.returncode, said
 
     return run
 
@@ -94,10 +95,7 @@ def test_a_dead_hub_does_not_pass_an_old_copy_off_as_the_branch(fetch, hub, tmp_
     shutil.rmtree(tmp_path / "tokenizer")
     hub.faults.append(Fault("*", ".*", "503"))
     status, said = fetch("--attempts", 2)
-    sentence = refusal(status, said)
-    assert (
-        "cannot be reached for 'someone/model' (HfHubHTTPError" in sentence and "Gave up after 2 attempts." in sentence
-    )
+    assert "cannot be reached for 'someone/model' (HfHubHTTPError" in refusal(status, said) and "Attempt 2 of 2" in said
     lock = tmp_path / "hub.lock.json"
     commit = hub.commit("models", "someone/model")
     entry = {"someone/model@main": {"commit": commit, "files": {}}}
@@ -116,17 +114,15 @@ def test_failures_of_a_file(fetch, hub, action):
 
 def test_a_file_that_never_comes(fetch, hub, tmp_path):
     hub.faults.append(Fault("HEAD", "resolve/.*tokenizer.json", "503"))
-    sentence = refusal(*fetch())
-    assert "tokenizer: 'someone/model' cannot be fetched (" in sentence and "Gave up after 1 attempt." in sentence
+    assert "tokenizer: 'someone/model' cannot be fetched (" in refusal(*fetch())
     assert not (tmp_path / "tokenizer").exists()
 
 
 def test_the_lock_knows_the_tokenizer(fetch, hub, tmp_path):
-    import lock_hub
-
     path = tmp_path / "hub.lock.json"
+    record = tmp_path / "tokenizer" / "tokenizer.manifest.json"
     assert fetch("--lock", path)[0] == 0
-    lock_hub.main(["--lock", str(path), "--tokenizers", str(tmp_path / "tokenizer" / "tokenizer.manifest.json")])
+    assert lock_hub(path, "tokenizers", record)[0] == 0
     entry = json.loads(path.read_text())["models"]["someone/model@main"]
     assert entry == {
         "commit": hub.commit("models", "someone/model"),
@@ -136,8 +132,7 @@ def test_the_lock_knows_the_tokenizer(fetch, hub, tmp_path):
     path.write_text(text.replace(manifest(tmp_path)["sha256"], "0" * 64))
     sentence = refusal(*fetch("--lock", path))
     assert "the model 'someone/model@main': the sha256 of tokenizer.json is" in sentence
-    with pytest.raises(MyopiaError, match="hub.lock.json has 000000000000"):
-        lock_hub.main(["--lock", str(path), "--tokenizers", str(tmp_path / "tokenizer" / "tokenizer.manifest.json")])
+    assert "hub.lock.json has 000000000000" in refusal(*lock_hub(path, "tokenizers", record))
     assert path.read_text() != text  # and a lock is never overwritten
 
 
@@ -147,7 +142,5 @@ def test_a_model_without_a_fast_tokenizer(fetch, hub):
 
 
 def test_training_a_tokenizer_never_downloads(tmp_path):
-    with pytest.raises(
-        MyopiaError, match="no folder 'someone/model'; one from the hub is fetched by scripts/fetch_tok"
-    ):
+    with pytest.raises(MyopiaError, match="no folder 'someone/model'; one from the hub is fetched by"):
         make_tokenizer("unused", {"kind": "pretrained", "path_or_id": "someone/model"}, tmp_path / "out")

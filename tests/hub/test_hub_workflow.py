@@ -69,8 +69,8 @@ def test_networks_of_ones_own(hub, tmp_path):
         "recipes": {"matched": ["checkpoint"], "best": [], "as_run": []}, "finetune": {"sequences": 40},
         "eval": {"sequences": 8},
     }  # fmt: skip
-    smoke = {"family": part, "zero_shot": {"family_sizes": []}, "corpora": {"words-hub": CORPUS}}
-    (folder / "own.yaml").write_text(yaml.safe_dump({"scales": {"smoke": smoke}}))
+    own = {"experiments": ["size_sweep"], "size_sweep": part, "corpora": {"words-hub": CORPUS}}
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
     own = ("--configfile", "own.yaml", "--quiet", "rules", "--")
     home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     snakemake(folder, *own, "fetch", env={**home, "HF_ENDPOINT": hub.url})
@@ -105,8 +105,12 @@ def test_networks_of_ones_own(hub, tmp_path):
 @pytest.mark.timeout(600)
 def test_downloads_are_rules_of_their_own(hub, tmp_path):
     folder = checkout(tmp_path / "project")
-    smoke = {"text": {"corpora": ["words-hub"], "evaluate_on": {}}, "corpora": {"words-hub": CORPUS}}
-    (folder / "own.yaml").write_text(yaml.safe_dump({"scales": {"smoke": smoke}}))
+    own = {
+        "experiments": ["text"],
+        "text": {"corpora": ["words-hub"], "evaluate_on": {}},
+        "corpora": {"words-hub": CORPUS},
+    }
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
     home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     own = ("--configfile", "own.yaml", "--quiet", "rules")
     online = {**home, "HF_ENDPOINT": hub.url}

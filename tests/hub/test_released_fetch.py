@@ -17,7 +17,7 @@ import pytest
 
 from lightning_files import file_name
 from myopia.experiments.released.fetch import parse_file_name
-from myopia.experiments.released.settings import released_specs
+from myopia.experiments.released.settings import checkpoints
 from standin import Fault, HubStandIn
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -56,14 +56,13 @@ def hub(tmp_path):
 def call(hub, tmp_path):
     """Run a script with the loopback hub; extra environment by keyword."""
 
-    def run(script, *arguments, url=None, **environment):
+    def run(*arguments, url=None, **environment):
         settings = {
             "HF_ENDPOINT": url or hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
-        start = [sys.executable] if script is None else [sys.executable, str(SCRIPTS / f"{script}.py")]
         return subprocess.run(
-            [*start, *map(str, arguments)],
+            [sys.executable, *map(str, arguments)], cwd=SCRIPTS,
             capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **settings, **environment},
         )  # fmt: skip
 
@@ -71,14 +70,27 @@ def call(hub, tmp_path):
 
 
 @pytest.fixture
-def resolve(call, tmp_path):
+def settings_file(tmp_path):
+    """Write settings.json with changed settings of the section."""
+
+    def write(**changes):
+        path = tmp_path / "settings.json"
+        released = {**SETTINGS, **changes}
+        settings = {"experiments": [], "share_process": True, "results": str(tmp_path), "released": released}
+        path.write_text(json.dumps(settings))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def resolve(call, settings_file, tmp_path):
     """Call with changed settings: (process, lock or None)."""
 
     def run(pins=None, url=None, environment=None, **changes):
-        specs = json.dumps(list(released_specs({"released": {**SETTINGS, **changes}}).values()))
         out = tmp_path / "released"
-        more = ("--pins", pins) if pins else ()
-        done = call("resolve_released", "--specs", specs, "--out", out, *more, url=url, **(environment or {}))
+        words = ["--settings", settings_file(**changes), "--out", out, *(("--pins", pins) if pins else ())]
+        done = call("-m", "myopia", "resolve-released", *words, url=url, **(environment or {}))
         lock = out / "released.lock.json"
         return done, json.loads(lock.read_text()) if lock.exists() else None
 
@@ -86,14 +98,15 @@ def resolve(call, tmp_path):
 
 
 @pytest.fixture
-def fetch(call, tmp_path):
-    def run(repo="authors/pythia-14m-myopic", **environment):
-        place = tmp_path / "checkpoints"
+def fetch(call, settings_file, tmp_path):
+    def run(changes=None, **environment):
+        folder = tmp_path / "checkpoints"
         done = call(
-            "fetch_released", "--lock", tmp_path / "released" / "released.lock.json", "--repo", repo, "--state",
-            tmp_path / "state", "--out", place / "checkpoint.ckpt", "--record", place / "fetched.json", **environment,
+            "-m", "myopia", "fetch-released", "pythia-14m-myopic", "--settings", settings_file(**(changes or {})),
+            "--lock", tmp_path / "released" / "released.lock.json", "--state", tmp_path / "state",
+            "--out", folder / "checkpoint.ckpt", "--record", folder / "fetched.json", **environment,
         )  # fmt: skip
-        return done, place / "checkpoint.ckpt", place / "fetched.json"
+        return done, folder / "checkpoint.ckpt", folder / "fetched.json"
 
     return run
 
@@ -168,11 +181,11 @@ def test_a_busy_hub_is_asked_again(hub, resolve, fetch):
     hub.faults.append(Fault("GET", "ckpt", "503", count=1))
     done, checkpoint, _ = fetch()
     assert done.returncode == 0, done.stderr
-    assert "Attempt 2 of 3 follows" in done.stderr
+    assert "Attempt 2 of 3" in done.stderr
     assert checkpoint.read_bytes() == original(hub).read_bytes()
 
 
-def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch):
+def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch, tmp_path):
     resolve()
     hub.faults.append(Fault("GET", "ckpt", "garble", count=1))
     done, checkpoint, _ = fetch()
@@ -181,7 +194,11 @@ def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch):
     assert checkpoint.read_bytes() == original(hub).read_bytes()
     checkpoint.unlink()
     hub.faults.append(Fault("GET", "ckpt", "garble"))
+    killed = tmp_path / "state" / ".cache" / "huggingface" / "download" / "name.1a42aedd.incomplete"
+    killed.parent.mkdir(parents=True)
+    killed.write_bytes(b"what a killed client leaves and never reads again")
     done, checkpoint, record = fetch()
+    assert not killed.exists()
     assert "does not have the size and sha256 that the hub lists, twice" in last_line(done)
     assert not checkpoint.exists()
 
@@ -213,18 +230,17 @@ def test_wrong_settings(call, tmp_path):
     """One process for all of them: most of a case's time is the start of the client."""
     code = f"""
 import json, sys
-sys.path.insert(0, {str(SCRIPTS)!r})
-import resolve_released
 from myopia.common.errors import MyopiaError
+from myopia.experiments.released.fetch import resolve_released
 for specs in json.loads(sys.argv[1]):
     try:
-        resolve_released.main(["--specs", json.dumps(specs), "--out", {str(tmp_path / "out")!r}])
+        resolve_released(specs, {str(tmp_path / "out")!r})
         print("done")
     except MyopiaError as error:
         print(error)
 """
-    cases = [list(released_specs({"released": {**SETTINGS, **changes}}).values()) for changes, _ in WRONG]
-    done = call(None, "-c", code, json.dumps(cases))
+    cases = [list(checkpoints({"released": {**SETTINGS, **changes}}).values()) for changes, _ in WRONG]
+    done = call("-c", code, json.dumps(cases))
     assert done.returncode == 0, done.stderr
     sentences = done.stdout.splitlines()
     for (_, wanted), sentence in zip(WRONG, sentences, strict=True):
@@ -282,16 +298,18 @@ def test_no_network(resolve):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     start = time.monotonic()
-    sentence = last_line(resolve(url=url)[0])
-    assert f"hub: the hub {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in sentence
-    assert "check the network" in sentence and sentence.endswith("Gave up after 3 attempts.")
+    done, _ = resolve(url=url)
+    assert f"hub: the hub {url} cannot be reached for 'authors/pythia-14m-vanilla' (" in last_line(done)
+    assert "Attempt 3 of 3" in done.stderr
     assert time.monotonic() - start < 20
     assert "the hub is switched off (HF_HUB_OFFLINE)" in last_line(resolve(environment={"HF_HUB_OFFLINE": "1"})[0])
 
 
 def test_a_lock_that_does_not_know_the_checkpoint(resolve, fetch, tmp_path):
     resolve()
-    assert "it has no checkpoint of 'authors/else'; delete it" in last_line(fetch("authors/else")[0])
+    assert "it has no checkpoint of 'authors/else-14m-myopic'; delete it" in last_line(
+        fetch({"repo": "authors/else-{size}-{arm}"})[0]
+    )
     (tmp_path / "released" / "released.lock.json").write_text("{")
     assert "not a readable lock of hub files" in last_line(fetch()[0])
 

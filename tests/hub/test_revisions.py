@@ -3,17 +3,13 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-import lock_hub
-from myopia.common.errors import MyopiaError
+from fetching import lock_hub, myopia, refusal
 from standin import Fault, HubStandIn
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fetch_revision.py"
 REPO = "lab/model"
 
 
@@ -37,12 +33,10 @@ def fetch(hub, tmp_path):
             "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
         more = ["--lock", str(lock)] if lock else []
-        done = subprocess.run(
-            [sys.executable, str(SCRIPT), "--repo", repo, "--revision", revision, "--state", str(tmp_path / "state"),
-             "--out", str(out), *more],
-            capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **environment},
-        )  # fmt: skip
-        return done, out
+        words = ("--repo", repo, "--revision", revision, "--state", tmp_path / "state", "--out", out, *more)
+        process = myopia("fetch-revision", *words, env={**os.environ, **environment})
+        _, said = process.communicate(timeout=100)
+        return SimpleNamespace(returncode=process.returncode, stderr=said), out
 
     return run
 
@@ -95,7 +89,7 @@ def test_a_revision_is_locked_once_fetched_and_other_weights_are_refused_ever_af
     path = tmp_path / "hub.lock.json"
     done, out = fetch(lock=path)  # nothing is locked yet: first contact
     assert done.returncode == 0, done.stderr
-    lock_hub.main(["--lock", str(path), "--checkpoints", str(out / "revision.json")])
+    assert lock_hub(path, "checkpoints", out / "revision.json")[0] == 0
     record = json.loads((out / "revision.json").read_text())
     assert json.loads(path.read_text())["models"] == {
         f"{REPO}@main": {"commit": record["commit"], "files": record["files"]}
@@ -104,8 +98,7 @@ def test_a_revision_is_locked_once_fetched_and_other_weights_are_refused_ever_af
     changed = json.loads(path.read_text())
     changed["models"][f"{REPO}@main"]["files"]["pytorch_model.bin"] = "0" * 64
     path.write_text(json.dumps(changed))
-    with pytest.raises(MyopiaError, match=r"sha256 of pytorch_model\.bin"):
-        lock_hub.main(["--lock", str(path), "--checkpoints", str(out / "revision.json")])
+    assert "sha256 of pytorch_model.bin" in refusal(*lock_hub(path, "checkpoints", out / "revision.json"))
     done, _ = fetch(lock=path)
     assert done.returncode == 2 and "sha256 of pytorch_model.bin" in done.stderr
     assert not (out / "revision.json").exists()

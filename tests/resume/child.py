@@ -1,4 +1,4 @@
-"""`scripts/train_models.py` in a child forked from a server that has imported torch: cheap enough to kill often.
+"""`python -m myopia train` in a child forked from a server that has imported torch: cheap enough to kill often.
 
 The server is multiprocessing's forkserver, told to preload this module. It never computes, so what its children do is
 what a fresh process would do.
@@ -17,13 +17,12 @@ import pandas  # noqa: E402, F401
 import torch._dynamo  # noqa: E402, F401
 import transformers.models.gpt2.modeling_gpt2  # noqa: E402, F401
 
-import train_models  # noqa: E402
-from myopia.common import cli  # noqa: E402
+from myopia import cli  # noqa: E402
 from myopia.train import results, trainer  # noqa: E402
 
 
 def run(argv, stderr, fsync_s, pauses):
-    """Run the script on `argv`, its stderr appended to a file.
+    """Run `myopia train` on `argv`, its stderr appended to a file.
 
     fsync_s: how long flushing to disk takes; wide writes are easy to hit. pauses: {name: seconds}: say
     `at <name>` and sleep before a function that the trainer or its results call (`_Run.evaluate`, `export_model`, ...).
@@ -36,8 +35,9 @@ def run(argv, stderr, fsync_s, pauses):
         owner, _, function = name.rpartition(".")
         place = getattr(trainer, owner) if owner else results
         _before(place, function, lambda n=name, s=seconds: _pause(n, s))
-    sys.argv = ["train_models.py", *argv]
-    cli.run(train_models.main)
+    os.environ["GLIBC_TUNABLES"] = ""  # or it would start itself again, as a server
+    sys.argv = ["myopia", "train", *argv]
+    cli.main()
 
 
 def _before(owner, name, act):

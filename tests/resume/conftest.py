@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
@@ -14,8 +15,10 @@ os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 import pytest
 
+from tiny_runs import dp_spec, make_tokens, results, text_spec
+
 HERE = Path(__file__).resolve().parent
-from tiny_runs import dp_spec, make_tokens, results, text_spec  # noqa: E402
+sys.path.append(str(HERE))
 
 DEADLINE_S = 100
 
@@ -99,7 +102,8 @@ class Runs:
     def start(self, fsync_s=0.05, save_steps=3, **pauses):
         import child
 
-        arguments = ["--spec", *map(json.dumps, [self.spec, *self.then]), "--seeds", *map(str, self.seeds), *self.data]
+        arguments = [f"--spec={json.dumps(spec)}" for spec in (self.spec, *self.then)]
+        arguments += ["--seeds", ",".join(map(str, self.seeds)), *self.data]
         arguments += ["--runs", str(self.root / "runs"), "--state", str(self.root / "state")]
         arguments += ["--save-steps", str(save_steps), "--progress-seconds", "1"]
         log = self.root / f"attempt{len(self.attempts)}.log"

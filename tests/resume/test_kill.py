@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from harness import environment
 from myopia.common.errors import EXIT_PREEMPTED
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def test_killed_anywhere_ends_bitwise_the_same(name, runs, unbroken):
     assert sum(resumed_at(log) > 0 for log in logs) >= 1
     assert resumed_at(finished.text()) > 0
     assert not any("set aside" in log for log in logs)  # a killed write is no damage
-    steps = [resumed_at(log) for log in logs]
+    steps = [resumed_at(log) for log in logs if "resumed at" in log or SAVING in log]  # others died before they began
     assert steps == sorted(steps) and all(step % 3 == 0 for step in steps)  # never back
     assert run.results() == expected
     # An attempt killed before it had read its spec has not counted itself.
@@ -168,16 +168,15 @@ def test_a_signal_while_one_seed_writes_its_outputs_keeps_the_next_from_starting
     assert run.results(0)["model.safetensors"] != run.results(1)["model.safetensors"]
 
 
-def test_the_script_itself(runs):
+def test_the_command_itself(runs):
     """Without the fork server: a process of its own, stopped, and gone on with in the server."""
     run, reference = runs("text"), runs("text", place="reference")
     run.spec = reference.spec = {**run.spec, "steps": 60}
     reference.finish()
-    root = Path(__file__).resolve().parents[2]
     arguments = ["--spec", json.dumps(run.spec), "--seeds", "0", *run.data, "--save-steps", "1"]
     arguments += ["--runs", str(run.root / "runs"), "--state", str(run.root / "state"), "--log", str(run.root / "log")]
-    command = [sys.executable, str(root / "scripts/train_models.py"), *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "myopia", "train", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
         lines = []
         for line in process.stderr:
             lines.append(line)

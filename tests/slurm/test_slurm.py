@@ -31,6 +31,11 @@ OWN_PROFILE = {
 }
 
 
+def rule(run):
+    """The rule that trains a run which shares its job with no other."""
+    return "train_" + run.replace("-", "_").replace(".", "_")
+
+
 def metrics(*runs):
     return [f"results/smoke/runs/{name}/seed0/metrics.json" for name in runs]
 
@@ -39,7 +44,7 @@ def metrics(*runs):
 def longer(tmp_path_factory):
     """A config file: smoke, with runs that last."""
     path = tmp_path_factory.mktemp("config") / "longer.yaml"
-    path.write_text(yaml.dump({"scale": "smoke", "scales": {"smoke": LONGER}}))
+    path.write_text(yaml.dump({"scale": "smoke", **LONGER}))
     return path
 
 
@@ -92,10 +97,7 @@ def trainer(tree, run):
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
-            trains = any(word.endswith("train_models.py") for word in words[:2]) and f'"name": "{run}"' in " ".join(
-                words
-            )
-            if trains and process.cwd() == str(tree):
+            if words[1:4] == ["-m", "myopia", "train"] and f"--run={run}" in words and process.cwd() == str(tree):
                 return process
     return None
 
@@ -141,12 +143,12 @@ def in_the_middle(slurm, tree, *runs, attempt=1):
 
 def job_of(slurm, tree, run):
     """(id, fields) of the newest Slurm job that trains `run`."""
-    jobs = {n: f for n, f in slurm.jobs(tree).items() if f["Comment"].endswith(f"_{run}")}
+    jobs = {n: f for n, f in slurm.jobs(tree).items() if f["Comment"] == f"rule_{rule(run)}"}
     return list(jobs.items())[-1]
 
 
 def jobs_of(slurm, tree, run):
-    return [fields for fields in slurm.jobs(tree).values() if fields["Comment"].endswith(f"_{run}")]
+    return [fields for fields in slurm.jobs(tree).values() if fields["Comment"] == f"rule_{rule(run)}"]
 
 
 def check_run(tree, run, expected, events):
@@ -182,7 +184,7 @@ def test_the_whole_workflow(slurm, smoke, tmp_path):
 def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tmp_path):
     """Three jobs of one workflow, each ended by Slurm in its own way and submitted again."""
     tree = checkout(tmp_path / "tree")
-    bundle = "train_made_runs:mem_mb=300 if attempt == 1 else 2000"
+    bundle = "train_multiplication_runs_made:mem_mb=300 if attempt == 1 else 2000"
     snakemake = start(tree, SCANCELLED, TIMED_OUT, BUNDLE, options=("--set-resources", bundle))
 
     in_the_middle(slurm, tree, TIMED_OUT, SCANCELLED)
@@ -207,7 +209,7 @@ def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tm
     found = check_run(tree, TIMED_OUT, undisturbed, ["preempted", "end"])
     assert 0 < found[0][-1]["step"] < STEPS
 
-    first, second = [f for f in slurm.jobs(tree).values() if f["Comment"] == "rule_train_made_runs"]
+    first, second = [f for f in slurm.jobs(tree).values() if f["Comment"] == "rule_train_multiplication_runs_made"]
     assert first["JobState"] in ("FAILED", "OUT_OF_MEMORY") and second["JobState"] == "COMPLETED"
     assert "exceeded memory limit" in (slurm.folder / "slurmd.log").read_text()
     made = {p: d for p, d in contents(tree).items() if not p.startswith("runs/dp-")}
@@ -222,10 +224,10 @@ def test_snakemake_itself_is_killed(slurm, undisturbed, start, tmp_path):
     (orphan,) = in_the_middle(slurm, tree, ORPHANED)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
-    run(tree, "python", "scripts/unlock_if_dead.py")
+    run(tree, "python", "-m", "myopia", "unlock")
 
     second = start(tree, ORPHANED)
-    log = tree / f"results/smoke/logs/train/{ORPHANED}.log"
+    log = tree / f"results/smoke/logs/train/{rule(ORPHANED)}.log"
     slurm.until(lambda: len(jobs_of(slurm, tree, ORPHANED)) == 2 and log.exists() and "waiting: " in log.read_text())
     time.sleep(2)
     assert orphan.is_running() and len(attempts(tree, ORPHANED)) == 1
@@ -274,9 +276,9 @@ def test_no_partition(slurm, start, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--set-resources", "train:gpu=2"), "rule train asks for gpu=2, but no node of partition tests offers more than 1"),
+        (("--set-resources", f"{rule(MOVED)}:gpu=2"), f"rule {rule(MOVED)} asks for gpu=2, but no node of partition tests offers more than 1"),
         (("--default-resources", "slurm_partition=gpus"), "this cluster has no partition 'gpus'"),
-        (("--default-resources", "slurm_partition=urgent"), "rule train asks for runtime=120, but no node of partition urgent offers more than 5"),
+        (("--default-resources", "slurm_partition=urgent"), f"rule {rule(MOVED)} asks for runtime=120, but no node of partition urgent offers more than 5"),
         (("--slurm-status-command", "sacct"), "this cluster keeps no accounts"),
     ],
 )  # fmt: skip

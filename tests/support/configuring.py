@@ -8,6 +8,7 @@ import yaml
 from myopia.config.load import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+SCALES = ("smoke", "laptop", "cpu", "gpu", "paper")
 
 
 @pytest.fixture
@@ -18,17 +19,14 @@ def config():
 
 @pytest.fixture
 def put(config):
-    """`put("base.synthetic.steps", 3)` writes into `config` and returns it; `put("a.b")` removes a key."""
+    """`put("synthetic.steps", 3)` writes into `config` and returns it."""
 
-    def write(path, *value):
+    def write(path, value):
         *folders, key = path.split(".")
         node = config
         for folder in folders:
             node = node.setdefault(folder, {})
-        if value:
-            node[key] = value[0]
-        else:
-            del node[key]
+        node[key] = value
         return config
 
     return write

@@ -1,4 +1,4 @@
-"""Made-up items of every task in the columns lm-eval reads, and a tiny model that can be scored on them."""
+"""Simulated items of every task in the columns lm-eval reads, and a tiny model that can be scored on them."""
 
 import json
 import random
@@ -52,7 +52,7 @@ def rows(task: str, count: int = 12) -> list[dict]:
 
 
 def local_task(folder: Path, task: str, items: list[dict] | None = None) -> Path:
-    """The task folder of made-up (or given) items, through `make_task`."""
+    """The task folder of simulated (or given) items, through `make_task`."""
     items = rows(task) if items is None else items
     path = folder / f"{task}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in items))

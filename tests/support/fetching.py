@@ -1,4 +1,4 @@
-"""A small hub on loopback and the scripts that fetch from it, each in a process of its own as in the workflow."""
+"""A small hub on loopback and the commands that fetch from it, each in a process of its own as in the workflow."""
 
 import json
 import os
@@ -68,6 +68,39 @@ def environment(url, home, **more):
     }
 
 
+def settings_of(folder, corpus):
+    """A settings.json whose only corpus, `books`, is this one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.json"
+    path.write_text(
+        json.dumps(
+            {
+                "experiments": [],
+                "share_process": True,
+                "context_length": 32,
+                "results": str(folder),
+                "corpora": {"books": corpus},
+            }
+        )
+    )
+    return path
+
+
+def myopia(*words, env):
+    """The process of a command of the package."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "myopia", *map(str, words)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**env, "PYTHONPATH": str(SCRIPTS)},
+    )  # fmt: skip
+
+
+def lock_hub(path, kind, record):
+    """`myopia lock-hub`: add one record of a kind (texts, tokenizers, checkpoints); returns (exit status, what it said)."""
+    process = myopia("lock-hub", "--lock", path, f"--{kind}", record, env=os.environ)
+    _, said = process.communicate(timeout=90)
+    return process.returncode, said
+
+
 class Fetch:
     """One corpus to be fetched into a folder, again and again; `documents` and `manifest` are what is there."""
 
@@ -76,21 +109,12 @@ class Fetch:
         self.docs, self.state = self.folder / "docs.jsonl.zst", self.folder / "state"
 
     def start(self, source, *options, url=None, **more):
-        """The process; `options` go to scripts/fetch_text.py. One attempt, unless they say otherwise."""
-        spec = json.dumps({"kind": "hub", "dataset": "someone/books", "revision": "main", **source})
-        command = [
-            sys.executable,
-            SCRIPTS / "fetch_text.py",
-            "--source",
-            spec,
-            "--out",
-            self.docs,
-            "--state",
-            self.state,
-        ]
-        command += ["--manifest", self.folder / "docs.manifest.json", "--attempts", 1, "--wait", 0.1, *options]
-        return subprocess.Popen(
-            list(map(str, command)), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        """The process; `options` go to `myopia fetch-text`. One attempt, unless they say otherwise."""
+        source = {"kind": "hub", "dataset": "someone/books", "revision": "main", **source}
+        settings = settings_of(self.folder, {"source": source, "splits": {}})
+        return myopia(
+            "fetch-text", "books", "--settings", settings, "--out", self.docs, "--state", self.state,
+            "--manifest", self.folder / "docs.manifest.json", "--attempts", 1, "--wait", 0.1, *options,
             env=environment(url or self.url, self.folder / "hf", **more),
         )  # fmt: skip
 

@@ -19,11 +19,12 @@ MADE = shutil.ignore_patterns(".git", ".venv", "results", ".snakemake", "__pycac
 TELLTALE = ("timing.json", "provenance.json", "report.html")
 
 
-def environment():
-    """Ours without what an outer make or Snakemake left in it; the interpreter of these tests comes first."""
-    outer = re.compile(r"MAKE.*|MFLAGS|SCALE|ARGS|VENV|STAMP|SNAKEMAKE_.*")
+def environment(folder=ROOT):
+    """Ours without what an outer make or Snakemake left in it; this interpreter comes first, and the package of `folder`."""
+    outer = re.compile(r"MAKE.*|MFLAGS|SCALE|ARGS|VENV|STAMP|SNAKEMAKE_.*|PYTHONPATH")
     kept = {key: value for key, value in os.environ.items() if not outer.fullmatch(key)}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, "PATH": path, "PYTHONPATH": str(Path(folder, "scripts")), "OMP_NUM_THREADS": "1"}
 
 
 def checkout(folder):
@@ -38,7 +39,7 @@ def run(folder, *command, rc=0, **more):
 
     `seconds` are those on the clock, `cpu_seconds` those it worked, which say what it costs on a busy machine too.
     """
-    env = {**environment(), **more.pop("env", {})}
+    env = {**environment(folder), **more.pop("env", {})}
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=env, text=True, timeout=800,
@@ -58,7 +59,8 @@ def snakemake(folder, *arguments, scale="smoke", **more):
 
 def trained(jobs):
     """Training jobs among `planned` ones, whatever they train."""
-    return sum(count for rule, count in jobs.items() if rule.startswith("train") and rule != "train_tokenizer")
+    others = ("train_tokenizer", "tune_toys")
+    return sum(n for rule, n in jobs.items() if f"{rule}_".startswith(("train_", "tune_")) and rule not in others)
 
 
 def planned(output):

@@ -1,27 +1,37 @@
-"""Shared by the judge's tests: the reference files and one made-up world, judged once."""
+"""Shared by the judge's tests: claims, the paper's numbers, simulated measurements and their verdicts.
+
+A test under tests/experiments/<name> judges that experiment on its own measurements and those of experiments it reads; a
+test elsewhere judges all of them.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from experiments.simulate import measure_folder
-from myopia.judge.claims import ClaimSet, read_claims
+from myopia.config.experiment import Experiment, experiment, known
+from myopia.judge.claims import ClaimSet
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.verdicts import judge
+from own_claims import REFERENCE, all_claims, own_ids, sources
 
-REFERENCE = Path(__file__).resolve().parents[2] / "workflow" / "reference"
+
+@pytest.fixture(scope="module")
+def asked(request: pytest.FixtureRequest) -> Experiment | None:
+    """The experiment whose folder the test stands in, if it stands in one."""
+    name = request.path.parent.name
+    return experiment(name) if name in known() else None
 
 
-@pytest.fixture(scope="session")
-def claims() -> ClaimSet:
-    return read_claims(REFERENCE / "claims.yaml")
+@pytest.fixture(scope="module")
+def claims(asked: Experiment | None) -> ClaimSet:
+    return all_claims(map(experiment, known()) if asked is None else sources(asked))
 
 
 @pytest.fixture(scope="session")
@@ -30,61 +40,59 @@ def paper() -> Paper:
 
 
 @pytest.fixture(scope="session")
-def world_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A made-up world with these properties, made once and not to be touched."""
-    made: dict[tuple, Path] = {}
+def _made() -> dict[tuple, Path]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def world_with(
+    asked: Experiment | None, _made: dict[tuple, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Simulated measurements with these properties, made once and not to be touched."""
+    only = None if asked is None else tuple(one.name for one in sources(asked))
 
     def make(**properties: float) -> Path:
-        key = tuple(sorted(properties.items()))
-        if key not in made:
-            made[key] = measure_folder(tmp_path_factory.mktemp("world"), **properties)
-        return made[key]
+        key = (only, *sorted(properties.items()))
+        if key not in _made:
+            _made[key] = measure_folder(tmp_path_factory.mktemp("simulated"), only, **properties)
+        return _made[key]
 
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(world_with: Callable[..., Path]) -> Path:
     return world_with()
 
 
 @pytest.fixture
 def copy(world: Path, tmp_path: Path) -> Path:
-    """The same world, free to be broken."""
+    """The same measurements, free to be broken."""
     return Path(shutil.copytree(world, tmp_path / "copy"))
 
 
-def asked(claims: ClaimSet, rows: Iterable[str]) -> ClaimSet:
-    """The claims that decide the rows of these patterns: themselves, what they are made of, name, and are corrected with."""
-    by_id, wanted = claims.by_id(), set()
-    new = {name for name in by_id if re.fullmatch("|".join(rows), name)}
-    assert new
-    while new:
-        wanted |= new
-        families = {by_id[name].family for name in new}
-        named = {other for name in new for part in ("control", "requires", "sub_claims")
-                 for other in getattr(by_id[name], part)}  # fmt: skip
-        new = (named | {claim.id for claim in claims.claims if claim.family in families}) - wanted
-    return replace(claims, claims=tuple(claim for claim in claims.claims if claim.id in wanted))
-
-
-@pytest.fixture(scope="session")
-def verdicts_of(claims: ClaimSet, paper: Paper) -> Callable[..., pd.DataFrame]:
-    """Judge a folder: all claims, or those that decide the rows asked for."""
+@pytest.fixture(scope="module")
+def verdicts_of(asked: Experiment | None, claims: ClaimSet, paper: Paper) -> Callable[..., pd.DataFrame]:
+    """Judge a folder: all claims, or those of some patterns and the families they are corrected in."""
+    own = None if asked is None else own_ids(asked)
 
     def run(folder: Path, scale: str = "cpu", rows: Iterable[str] | None = None) -> pd.DataFrame:
-        measures = Measures(folder, claims.tuning_seeds)
-        return judge(measures, asked(claims, rows) if rows else claims, paper, scale).set_index("id")
+        wanted = own
+        if rows:
+            families = {claim.family for claim in claims.claims if re.fullmatch("|".join(rows), claim.id)}
+            assert families
+            wanted = {claim.id for claim in claims.claims if claim.family in families}
+        return judge(Measures(folder, claims.tuning_seeds), claims, paper, scale, wanted).set_index("id")
 
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def verdict_of(verdicts_of: Callable[..., pd.DataFrame]) -> Callable[..., pd.Series]:
     """One row of it."""
-    return lambda folder, row, scale="cpu": verdicts_of(folder, scale, rows=[row]).loc[row]
+    return lambda folder, row, scale="cpu": verdicts_of(folder, scale, rows=[re.escape(row)]).loc[row]
 
 
-@pytest.fixture(scope="session")
-def verdicts(world: Path, verdicts_of) -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def verdicts(world: Path, verdicts_of: Callable[..., pd.DataFrame]) -> pd.DataFrame:
     return verdicts_of(world)

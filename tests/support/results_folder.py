@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from myopia.common.files import write_csv
-from myopia.show import render
+from myopia.config.dag import Dag
+from myopia.config.experiment import Figure, figure_named
+from myopia.config.load import ROOT, load_config
+from myopia.show.render import draw_figure
 
-ROOT = Path(__file__).resolve().parents[2]
 REFERENCE, TEXTS = ROOT / "workflow" / "reference", ROOT / "workflow" / "report"
 DRAWN = ("table1_loss_by_p", "audit_gap_by_lr")
 PANELS = [("vanilla", 0.3, "trained"), ("myopic", 0.3, "trained"), ("vanilla", 0.3, "untrained"), ("vanilla", 1.0, "trained"),
           ("myopic", 1.0, "trained"), ("beta1", 1.0, "trained"), ("vanilla", 1.0, "untrained")]  # fmt: skip
-CAPTIONS = {name: f"Scale laptop: what {name} says of itself." for name in DRAWN}
+JOBS = ("measure/synthetic", "train/dp-p1-vanilla", "judge/synthetic")
 
 
 def results_folder(folder: Path) -> Path:
@@ -26,19 +30,33 @@ def results_folder(folder: Path) -> Path:
     (folder / "tables/seeds.csv").write_text("run,arm,seed\ndp-p1-vanilla,vanilla,0\n")
     for name, frame in (("table1_loss_by_p", loss_by_p()), ("audit_gap_by_lr", gap_by_lr())):
         write_csv(folder / f"tables/{name}.csv", frame)
-        out = folder / "figures" / name  # one real picture, twice: the page looks at none of them
-        render.draw(DRAWN[0], folder / f"tables/{DRAWN[0]}.csv", f"{out}.svg", f"{out}.png", CAPTIONS[name])
+    one, figure = figure_named(DRAWN[0])
+    draw_figure(one, figure, folder / f"tables/{DRAWN[0]}.csv", folder / "figures", "Scale laptop.")
+    for ending in ("svg", "png"):  # one real picture, twice: the page looks at none of them
+        shutil.copyfile(folder / f"figures/{DRAWN[0]}.{ending}", folder / f"figures/{DRAWN[1]}.{ending}")
     for seed in (0, 1):
         add_run(folder, "dp-p1-vanilla", seed, ["start", "end"])
     add_run(folder, "dp-p1-myopic", 0, ["start", "start", "preempted", "start", "end"])
     done = pd.DataFrame([{"s": 12.5, "max_rss": 100.0}])
-    for job in ("evaluate_synthetic", "train/dp-p1-vanilla", "judge_claims"):
+    for job in JOBS:
         for kind, ending in (("logs", "log"), ("benchmarks", "tsv")):
             path = folder / kind / f"{job}.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("fine\n")
         done.to_csv(path, sep="\t", index=False)
     return folder
+
+
+def dag_of(folder: Path, drawn: Collection[str] = DRAWN, further: Collection[Figure] = ()) -> Dag:
+    """The jobs of that run: the laptop's, of whose figures only these are drawn; `further` ones are the first experiment's."""
+    dag = Dag(load_config({"scale": "laptop", "results": str(folder)}))
+    kept = [
+        replace(one, figures=tuple(f for f in one.figures if f.name in drawn or one.optional))
+        for one in dag.experiments
+    ]
+    kept[0] = replace(kept[0], figures=(*kept[0].figures, *further))
+    dag.experiments, dag.running = kept, [one for one in kept if not one.optional]
+    return dag
 
 
 def loss_by_p() -> pd.DataFrame:

@@ -72,10 +72,12 @@ def make_tokens(folder):
 
 def place(root, corpus=None, **changes):
     """Where a run of these tests lives: `root`/run and `root`/state."""
-    from myopia.train.trainer import Place
+    from myopia.train.trainer import RunContext
 
     tokens, tokenizer = corpus or (None, None)
-    return Place(folder=Path(root, "run"), state=Path(root, "state"), tokens=tokens, tokenizer=tokenizer, **changes)
+    return RunContext(
+        folder=Path(root, "run"), state=Path(root, "state"), tokens=tokens, tokenizer=tokenizer, **changes
+    )
 
 
 @contextmanager
@@ -83,16 +85,16 @@ def open_run(spec, seed, where):
     """A `_Run` before its first step, for tests that look inside."""
     from myopia.train.batches import build_task
     from myopia.train.memory import lay_out
+    from myopia.train.process_group import ProcessGroup
     from myopia.train.state import StateDirectory
-    from myopia.train.team import Team
     from myopia.train.trainer import _Run
 
-    task, team = build_task(spec, where.tokens), Team()
+    task, process_group = build_task(spec, where.tokens), ProcessGroup()
     with StateDirectory(where.state, "test", spec["name"]) as state:
-        placement = lay_out(spec, task, team.size, team.device, where.sharding)
-        run = _Run(spec, seed, where, task, state, team, placement)
+        placement = lay_out(spec, task, process_group.size, process_group.device, where.sharding)
+        run = _Run(spec, seed, where, task, state, process_group, placement)
         run.build()
-        run.spread_out()
+        run.parallelize()
         yield run
 
 

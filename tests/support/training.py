@@ -27,7 +27,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vanilla(corpus, tmp_path_factory):
-    """Place of a finished vanilla language run, seed 0."""
+    """RunContext of a finished vanilla language run, seed 0."""
     from myopia.train.trainer import train
 
     where = place(tmp_path_factory.mktemp("vanilla"), corpus)

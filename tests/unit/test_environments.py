@@ -1,175 +1,317 @@
-"""Pins: conda environments against requirements.txt, against what scripts import, and against what is installed."""
+"""What is installed: requirements.txt and the conda environments against pyproject.toml, and against what is imported."""
 
 import ast
 import functools
+import importlib.util
+import inspect
+import itertools
 import re
+import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import myopia
+from myopia.cli import build
+from myopia.config.experiment import experiment, known
+from myopia.data.docstrings import DEFAULT_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
-
-CONDA_TO_PIP = {"pytorch": "torch"}  # everything else has one name on conda-forge and on PyPI
-IMPORT_TO_CONDA = {
-    "torch": "pytorch",
-    "yaml": "pyyaml",
-    "sklearn": "scikit-learn",
-    "vl_convert": "vl-convert-python",
-}
-# Never imported by us, but pinned because a package that is would otherwise be free to choose.
-COMPANIONS = {"tokenizers": "transformers", "accelerate": "lm_eval", "datasets": "lm_eval"}
+LIBRARY = SCRIPTS / "myopia"
+ENVIRONMENTS = {path.stem: path for path in sorted((ROOT / "envs").glob("*.yaml"))}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def normal(name):
-    """A distribution's name as PyPI compares names."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-@functools.cache
-def requirements():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {normal(name): version for name, version in pins}
+generate = load(ROOT / "envs/generate.py")
 
 
-@functools.cache
-def pins(path):
-    """{conda name: version} of an environment file."""
-    dependencies = yaml.safe_load(path.read_text())["dependencies"]
-    assert all(isinstance(line, str) for line in dependencies), "pip sections cannot be locked"
-    return dict(re.fullmatch(r"([a-z0-9_.-]+) =([0-9][0-9a-z.]*)", line).groups() for line in dependencies)
+def names(requirements):
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
 
 
-@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
-def test_channels(path):
-    assert yaml.safe_load(path.read_text())["channels"] == ["conda-forge", "nodefaults"]
+def library():
+    """Requirements of the library alone."""
+    return PROJECT["project"]["dependencies"]
 
 
-@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
-def test_pins_agree_with_requirements(path):
-    found = pins(path)
-    assert next(iter(found)) == "python"
-    lowest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text()).group(1)
-    assert found["python"] == lowest
-    for name, version in found.items():
-        if name != "python":
-            assert version == requirements()[normal(CONDA_TO_PIP.get(name, name))], name
+def asked_for():
+    """Every requirement that stands in pyproject.toml."""
+    groups, extras = PROJECT["dependency-groups"], PROJECT["project"]["optional-dependencies"]
+    return {*library(), *itertools.chain(*extras.values()), *(text for name in groups for text in group(name))}
 
 
-def test_requirements_are_exact():
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line), line
+def group(name):
+    return generate.expanded(PROJECT["dependency-groups"], name)
 
 
-def test_what_we_ask_for_is_pinned():
-    for line in (ROOT / "requirements.in").read_text().splitlines():
-        name, _, version = line.partition("#")[0].strip().partition("==")
-        if name:
-            assert normal(name) in requirements() and version in ("", requirements()[normal(name)]), line
+def lines():
+    """Requirements of requirements.txt, comments gone."""
+    text = (ROOT / "requirements.txt").read_text()
+    return [line.partition(" #")[0].strip() for line in text.splitlines() if not line.startswith("#")]
 
 
-def test_the_package_asks_for_versions_that_are_pinned():
-    from packaging.requirements import Requirement
+def pinned(requirements):
+    """{name: version} of exact requirements, those for other platforms and Pythons left out."""
+    found = [Requirement(text) for text in requirements]
+    return {
+        canonicalize_name(each.name): next(iter(each.specifier)).version
+        for each in found
+        if each.marker is None or each.marker.evaluate()
+    }
 
-    text = (ROOT / "pyproject.toml").read_text()
-    for line in ast.literal_eval(re.search(r"^dependencies = (\[.*?^\])", text, re.M | re.S).group(1)):
-        wanted = Requirement(line)
-        assert wanted.specifier.contains(requirements()[normal(wanted.name)]), line
+
+def installed_by(environment):
+    """What the pip part of a conda environment installs."""
+    *_, last = yaml.safe_load(ENVIRONMENTS[environment].read_text())["dependencies"]
+    return last["pip"]
 
 
-def test_the_environment_is_the_pinned_one():
-    """In the environment `make` builds. Torch's CUDA libraries, which PyPI adds on Linux, are its own business."""
+# --- requirements.txt ---
+
+
+def test_a_requirement_is_one_version_from_anywhere():
+    """No hashes, no addresses, no options: it says what is installed, not where from."""
+    for line in lines():
+        found = Requirement(line)
+        (specifier,) = found.specifier
+        assert specifier.operator == "==" and re.fullmatch(r"[\w.]+", specifier.version) and found.url is None, line
+
+
+def test_what_is_asked_for_is_pinned_within_its_bounds():
+    versions = pinned(lines())
+    for text in sorted(asked_for()):
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), f"{text}: run make pins"
+
+
+def test_nothing_is_pinned_that_nobody_asks_for():
+    known = generate.pins()
+    needed = names(asked_for()) | generate.closure(names(asked_for()), known)
+    assert not {pin.name for pin in known} - needed, "run make pins"
+
+
+def test_torch_brings_cuda_itself():
+    """Or its CPU build would come with gigabytes that it does not use."""
+    assert not [name for name in pinned(lines()) if generate.CUDA.match(name)]
+
+
+def test_what_is_installed_is_what_is_pinned():
     if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
         pytest.skip("not run from this checkout's .venv: the installed versions are somebody else's choice")
-    installed = {normal(d.metadata["Name"]): d.version.partition("+")[0] for d in metadata.distributions()}
-    wrong = {n: (v, installed.get(n)) for n, v in requirements().items() if installed.get(n) != v}
-    assert not wrong, "pinned and installed differ: run make"
-    tools = re.compile(r"pip|setuptools|wheel|myopia|triton|nvidia-.*|cuda-.*")
-    assert not [name for name in installed if name not in requirements() and not tools.fullmatch(name)]
+    installed = {canonicalize_name(d.metadata["Name"]): d.version.partition("+")[0] for d in metadata.distributions()}
+    wanted = pinned(lines())
+    assert {name: installed.get(name) for name in wanted} == wanted, "pinned and installed differ: run make"
 
 
-# --- what the scripts of each rule import ---
+def test_the_library_is_found_from_anywhere(tmp_path):
+    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        pytest.skip("not run from this checkout's .venv")
+    done = subprocess.run(
+        [sys.executable, "-c", "import myopia; print(myopia.__file__)"], cwd=tmp_path, text=True, capture_output=True
+    )
+    assert Path(done.stdout.strip()).is_relative_to(SCRIPTS), done.stderr
 
 
-def rules():
-    """(rule, environment, script) of every rule; the figures share one environment."""
-    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
-        for block in re.split(r"^(?=\s*(?:use )?rule\b)", path.read_text(), flags=re.M):
-            environment = re.search(r'"\.\./\.\./envs/(\w+)\.yaml"', block)
-            if environment is None:
-                continue
-            scripts = re.findall(r"python scripts/(\w+)\.py", block)
-            if not scripts:
-                scripts = [found.stem for found in sorted(SCRIPTS.glob("plot_*.py"))]
-            for script in scripts:
-                yield environment.group(1), script
-
-
-def modules_of(node):
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        assert not node.level, "relative imports are not followed here"
-        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return []
-
-
-def reached(script):
-    """Third-party packages a script imports, at once or late, itself or through our library."""
-    waiting, seen, packages = [SCRIPTS / f"{script}.py"], set(), set()
-    while waiting:
-        path = waiting.pop()
-        if path in seen:
+@pytest.mark.parametrize("environment", [None, *ENVIRONMENTS])
+def test_whatever_an_installed_package_needs_is_pinned_beside_it(environment):
+    """As the packages themselves say, not uv; extras, which packages ask of each other, left out."""
+    versions = pinned(installed_by(environment) if environment else lines())
+    for name, version in versions.items():
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
             continue
-        seen.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            for module in modules_of(node):
-                package = module.split(".")[0]
-                if package == "myopia":
-                    base = SCRIPTS.joinpath(*module.split("."))
-                    waiting += [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()]
-                elif package not in sys.stdlib_module_names:
-                    packages.add(IMPORT_TO_CONDA.get(package, package))
+        if found.version.partition("+")[0] != version:
+            continue
+        for text in found.requires or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                other = canonicalize_name(needed.name)
+                assert other in versions or generate.CUDA.match(other), f"{name} needs {text}"
+
+
+def test_continuous_integration_runs_the_oldest_and_the_newest_python():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    run = jobs["test"]["strategy"]["matrix"]["python-version"]
+    minors = [int(version.removeprefix("3.")) for version in run]
+    oldest, after = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["project"]["requires-python"]).groups()
+    assert (min(minors), max(minors)) == (int(oldest), int(after) - 1)
+
+
+# --- conda environments, one for each group that a rule names ---
+
+
+def test_environments_are_what_the_generator_writes():
+    found = {name: path.read_text() for name, path in ENVIRONMENTS.items()}
+    assert found == generate.environments(PROJECT), "run make pins"
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_conda_brings_python_alone(name):
+    found = yaml.safe_load(ENVIRONMENTS[name].read_text())
+    assert found["channels"] == ["conda-forge", "nodefaults"]
+    python, pip, rest = found["dependencies"]
+    assert pip == "pip" and set(rest) == {"pip"}
+    assert PROJECT["project"]["requires-python"].startswith(python.replace("python =", ">=") + ",")
+
+
+def commands():
+    """{(environment, command)} of every rule; measurements, which share a rule, name their own environment."""
+    paths = [*(ROOT / "workflow/rules").glob("*.smk"), *(LIBRARY / "experiments").glob("*/rules.smk")]
+    for path in paths:
+        for block in re.split(r"^(?=\s*(?:use )?rule\b)", path.read_text(), flags=re.M):
+            environment = re.search(r'envs/(\{m\.env\}|\w+)\.yaml"', block)
+            for command in re.findall(r"python -m myopia ([a-z-]+)", block):
+                if environment.group(1) == "{m.env}":
+                    yield from (
+                        (m.env, f"{command} {m.name}") for one in map(experiment, known()) for m in one.measurements
+                    )
+                else:
+                    yield environment.group(1), command
+
+
+def roots(command):
+    """Files that a command imports: what stands in its function, and what experiments declare by name."""
+    command, _, measurement = command.partition(" ")
+    callbacks = {
+        each.name or each.callback.__name__.replace("_", "-"): each.callback for each in build().registered_commands
+    }
+    function = inspect.unwrap(callbacks[command])
+    found = {*own_imports(function)}
+    for one in map(experiment, known()):
+        declared = {
+            "measure": [m.run for m in one.measurements if m.name == measurement],
+            "judge": ["judge:", *(figure.table for figure in one.figures)] if one.has_claims else [],
+            "draw": [figure.draw for figure in one.drawn],
+            "train": one.streams.values(),
+        }
+        found |= {f"myopia.experiments.{one.name}.{text.split(':')[0]}" for text in declared.get(command, ())}
+    return found
+
+
+def own_imports(function):
+    """Modules that a command imports: at the head of its file, in its function, and in what that calls of its own file."""
+    home = inspect.getmodule(function)
+    for node in (*ast.parse(inspect.getsource(home)).body, *ast.walk(ast.parse(inspect.getsource(function)))):
+        yield from named(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called = home.__dict__.get(node.func.id)
+            if node.func.id == "start":
+                yield from ["torch"] if any(word.arg == "threads" for word in node.keywords) else []
+            elif inspect.isfunction(called) and (called.__module__ == home.__name__ or called.__name__ == "open_dag"):
+                yield from own_imports(called)
+
+
+def named(node):
+    """Modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "relative imports are not followed here"
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported(path):
+    """Modules that a file imports, at once or late."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        yield from named(node)
+
+
+@functools.cache
+def distributions():
+    """{module: the packages that install it}, of whatever is installed here."""
+    return metadata.packages_distributions()
+
+
+def package(module):
+    """The package to ask for if a module is to be imported."""
+    top = module.split(".")[0]
+    return canonicalize_name(distributions().get(top, [top])[0])
+
+
+def files_of(module):
+    """Files of our library that a module is."""
+    base = SCRIPTS.joinpath(*module.split("."))
+    return [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+
+
+@functools.cache
+def reached(*modules):
+    """Packages of others that modules import, themselves or through our library."""
+    waiting, seen, packages = [*modules], set(), set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        top = module.split(".")[0]
+        if top != "myopia":
+            packages |= set() if top in sys.stdlib_module_names else {package(top)}
+        elif not module.startswith("myopia.cli"):  # what its functions import, commands import: `own_imports`
+            waiting += [each for path in files_of(module) for each in imported(path)]
     return packages
 
 
 def test_the_walk_reaches_through_the_library():
-    assert {"pytorch", "transformers", "safetensors", "scipy"} <= reached("train_models")
-    assert "zstandard" in reached("encode_corpus") and "pytorch" not in reached("encode_corpus")
+    assert {"torch", "transformers", "safetensors", "lm-eval"} <= reached(*roots("measure zero_shot"))
+    walked = reached(*roots("encode"))
+    assert "zstandard" in walked and "torch" not in walked
+    assert "matplotlib" in reached(*roots("draw")) and "torch" not in reached(*roots("draw"))
 
 
-@pytest.mark.parametrize(("environment", "script"), sorted(set(rules())))
-def test_an_environment_provides_what_its_script_imports(environment, script):
-    missing = reached(script) - set(pins(ROOT / "envs" / f"{environment}.yaml"))
-    assert not missing, f"envs/{environment}.yaml lacks {', '.join(sorted(missing))} for scripts/{script}.py"
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_provides_what_its_commands_import_and_no_more(environment):
+    """But for what all may import, and for what is installed to be read, not imported."""
+    needed = {command: reached(*roots(command)) for found, command in set(commands()) if found == environment}
+    assert needed
+    provided = set(pinned(installed_by(environment)))
+    for command, packages in needed.items():
+        assert not packages - provided, (
+            f"myopia {command}: put {sorted(packages - provided)} into the group `{environment}`"
+        )
+    spare = names(group("base")) | (names(group("corpus")) if environment == "fetch" else set())
+    assert not names(group(environment)) - set().union(*needed.values()) - spare
 
 
-@pytest.mark.parametrize("environment", sorted({environment for environment, _ in rules()}))
-def test_an_environment_holds_nothing_else(environment):
-    from myopia.data.docstrings import DEFAULT_PACKAGES
-
-    needed = set().union(*(reached(script) for found, script in rules() if found == environment))
-    if environment == "fetch":  # the default corpus is these packages' documentation
-        needed |= {IMPORT_TO_CONDA.get(name, name) for name in DEFAULT_PACKAGES}
-    needed |= {name for name, host in COMPANIONS.items() if host in needed}
-    assert set(pins(ROOT / "envs" / f"{environment}.yaml")) - needed == {"python"}
-
-
-def test_the_default_corpus_is_the_same_under_conda():
-    """Its text comes from installed packages: each must be pinned where it is harvested."""
-    from myopia.data.docstrings import DEFAULT_PACKAGES
-
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    corpora = [part["corpora"] for part in (config["base"], *config["scales"].values()) if "corpora" in part]
+def test_the_default_corpus_can_be_harvested():
+    """Its text comes from installed packages: each must be pinned where it is harvested, and no other be asked for."""
+    scales = [yaml.safe_load(path.read_text()) for path in (ROOT / "workflow/scales").glob("*.yaml")]
+    corpora = [
+        yaml.safe_load((ROOT / "workflow/corpora.yaml").read_text()),
+        *(each.get("corpora", {}) for each in scales),
+    ]
     named = {p for corpus in corpora for c in corpus.values() for p in c.get("source", {}).get("packages", [])}
-    harvested = {IMPORT_TO_CONDA.get(name, name) for name in named | set(DEFAULT_PACKAGES)}
-    assert harvested <= set(pins(ROOT / "envs" / "fetch.yaml"))
+    assert {package(name) for name in named | set(DEFAULT_PACKAGES)} == names(group("corpus"))
 
 
-def test_every_environment_is_used():
-    assert {path.stem for path in ENVIRONMENTS} == {environment for environment, _ in rules()}
+# --- everything else that is imported ---
+
+
+@pytest.mark.parametrize("home", sorted(set(myopia._HOMES.values())))
+def test_the_library_asks_for_all_that_it_imports(home):
+    assert not reached(home) - names(library())
+
+
+def test_whatever_is_imported_is_asked_for():
+    """Not only a guest of something else that is."""
+    files = [path for folder in ("scripts", "benchmarks", "tests", "envs") for path in (ROOT / folder).rglob("*.py")]
+    ours = {name for path in files for name in (path.stem, path.parent.name)} | {"myopia"}
+    for path in files:
+        tops = {module.split(".")[0] for module in imported(path)} - ours - set(sys.stdlib_module_names)
+        missing = {package(top) for top in tops} - names(asked_for())
+        assert not missing, f"{path.relative_to(ROOT)} imports {missing}: name it in pyproject.toml, then make pins"

@@ -1,13 +1,9 @@
 """The target `crate` on a real run: Snakemake's own records are read, and all it made is in the crate."""
 
 import json
-import sys
-
-from harness import ROOT, snakemake
-
-sys.path.insert(0, str(ROOT / "tests/unit/show"))
 
 from crate_checks import check, listed, of_type, usage
+from harness import snakemake
 
 
 def test_a_finished_run_becomes_a_crate(sandbox):
@@ -23,7 +19,8 @@ def test_a_finished_run_becomes_a_crate(sandbox):
     assert jobs == benchmarks - {"write_crate"} and len(jobs) > 15
     made = {entity.id for job in jobs for entity in listed(crate.dereference(f"#job/{job}")["result"])}
     for folder in ("tables", "figures", "measure"):
-        assert {str(path.relative_to(results)) for path in (results / folder).iterdir()} <= made
+        files = (path for path in (results / folder).rglob("*") if path.is_file())
+        assert {str(path.relative_to(results)) for path in files} <= made
     runs = [*results.glob("runs/*/seed*"), *results.glob("arms/*/seed*")]
     for run in runs:
         action = crate.dereference(f"#training/{run.parent.name}/{run.name}")

@@ -35,7 +35,7 @@ def trainings(process):
     for child in psutil.Process(process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
             words = child.cmdline()
-            if any(word.endswith("train_models.py") for word in words[:2]):
+            if words[1:4] == ["-m", "myopia", "train"]:
                 found.append(child)
     return found
 
@@ -54,13 +54,13 @@ def test_killed_and_run_again_it_equals_the_undisturbed_run(smoke, tmp_path):
     with open(tmp_path / "output", "w") as output:
         process = subprocess.Popen(
             ["snakemake", "--cores", "2", "--config", "scale=smoke", "--", f"results/smoke/{TABLE}"],
-            cwd=tree, env=environment(), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            cwd=tree, env=environment(tree), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
     orphans = []
     try:
         wait_for(locked, process)
-        refused = run(tree, "python", "scripts/unlock_if_dead.py", rc=2)
+        refused = run(tree, "python", "-m", "myopia", "unlock", rc=2)
         assert f"process {process.pid}) is already running in" in refused.output
         assert "Traceback" not in refused.output and locked()
 
@@ -68,9 +68,9 @@ def test_killed_and_run_again_it_equals_the_undisturbed_run(smoke, tmp_path):
         process.send_signal(signal.SIGKILL)  # snakemake alone, not the jobs it started
         process.wait()
         assert all(orphan.is_running() for orphan in orphans) and locked()
-        run_of_orphan = json.loads(orphans[0].cmdline()[3])["name"]
+        run_of_orphan = next(word for word in orphans[0].cmdline() if word.startswith("--run=")).removeprefix("--run=")
 
-        run(tree, "python", "scripts/unlock_if_dead.py")
+        run(tree, "python", "-m", "myopia", "unlock")
         assert not locked()
         snakemake(tree, "--", f"results/smoke/{TABLE}")
     finally:
@@ -90,14 +90,11 @@ def test_killed_and_run_again_it_equals_the_undisturbed_run(smoke, tmp_path):
     assert not differing(expected, made)  # nothing is missing, nothing is there beside it
 
 
-def test_without_a_lock_there_is_nothing_to_unlock(fresh):
-    assert run(fresh, "python", "scripts/unlock_if_dead.py").output == ""
-
-
 @pytest.mark.parametrize("host", ["elsewhere", None])
 def test_a_lock_from_another_machine_is_left_alone(tmp_path, host):
     """On a shared file system its owner may live where we cannot see it. Without a log the lock is old enough to go."""
     tree = checkout(tmp_path / "tree")
+    assert run(tree, "python", "-m", "myopia", "unlock").output == ""  # nothing to unlock
     lock = tree / ".snakemake/locks/0.input.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("results/smoke/tables/seeds.csv\n")
@@ -105,7 +102,7 @@ def test_a_lock_from_another_machine_is_left_alone(tmp_path, host):
         log = tree / ".snakemake/log/2024-01-02T030405.123456.snakemake.log"
         log.parent.mkdir()
         log.write_text(f"SNAKEMAKE\n=========\n  Host: {host}\n")
-    done = run(tree, "python", "scripts/unlock_if_dead.py", rc=0 if host is None else 2)
+    done = run(tree, "python", "-m", "myopia", "unlock", rc=0 if host is None else 2)
     assert lock.exists() == (host is not None)
     if host is not None:
         assert "was taken on elsewhere" in done.output and "snakemake --unlock" in done.output

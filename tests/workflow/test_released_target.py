@@ -2,17 +2,13 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from harness import ROOT, checkout, plan, snakemake
-
-sys.path.insert(0, str(ROOT / "tests" / "hub"))
-
+from harness import checkout, plan, snakemake
 from lightning_files import file_name, save_released, tiny_model
 from standin import HubStandIn
 

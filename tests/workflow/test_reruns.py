@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from harness import contents, differing, plan, planned, snakemake, trained
+from myopia.config.experiment import experiment, known
 
-DATA = {"harvest_text", "train_tokenizer", "encode_corpus"}
-JUDGED = {"judge_claims", "tabulate_seeds"}
+DATA = {"harvest_text", "train_tokenizer", "encode_corpus", "encode_further"}
 
 
 def edit(path, old, new):
@@ -17,83 +17,71 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_a_touch_of_any_code_plans_no_training(sandbox):
-    for pattern in ("scripts/**/*.py", "workflow/**/*", "envs/*", "config.yaml"):
-        for path in sandbox.glob(pattern):
-            path.touch()
-    jobs = plan(sandbox)
-    assert not trained(jobs) and not DATA & set(jobs)
+def of(jobs, names):
+    """Those jobs that train, measure, judge or draw for one of these experiments."""
+    measured = {m.name for name in names for m in experiment(name).measurements}
+    own = {f"{what}_{name}" for what in ("judge", "draw") for name in names} | {f"measure_{name}" for name in measured}
+    return {
+        job: jobs[job] for job in jobs if job in own or any(f"{job}_".startswith(f"train_{name}_") for name in names)
+    }
 
 
-def test_an_edited_comment_plans_nothing(sandbox):
+def readers(name):
+    """An experiment and those that read it."""
+    sources = {other: {*experiment(other).reads} for other in known()}
+    return {name} | {other for other in known() if name in sources[other]}
+
+
+def test_code_that_says_the_same_plans_nothing(sandbox):
+    """Comments everywhere, keys in another order, and no file as old as it was."""
     for path in sandbox.glob("scripts/myopia/**/*.py"):
         path.write_text(path.read_text() + "# a comment\n")
-    for name in ("train_models", "harvest_text", "evaluate_text", "judge_claims"):
-        path = sandbox / f"scripts/{name}.py"
-        path.write_text(path.read_text() + "# a comment\n")
-    for path in (*sandbox.glob("workflow/rules/*.smk"), sandbox / "config.yaml", *sandbox.glob("envs/*.yaml")):
+    for path in (
+        *sandbox.glob("workflow/rules/*.smk"),
+        *sandbox.glob("envs/*.yaml"),
+        *sandbox.glob("workflow/scales/*"),
+    ):
         path.write_text("# a comment\n" + path.read_text())
-    assert plan(sandbox) == {}
 
-
-def test_the_order_of_keys_plans_nothing(sandbox):
     def turned(node):
-        if isinstance(node, dict):
-            return {key: turned(node[key]) for key in reversed(node)}
-        return node
+        return {key: turned(node[key]) for key in reversed(node)} if isinstance(node, dict) else node
 
-    path = sandbox / "config.yaml"
-    path.write_text(yaml.dump(turned(yaml.safe_load(path.read_text())), sort_keys=False))
-    assert plan(sandbox) == {}
-
-
-def test_another_scale_changes_nothing_here(sandbox):
-    edit(sandbox / "config.yaml", "steps: 58594", "steps: 58595")
+    for path in (sandbox / "config.yaml", sandbox / "workflow/scales/smoke.yaml"):
+        path.write_text(yaml.dump(turned(yaml.safe_load(path.read_text())), sort_keys=False))
+    edit(sandbox / "scripts/myopia/experiments/text/scales.yaml", "smoke:", "smoke: # as before")
+    path = sandbox / "workflow/scales/laptop.yaml"
+    path.write_text(path.read_text().replace("2048", "2047"))  # another scale is nobody's business here
     assert plan(sandbox) == {}
 
 
 def test_a_recipe_bump_plans_all_training(sandbox):
-    path = sandbox / "workflow/rules/common.smk"
+    path = sandbox / "scripts/myopia/config/dag.py"
     number = re.search(r'"train": (\d+)', path.read_text()).group(1)
     edit(path, f'"train": {number}', f'"train": {int(number) + 1}')
     jobs = plan(sandbox)
-    assert trained(jobs) == 4 and not {"harvest_text", "encode_corpus"} & set(jobs)
+    everything = {path.stem for path in (sandbox / "results/smoke/logs/train").iterdir()}
+    assert {job for job in jobs if trained({job: 1})} == everything and len(everything) >= 6
+    assert not DATA & set(jobs)
 
 
 @pytest.mark.parametrize(
-    ("room", "bundles", "measured", "left"),
-    [
-        ("synthetic", 1, {"evaluate_synthetic", "probe_synthetic"}, {"evaluate_text", "evaluate_tokens"}),
-        (
-            "text",
-            2,
-            {"evaluate_text", "evaluate_tokens", "evaluate_zero_shot"},
-            {"evaluate_synthetic", "probe_synthetic", "make_task"},
-        ),
-    ],
+    ("name", "setting"),
+    [("text", {"steps": 21}), ("synthetic", {"steps": 21}), ("size_sweep", {"finetune": {"sequences": 88}})],
 )
-def test_changed_steps_plan_one_experiment_and_what_hangs_on_it(sandbox, room, bundles, measured, left):
-    config = yaml.safe_load((sandbox / "config.yaml").read_text())
-    config["scales"]["smoke"][room]["steps"] = 21
-    (sandbox / "config.yaml").write_text(yaml.dump(config))
+def test_one_setting_plans_its_experiment_and_what_reads_it(sandbox, name, setting):
+    (sandbox / "config.yaml").write_text((sandbox / "config.yaml").read_text() + yaml.dump({name: setting}))
     jobs = plan(sandbox)
-    assert trained(jobs) == bundles
-    assert measured | JUDGED <= set(jobs) and not left & set(jobs)
-    assert not {"harvest_text", "train_tokenizer", "encode_corpus"} & set(jobs)
+    touched, others = readers(name), {*known()} - readers(name) - {"released"}
+    assert {*of(jobs, [name])} >= {f"judge_{name}", f"draw_{name}"} and trained(of(jobs, [name])) >= 1
+    assert {job for job in jobs if trained({job: 1})} <= {*of(jobs, touched)}
+    assert {f"judge_{other}" for other in touched if other != "released"} <= set(jobs)
+    assert not of(jobs, others) and not DATA & set(jobs)
+    assert {"verdicts", "tabulate_seeds", "write_report"} <= set(jobs)
 
 
-def test_changed_fine_tuning_plans_the_family_alone(sandbox):
-    config = yaml.safe_load((sandbox / "config.yaml").read_text())
-    config["scales"]["smoke"]["family"]["finetune"]["sequences"] = 88
-    (sandbox / "config.yaml").write_text(yaml.dump(config))
-    jobs = plan(sandbox)
-    assert trained(jobs) == 1 and {"train_family_d16_d24", "evaluate_family", "draw_figures"} | JUDGED <= set(jobs)
-    assert not {"evaluate_text", "evaluate_synthetic", "encode_corpus"} & set(jobs)
-
-
-def test_a_deleted_figure_plans_that_figures_are_drawn_and_nothing_else(sandbox):
+def test_a_deleted_figure_costs_its_own_job(sandbox):
     (sandbox / "results/smoke/figures/influence.svg").unlink()
-    assert plan(sandbox) == {"draw_figures": 1, "write_report": 1}
+    assert plan(sandbox) == {"draw_text": 1, "write_report": 1}
 
 
 def test_a_deleted_metric_comes_back_from_the_state(sandbox):
@@ -102,7 +90,7 @@ def test_a_deleted_metric_comes_back_from_the_state(sandbox):
     runs = sandbox / "results/smoke/runs/dp-p1-myopic"
     (runs / "seed0/metrics.json").unlink()
     done = snakemake(sandbox, "--", "results/smoke/runs/dp-p1-myopic/seed0/metrics.json")
-    assert planned(done.output) == {"train_made_runs": 1}
+    assert trained(planned(done.output)) == 1
     for seed in (0, 1):
         assert f"[dp-p1-myopic {seed}] resumed at step 20/20" in done.output
     assert not differing(before, contents(sandbox))

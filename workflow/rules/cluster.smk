@@ -5,7 +5,7 @@ from myopia.common.slurm import Request, cluster, keeps_accounts, require
 # partition there. What training and measuring ask for stands in their rules.
 for each in workflow.rules:
     if "runtime" not in each.resources:
-        each.resources["runtime"] = lambda wildcards, attempt: grown(60, attempt)
+        each.resources["runtime"] = lambda wildcards, attempt: scale_by_attempt(60, attempt)
 
 
 def slurm_settings():

@@ -1,3 +1,9 @@
+# Text, from where it comes to windows of tokens. Downloads are rules of their own and run where Snakemake does: compute
+# nodes rarely reach the hub. All other commands run with the hub switched off. What has arrived stays in
+# <results>/.state, undeclared, so that Snakemake never wipes it: a fetch that is killed goes on where it was. The lock
+# file is no input: writing it must not fetch everything again.
+
+
 rule harvest_text:
     output:
         docs="<results>/data/{corpus}/docs.jsonl.zst",
@@ -7,22 +13,16 @@ rule harvest_text:
     benchmark:
         "<benchmarks>/harvest_text/{corpus}.tsv"
     wildcard_constraints:
-        corpus=one_of(c for c in SETTINGS["corpora"] if c not in HUB_TEXTS),
+        corpus=regex_any(c for c in SETTINGS["corpora"] if c not in dag.hub_texts()),
     priority: 20
     conda:
         "../../envs/fetch.yaml"
     params:
-        source=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["source"]),
-        splits=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["splits"]),
-        recipe=RECIPE["data"],
+        settings=dag.settings_file,
+        digest=dag.corpus_digest("source", "splits"),
     shell:
-        "python scripts/harvest_text.py --source {params.source:q} --splits {params.splits:q}"
-        " --out {output.docs} --manifest {output.manifest} 2> {log}"
-
-
-# Downloads are rules of their own and run where Snakemake does: compute nodes rarely reach the hub. All other scripts
-# run with the hub switched off (common/cli.py). What has arrived stays in <results>/.state, undeclared, so a fetch
-# that is killed goes on where it was. The lock file is no input: writing it must not fetch everything again.
+        "python -m myopia harvest-text {wildcards.corpus} --settings {params.settings:q} --out {output.docs:q}"
+        " --manifest {output.manifest:q} 2> {log:q}"
 
 
 rule fetch_text:
@@ -34,20 +34,19 @@ rule fetch_text:
     benchmark:
         "<benchmarks>/fetch_text/{corpus}.tsv"
     wildcard_constraints:
-        corpus=one_of(HUB_TEXTS),
+        corpus=regex_any(dag.hub_texts()),
     priority: 20
     localrule: True
     conda:
         "../../envs/fetch.yaml"
     params:
-        source=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["source"]),
-        splits=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["splits"]),
+        settings=dag.settings_file,
+        digest=dag.corpus_digest("source", "splits"),
         state=lambda wildcards: f"{SETTINGS['results']}/.state/hub/{wildcards.corpus}",
         lock=HUB_LOCK,
-        recipe=RECIPE["data"],
     shell:
-        "python scripts/fetch_text.py --source {params.source:q} --splits {params.splits:q}"
-        " --state {params.state} --lock {params.lock} --out {output.docs} --manifest {output.manifest} 2> {log}"
+        "python -m myopia fetch-text {wildcards.corpus} --settings {params.settings:q} --state {params.state:q}"
+        " --lock {params.lock:q} --out {output.docs:q} --manifest {output.manifest:q} 2> {log:q}"
 
 
 rule fetch_tokenizer:
@@ -60,39 +59,65 @@ rule fetch_tokenizer:
     benchmark:
         "<benchmarks>/fetch_tokenizer/{corpus}.tsv"
     wildcard_constraints:
-        corpus=one_of(HUB_TOKENIZERS),
+        corpus=regex_any(dag.hub_tokenizers()),
     priority: 20
     localrule: True
     conda:
         "../../envs/fetch.yaml"
     params:
-        spec=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["tokenizer"]),
+        settings=dag.settings_file,
+        digest=dag.corpus_digest("tokenizer"),
         folder=subpath(output.tokenizer, parent=True),
         lock=HUB_LOCK,
-        recipe=RECIPE["data"],
     shell:
-        "python scripts/fetch_tokenizer.py --spec {params.spec:q} --lock {params.lock} --out {params.folder} 2> {log}"
+        "python -m myopia fetch-tokenizer {wildcards.corpus} --settings {params.settings:q} --lock {params.lock:q}"
+        " --out {params.folder:q} 2> {log:q}"
+
+
+# Released weights that training starts from.
+rule fetch_network:
+    output:
+        record="<results>/networks/{network}/revision.json",
+    log:
+        "<logs>/fetch_network/{network}.log",
+    benchmark:
+        "<benchmarks>/fetch_network/{network}.tsv"
+    wildcard_constraints:
+        network=regex_any(dag.networks()),
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        repo=lambda wildcards: dag.networks()[wildcards.network]["id"],
+        revision=lambda wildcards: dag.networks()[wildcards.network]["revision"],
+        folder=subpath(output.record, parent=True),
+        state=lambda wildcards: f"{SETTINGS['results']}/.state/networks/{wildcards.network}",
+        lock=HUB_LOCK,
+        version=CODE_VERSION["data"],
+    shell:
+        "python -m myopia fetch-revision --repo {params.repo:q} --revision {params.revision:q}"
+        " --state {params.state:q} --out {params.folder:q} --lock {params.lock:q} 2> {log:q}"
 
 
 rule lock_hub:
     """Write down what was fetched: commits, document counts, sha256. No output: runs whenever it is asked for."""
     input:
-        texts=hub_files(HUB_TEXTS, "docs.manifest.json"),
-        tokenizers=hub_files(HUB_TOKENIZERS, "tokenizer/tokenizer.manifest.json"),
-        checkpoints=[
-            *[f"{folder}/revision.json" for folder in revision_folders().values()],
-            *collect("<results>/networks/{network}/revision.json", network=NETWORKS),
-        ],
+        texts=dag.text_files(dag.hub_texts(), "docs.manifest.json"),
+        tokenizers=dag.text_files(dag.hub_tokenizers(), "tokenizer/tokenizer.manifest.json"),
+        checkpoints=dag.fetched_checkpoints(),
     log:
         "<logs>/lock_hub.log",
     localrule: True
     conda:
         "../../envs/fetch.yaml"
     params:
+        texts=lambda wildcards, input: [f"--texts={path}" for path in input.texts],
+        tokenizers=lambda wildcards, input: [f"--tokenizers={path}" for path in input.tokenizers],
+        checkpoints=lambda wildcards, input: [f"--checkpoints={path}" for path in input.checkpoints],
         lock=HUB_LOCK,
     shell:
-        "python scripts/lock_hub.py --lock {params.lock} --texts {input.texts} --tokenizers {input.tokenizers}"
-        " --checkpoints {input.checkpoints} 2> {log}"
+        "python -m myopia lock-hub --lock {params.lock:q} {params.texts:q} {params.tokenizers:q}"
+        " {params.checkpoints:q} 2> {log:q}"
 
 
 rule train_tokenizer:
@@ -107,17 +132,17 @@ rule train_tokenizer:
     benchmark:
         "<benchmarks>/train_tokenizer/{corpus}.tsv"
     wildcard_constraints:
-        corpus=one_of(c for c in SETTINGS["corpora"] if c not in HUB_TOKENIZERS),
+        corpus=regex_any(c for c in SETTINGS["corpora"] if c not in dag.hub_tokenizers()),
     priority: 20
     conda:
         "../../envs/tokenize.yaml"
     params:
-        spec=lambda wildcards: as_json(SETTINGS["corpora"][wildcards.corpus]["tokenizer"]),
+        settings=dag.settings_file,
+        digest=dag.corpus_digest("tokenizer"),
         folder=subpath(output.tokenizer, parent=True),
-        recipe=RECIPE["data"],
     shell:
-        "python scripts/train_tokenizer.py --docs {input.docs} --spec {params.spec:q}"
-        " --out {params.folder} 2> {log}"
+        "python -m myopia train-tokenizer {wildcards.corpus} --settings {params.settings:q} --docs {input.docs:q}"
+        " --out {params.folder:q} 2> {log:q}"
 
 
 rule encode_corpus:
@@ -137,15 +162,13 @@ rule encode_corpus:
     conda:
         "../../envs/tokenize.yaml"
     params:
-        spec=lambda wildcards: as_json(
-            {**SETTINGS["corpora"][wildcards.corpus]["windows"], "T": SETTINGS["text"]["T"]}
-        ),
+        settings=dag.settings_file,
+        digest=dag.corpus_digest("windows", context_length=SETTINGS["context_length"]),
         tokenizer=subpath(input.tokenizer, parent=True),
         folder=subpath(output.manifest, parent=True),
-        recipe=RECIPE["data"],
     shell:
-        "python scripts/encode_corpus.py --docs {input.docs} --tokenizer {params.tokenizer}"
-        " --spec {params.spec:q} --out {params.folder} 2> {log}"
+        "python -m myopia encode {wildcards.corpus} --settings {params.settings:q} --docs {input.docs:q}"
+        " --tokenizer {params.tokenizer:q} --out {params.folder:q} 2> {log:q}"
 
 
 # A corpus that models are only measured on, in the tokenizer they were trained with.
@@ -162,28 +185,3 @@ use rule encode_corpus as encode_further with:
         "<logs>/encode_further/{trained}-on-{corpus}.log",
     benchmark:
         "<benchmarks>/encode_further/{trained}-on-{corpus}.tsv"
-
-
-# Early, so that a missing file or network is told before hours of training.
-rule make_task:
-    input:
-        corpus=task_corpus,
-    output:
-        questions="<results>/data/tasks/{task}/items.jsonl",
-        definition="<results>/data/tasks/{task}/task.yaml",
-        manifest="<results>/data/tasks/{task}/task.json",
-    log:
-        "<logs>/make_task/{task}.log",
-    benchmark:
-        "<benchmarks>/make_task/{task}.tsv"
-    priority: 20
-    conda:
-        "../../envs/fetch.yaml"
-    params:
-        spec=lambda wildcards: as_json(SETTINGS["zero_shot"]["tasks"][wildcards.task]),
-        corpus=task_arguments,
-        folder=subpath(output.manifest, parent=True),
-        recipe=RECIPE["data"],
-    shell:
-        "python scripts/make_task.py --task {wildcards.task} --spec {params.spec:q}"
-        " --out {params.folder} {params.corpus} 2> {log}"

@@ -1,64 +1,84 @@
-MEASURED = [
-    "probe_r2.csv",
-    "neuron_correlation.csv",
-    "probe_estimate.csv",
-    "intervention.csv",
-    "influence.csv",
-    "text_loss.csv.gz",
-    "text_components.csv",
-    "text_curve.csv",
-    *TOKEN_MEASURES,
-    "zero_shot.csv.gz",
-    *TOY_MEASURES,
-    "multiplication_cells.csv.gz",
-    "multiplication_digits.csv",
-    *ANATOMY_MEASURES,
-    "induction_loss.csv.gz",
-    "induction_heads.csv",
-    "induction_curve.csv",
-]
-if FAMILY.specs:
-    MEASURED += FAMILY_MEASURES
+# Judging and drawing, an experiment at a time: one figure costs the jobs of its experiment.
+for one in dag.running:
+
+    rule:
+        name:
+            f"judge_{one.name}"
+        input:
+            measured=dag.measured(*dag.sources(one)),
+            claims=[*dag.claim_files(one), *REFERENCE],
+        output:
+            verdicts=f"<results>/tables/verdicts/{one.name}.csv",
+            tables=dag.tables_of(one),
+        log:
+            f"<logs>/judge/{one.name}.log",
+        benchmark:
+            f"<benchmarks>/judge/{one.name}.tsv"
+        conda:
+            "../../envs/report.yaml"
+        params:
+            name=one.name,
+            settings=dag.settings_file,
+            digest=dag.judging_digest(one),
+        shell:
+            "python -m myopia judge {params.name} --settings {params.settings:q} 2> {log:q}"
+
+    if one.drawn:
+
+        rule:
+            name:
+                f"draw_{one.name}"
+            input:
+                [f"<results>/tables/{figure.name}.csv" for figure in one.drawn],
+            output:
+                svg=[
+                    report(
+                        f"<results>/figures/{figure.name}.svg",
+                        category=one.title,
+                        labels={"figure": figure.name},
+                    )
+                    for figure in one.drawn
+                ],
+                png=[f"<results>/figures/{figure.name}.png" for figure in one.drawn],
+            log:
+                f"<logs>/draw/{one.name}.log",
+            benchmark:
+                f"<benchmarks>/draw/{one.name}.tsv"
+            conda:
+                "../../envs/draw.yaml"
+            params:
+                name=one.name,
+                settings=dag.settings_file,
+                digest=digest(dag.captions(one)),
+            shell:
+                "python -m myopia draw {params.name} --settings {params.settings:q} 2> {log:q}"
 
 
-rule judge_claims:
+rule verdicts:
     input:
-        loss="<results>/measure/synthetic_loss.csv",
-        measured=collect("<results>/measure/{file}", file=MEASURED),
-        claims="workflow/reference/claims.yaml",
-        paper="workflow/reference/paper_values.csv",
+        [f"<results>/tables/verdicts/{one.name}.csv" for one in dag.running],
     output:
         verdicts=report(
             "<results>/tables/verdicts.csv",
-            caption="../report/verdicts.rst",
             category="Verdicts",
             labels={"table": "Every claim", "file": "verdicts"},
         ),
-        tables=collect("<results>/tables/{table}.csv", table=[*FIGURES, *LISTS]),
     log:
-        "<logs>/judge_claims.log",
+        "<logs>/verdicts.log",
     benchmark:
-        "<benchmarks>/judge_claims.tsv"
+        "<benchmarks>/verdicts.tsv"
     conda:
         "../../envs/report.yaml"
-    params:
-        scale=SETTINGS["scale"],
-        measure=subpath(input.loss, parent=True),
-        tables=subpath(output.verdicts, parent=True),
     shell:
-        "python scripts/judge_claims.py --measure {params.measure} --claims {input.claims}"
-        " --paper {input.paper} --scale {params.scale} --out {output.verdicts}"
-        " --tables {params.tables} 2> {log}"
+        "python -m myopia verdicts {input:q} --out {output:q} 2> {log:q}"
 
 
 rule tabulate_seeds:
     input:
-        run_files(RUNS, "metrics.json"),
-        family_files("metrics.json"),
+        dag.everything("metrics.json"),
     output:
         seeds=report(
             "<results>/tables/seeds.csv",
-            caption="../report/seeds.rst",
             category="Runs",
             labels={"table": "Every run", "file": "seeds"},
         ),
@@ -69,38 +89,23 @@ rule tabulate_seeds:
     conda:
         "../../envs/report.yaml"
     params:
-        runs=run_folders(RUNS) + [os.path.dirname(path) for path in family_files("metrics.json")],
+        settings=dag.settings_file,
+        runs=digest(dag.run_folders()),
+        words="",
     shell:
-        "python scripts/tabulate_seeds.py --runs {params.runs} --out {output.seeds} 2> {log}"
+        "python -m myopia seeds {params.words} --settings {params.settings:q} --out {output:q} 2> {log:q}"
 
 
-rule tabulate_tuning:
+use rule tabulate_seeds as tabulate_tuning with:
     input:
-        run_files(TUNING, "metrics.json", SETTINGS["tuning_seeds"]),
+        dag.files(dag.tuning, "metrics.json"),
     output:
-        table="<results>/tables/tuning.csv",
+        "<results>/tables/tuning.csv",
     log:
         "<logs>/tabulate_tuning.log",
     benchmark:
         "<benchmarks>/tabulate_tuning.tsv"
-    conda:
-        "../../envs/report.yaml"
     params:
-        runs=run_folders(TUNING, SETTINGS["tuning_seeds"]),
-    shell:
-        "python scripts/tabulate_seeds.py --runs {params.runs} --out {output.table} 2> {log}"
-
-
-rule plan:
-    """Jobs, tokens, FLOPs, device-hours, memory, disk and downloads of this scale, before anything runs. Declares no
-    output, not even a benchmark, so that it prints whenever it is asked for."""
-    log:
-        "<logs>/plan.log",
-    localrule: True
-    conda:
-        "../../envs/report.yaml"
-    params:
-        settings=lambda wildcards: as_json(SETTINGS),
-        table=f"{SETTINGS['results']}/tables/plan.csv",
-    shell:
-        "python scripts/plan_run.py --settings {params.settings:q} --out {params.table} 2> {log}"
+        settings=dag.settings_file,
+        runs=digest(list(dag.tuning)),
+        words="--tuning",

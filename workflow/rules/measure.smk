@@ -1,137 +1,54 @@
-rule evaluate_synthetic:
-    input:
-        run_files(synthetic_names(), "model.safetensors"),
-    output:
-        loss="<results>/measure/synthetic_loss.csv",
-    log:
-        "<logs>/evaluate_synthetic.log",
-    benchmark:
-        "<benchmarks>/evaluate_synthetic.tsv"
-    conda:
-        "../../envs/evaluate.yaml"
-    resources:
-        mem_mb=measure_memory,
-        runtime=measure_runtime,
-    params:
-        spec=synthetic_measure_spec(
-            synthetic_names(), {"n_sequences": SETTINGS["synthetic"]["test_sequences"]}
-        ),
-        recipe=RECIPE["measure"],
-    shell:
-        "python scripts/evaluate_synthetic.py --spec {params.spec:q} --out {output.loss} 2> {log}"
+# One rule for each measurement an experiment declares. Where runs share a process one job measures them all; elsewhere
+# each unit (a run and seed, a size, a corpus) is a job, which fails alone, and `gather` puts the parts together.
+for one in dag.running:
+    for m in (m for m in one.measurements if dag.units(m)):
 
+        rule:
+            name:
+                f"measure_{m.name}"
+            input:
+                dag.unit_inputs(m),
+            output:
+                dag.unit_outputs(m),
+            log:
+                dag.unit_file(m, "<logs>/measure", "log"),
+            benchmark:
+                dag.unit_file(m, "<benchmarks>/measure", "tsv")
+            priority: m.priority
+            conda:
+                f"../../envs/{m.env}.yaml"
+            resources:
+                gpu=measure_gpus if m.gpu else 0,
+                mem_mb=dag.memory_asked(dag.runs, 1),
+                runtime=measure_runtime,
+            params:
+                name=m.name,
+                unit="all" if dag.shared else lambda wildcards: wildcards.unit,
+                out=subpath(output[0], parent=True),
+                settings=dag.settings_file,
+                digest=dag.unit_digest(m),
+            shell:
+                "python -m myopia measure {params.name} --settings {params.settings:q} --unit {params.unit:q}"
+                " --out {params.out:q} --threads {threads} 2> {log:q}"
 
-rule probe_synthetic:
-    input:
-        run_files(probed_names(), "model.safetensors"),
-    output:
-        r2="<results>/measure/probe_r2.csv",
-        correlation="<results>/measure/neuron_correlation.csv",
-        estimate="<results>/measure/probe_estimate.csv",
-        intervention="<results>/measure/intervention.csv",
-    log:
-        "<logs>/probe_synthetic.log",
-    benchmark:
-        "<benchmarks>/probe_synthetic.tsv"
-    conda:
-        "../../envs/probe.yaml"
-    resources:
-        mem_mb=measure_memory,
-        runtime=measure_runtime,
-    params:
-        spec=synthetic_measure_spec(
-            probed_names(),
-            {
-                "n_fit": SETTINGS["synthetic"]["probe_sequences"],
-                "n_heldout": SETTINGS["synthetic"]["probe_sequences"],
-                "max_lookback": SETTINGS["synthetic"]["lookback"],
-            },
-        ),
-        recipe=RECIPE["measure"],
-    shell:
-        "python scripts/probe_synthetic.py --spec {params.spec:q} --out-r2 {output.r2}"
-        " --out-correlation {output.correlation} --out-estimate {output.estimate}"
-        " --out-intervention {output.intervention} 2> {log}"
+        if not dag.shared:
 
-
-rule evaluate_text:
-    input:
-        run_files(text_names(), "model.safetensors"),
-        run_files(text_names(), "curve.csv"),
-        further_manifests(),
-    output:
-        loss="<results>/measure/text_loss.csv.gz",
-        components="<results>/measure/text_components.csv",
-        curve="<results>/measure/text_curve.csv",
-        influence="<results>/measure/influence.csv",
-    log:
-        "<logs>/evaluate_text.log",
-    benchmark:
-        "<benchmarks>/evaluate_text.tsv"
-    conda:
-        "../../envs/evaluate.yaml"
-    resources:
-        mem_mb=measure_memory,
-        runtime=measure_runtime,
-    params:
-        spec=text_measure_spec(),
-        recipe=RECIPE["measure"],
-    shell:
-        "python scripts/evaluate_text.py --spec {params.spec:q} --out-loss {output.loss}"
-        " --out-components {output.components} --out-curve {output.curve} --out-influence {output.influence} 2> {log}"
-
-
-rule evaluate_family:
-    input:
-        family_files("model.safetensors", tuning=False),
-        family_files("curve.csv", tuning=False),
-        family_files("metrics.json"),
-    output:
-        runs="<results>/measure/family_runs.csv",
-        loss="<results>/measure/family_loss.csv.gz",
-        curve="<results>/measure/family_curve.csv",
-    log:
-        "<logs>/evaluate_family.log",
-    benchmark:
-        "<benchmarks>/evaluate_family.tsv"
-    conda:
-        "../../envs/evaluate.yaml"
-    resources:
-        gpu=gpus_needed,
-        mem_mb=measure_memory,
-        runtime=measure_runtime,
-    params:
-        spec=family_measure_spec(),
-        seeds=SETTINGS["family"]["seeds"],
-        tuning_seeds=SETTINGS["family"]["tuning_seeds"],
-        device=SETTINGS["device"],
-        recipe=RECIPE["measure"],
-    shell:
-        "python scripts/evaluate_family.py --spec {params.spec:q} --seeds {params.seeds}"
-        " --tuning-seeds {params.tuning_seeds} --device {params.device} --out-runs {output.runs}"
-        " --out-loss {output.loss} --out-curve {output.curve} 2> {log}"
-
-
-rule evaluate_zero_shot:
-    input:
-        zero_shot_weights(),
-        tasks=task_files(),
-    output:
-        scores="<results>/measure/zero_shot.csv.gz",
-    log:
-        "<logs>/evaluate_zero_shot.log",
-    benchmark:
-        "<benchmarks>/evaluate_zero_shot.tsv"
-    conda:
-        "../../envs/zeroshot.yaml"
-    resources:
-        gpu=gpus_needed,
-        mem_mb=measure_memory,
-        runtime=measure_runtime,
-    params:
-        spec=zero_shot_spec(),
-        device=SETTINGS["device"],
-        recipe=RECIPE["measure"],
-    shell:
-        "python scripts/evaluate_zero_shot.py --spec {params.spec:q} --device {params.device}"
-        " --out {output.scores} 2> {log}"
+            rule:
+                name:
+                    f"gather_{m.name}"
+                input:
+                    dag.parts(m),
+                output:
+                    dag.tables_measured(m),
+                log:
+                    f"<logs>/gather/{m.name}.log",
+                benchmark:
+                    f"<benchmarks>/gather/{m.name}.tsv"
+                conda:
+                    "../../envs/report.yaml"
+                params:
+                    name=m.name,
+                    out=subpath(output[0], parent=True),
+                    settings=dag.settings_file,
+                shell:
+                    "python -m myopia gather {params.name} --settings {params.settings:q} --out {params.out:q} 2> {log:q}"

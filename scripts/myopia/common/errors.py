@@ -1,4 +1,4 @@
-"""The one exception a user should ever see, and the exit codes of every command."""
+"""The exception for bad input, and the exit codes of all scripts."""
 
 EXIT_BAD_INPUT = 2
 """Configuration, data, checkpoint or device is wrong; running again without a change cannot help."""
@@ -8,4 +8,4 @@ EXIT_PREEMPTED = 75
 
 
 class MyopiaError(Exception):
-    """Bad input. The message is one clear sentence that names the key or file and the mend."""
+    """Bad input. The message is one sentence that names the key or file and the remedy."""

@@ -1,4 +1,4 @@
-"""Atomic files, hashes and canonical JSON: what makes "half-written" impossible to mistake for a result."""
+"""Atomic writes, hashes and canonical JSON: a half-written file can never be taken for a result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sha256_text(text: str) -> str:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hex sha256 of a file's bytes, read in pieces."""
+    """Hex sha256 of a file's bytes, read in blocks."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -35,8 +35,8 @@ def sha256_file(path: str | Path) -> str:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and move it into place.
 
-    A reader sees the old file or the whole new one, never a part. On an exception the temporary
-    file is removed and `path` is left as it was.
+    A reader sees the old file or the whole new one, never a part. On an exception the temporary file is removed and
+    `path` is unchanged. The folder is made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Delete what a killed `atomic_path` left in `folder`; only for who knows that nobody else writes there now."""
+    """Delete temporary files of a killed `atomic_path` in `folder`; the caller must be its only writer."""
     for leftover in Path(folder).glob(".*.tmp-*"):
         leftover.unlink(missing_ok=True)
 

@@ -1,9 +1,11 @@
-"""GPUs of its own for every job of a machine: jobs that run side by side never share one by accident.
+"""Exclusive GPUs for the jobs of one machine: jobs that run side by side never share one by accident.
 
-A GPU is a file in a folder of the user's; who uses it holds a shared lock on that file, so it is free when the last
-holder is dead, however it died. Claims go through one gate, all or nothing: two jobs that wait for several GPUs cannot
-hold what the other lacks. Under a scheduler nothing is claimed: it gives every job its own, under numbers that mean
-something within the job only. Nor by processes that somebody has started with torchrun by hand.
+Each GPU has a lock file. A job and its child processes hold a shared flock on it, so the GPU is free when the last of
+them is dead, however it died. GPUs are claimed under one gate lock, all or none, so that two jobs cannot each hold what
+the other waits for. Nothing is claimed under a scheduler, which assigns GPUs itself and numbers them per job, nor by
+processes that were started with torchrun by hand.
+
+`fcntl` and not `filelock`: its FileLock cannot turn an exclusive lock into a shared one that child processes join.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ _held: list[IO[str]] = []  # until this process ends
 
 
 def claim_gpus(count: int, stop: Sequence[int] = ()) -> bool:
-    """Hold `count` GPUs that no other job holds, waiting for them, and show this process and its children only those.
+    """Lock `count` GPUs that no other job holds, waiting for them, and set CUDA_VISIBLE_DEVICES to those.
 
-    Must be called before anything starts CUDA. A child process of one that has claimed joins it in holding. Claims
-    nothing where there are fewer GPUs than that: who asks torch for them gets the sentence that says so.
+    Must be called before anything starts CUDA. In a child process of one that has claimed, joins its locks. With fewer
+    than `count` GPUs on the machine nothing is claimed, and the error is left to `resolve_device`.
+
+    Args:
+        count: number of GPUs.
+        stop: signals caught so far; one that comes ends the wait.
 
     Returns:
-        False if a signal came into `stop` while waiting.
+        False if a signal came while waiting.
     """
     if any(name in os.environ for name in SCHEDULERS) or ("RANK" in os.environ and INHERITED not in os.environ):
         return True
@@ -46,7 +52,7 @@ def claim_gpus(count: int, stop: Sequence[int] = ()) -> bool:
         return True
     folder = Path(tempfile.gettempdir(), f"myopia-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    told = False
+    logged = False
     while True:
         with open(folder / "gate", "w") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
@@ -55,9 +61,9 @@ def claim_gpus(count: int, stop: Sequence[int] = ()) -> bool:
             break
         if stop:
             return False
-        if not told:
+        if not logged:
             LOG.info("waiting: other jobs of this machine hold its GPUs")
-        told = True
+        logged = True
         time.sleep(_POLL_S)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
     os.environ[INHERITED] = os.pathsep.join(str(_file(folder, gpu)) for gpu in mine)
@@ -77,7 +83,7 @@ def _file(folder: Path, gpu: str) -> Path:
 
 
 def _take(folder: Path, visible: list[str], count: int) -> list[str]:
-    """Lock `count` free GPUs; none, if so many are not free. The caller holds the gate."""
+    """Lock `count` free GPUs and return them; none if fewer are free. The caller holds the gate lock."""
     found: dict[str, IO[str]] = {}
     for gpu in visible:
         handle = open(_file(folder, gpu), "w")  # noqa: SIM115

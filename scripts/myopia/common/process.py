@@ -1,4 +1,4 @@
-"""How processes that train or evaluate should be started."""
+"""Environment settings of processes that train or evaluate."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ OFFLINE = {
 
 
 def go_offline() -> None:
-    """Cut this process off from the hub. The clients read these settings when they are first imported: call it before."""
+    """Switch the Hugging Face clients offline; call it before they are imported, which is when they read the settings."""
     os.environ.update(OFFLINE)
 
 
-def use_huge_pages() -> None:
-    """Start this process again with an allocator that asks for huge pages (glibc reads its tunables at start only).
+def import_from(folder: str) -> None:
+    """Let Python processes that this one starts import from `folder`, before what they would import from anyway."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
 
-    Each step hands its large activations back to the kernel and faults them in again, page by page; huge pages make
-    that cheap and change neither numbers nor memory. (Telling malloc to keep freed memory instead would fragment its
-    heap without bound, because torch asks for aligned blocks.) Call it first thing under `__main__`; elsewhere than on Linux it does nothing.
+
+def use_huge_pages() -> None:
+    """Restart this process with glibc's malloc on huge pages (glibc reads its tunables only at start).
+
+    Each training step returns its large activations to the kernel and page-faults them in again; huge pages make that
+    cheap and change neither results nor memory use. (Telling malloc to keep freed memory instead would fragment its heap
+    without bound, because torch asks for aligned blocks.) Call it first under `__main__`; it does nothing but on Linux.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": TUNABLE})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": TUNABLE})

@@ -1,8 +1,8 @@
-"""What a Slurm cluster offers, held against what jobs ask for, before the first of them is submitted.
+"""Checks the resources that jobs request against the nodes of a Slurm cluster, before the first job is submitted.
 
-Slurm takes a job that no node can ever run only to refuse it when its turn comes, hours later, or to keep it waiting for
-ever (a limit on time, by default). `sbatch --test-only` is not enough: it knows no limits on time, and says of a node
-that is down today what it says of one that does not exist. So nodes are compared as they are configured.
+Slurm accepts a job that no node can ever run, and refuses it hours later or keeps it pending for ever (time limits, by
+default). `sbatch --test-only` is not enough: it ignores time limits, and does not tell a node that is down today from
+one that does not exist. So requests are compared with the nodes as configured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Request:
-    """What a job of `rule` asks of one node; `partition` may name several (a,b), None leaves it to Slurm."""
+    """Resources a job of `rule` requests on one node; `partition` may name several (a,b), None leaves it to Slurm."""
 
     rule: str
     partition: str | None = None
@@ -49,7 +49,7 @@ class Nodes:
 
 
 def cluster() -> list[Nodes]:
-    """All kinds of nodes this machine's Slurm has.
+    """All kinds of nodes of this machine's Slurm cluster.
 
     Raises:
         MyopiaError: there is no Slurm here, or it does not answer.
@@ -91,10 +91,10 @@ def _minutes(limit: str) -> float:
 
 
 def require(requests: Iterable[Request], offered: list[Nodes]) -> None:
-    """Every request can be met by some node of a partition it may go to.
+    """Check that every request can be met by some node of a partition it may go to.
 
     Raises:
-        MyopiaError: the first that cannot, with the mend.
+        MyopiaError: names the first request that cannot, and the remedy.
     """
     for request in requests:
         nodes = _reachable(request, offered)
@@ -112,7 +112,7 @@ def require(requests: Iterable[Request], offered: list[Nodes]) -> None:
 
 
 def _reachable(request: Request, offered: list[Nodes]) -> list[Nodes]:
-    """Nodes of the partitions a request names, or else of the default one."""
+    """Nodes of the partitions a request names, or of the default partition."""
     names = sorted({nodes.partition for nodes in offered})
     if request.partition is None:
         found = [nodes for nodes in offered if nodes.default]
@@ -129,7 +129,7 @@ def _reachable(request: Request, offered: list[Nodes]) -> list[Nodes]:
 
 
 def _finds_a_partition() -> bool:
-    """Whether a job that names no partition gets one all the same: from SBATCH_PARTITION, or from rules of the site."""
+    """Whether a job that names no partition still gets one: from SBATCH_PARTITION, or from a plugin of the site."""
     command = ["sbatch", "--test-only", "--wrap=true"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return "No partition specified" not in done.stderr
@@ -140,6 +140,6 @@ def _one_of(names: list[str]) -> str:
 
 
 def keeps_accounts() -> bool:
-    """Whether sacct knows what became of a job."""
+    """Whether job accounting is on, so that sacct knows how a job ended."""
     done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False, timeout=60)
     return not re.search(r"^AccountingStorageType\s*=\s*(accounting_storage/none|\(null\))", done.stdout, re.MULTILINE)

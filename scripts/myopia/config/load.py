@@ -1,64 +1,75 @@
-"""config.yaml -> one checked scale: `base` with the scale's entries laid over it, defaults nowhere else."""
+"""From config.yaml to the resolved settings of one scale, checked before anything is planned.
+
+Laid over each other, the later over the earlier: the defaults of the core and of every experiment's section, the
+corpora of workflow/corpora.yaml, an experiment's own entry for the scale (scales.yaml in its package), the scale's file
+in workflow/scales, and what config.yaml and --config say.
+"""
 
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
 from myopia.common.errors import MyopiaError
-from myopia.config.corpora import tokenizer_vocab
+from myopia.common.files import canonical_json, sha256_text, write_json
+from myopia.config.experiment import Experiment, chosen, experiment, known
 from myopia.config.placement import check_devices
-from myopia.config.runs import check_rates, run_specs
-from myopia.experiments.gradients.settings import check_anatomy
-from myopia.experiments.induction.settings import check_induction
-from myopia.experiments.multiplication.settings import check_multiplication
-from myopia.experiments.released.settings import released_specs
-from myopia.experiments.size_sweep.settings import check_family, family
-from myopia.experiments.toys.settings import check_toys
-from myopia.experiments.zero_shot.settings import check_scored_sizes, use_zero_shot
+from myopia.config.schema import defaults, validate
+from myopia.config.settings import Core, User
 
 ROOT = Path(__file__).resolve().parents[3]
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+SCALES = ROOT / "workflow" / "scales"
+CORPORA = ROOT / "workflow" / "corpora.yaml"
 
 
-def load_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The resolved settings of `config["scale"]`, checked against the schema and for meaning.
+def load_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved settings of `config["scale"]`, checked for types, units and meaning.
 
     Args:
         config: config.yaml as a mapping, command-line overrides included.
 
     Returns:
-        The scale's settings with `scale`, `results`, `corpora` and `zero_shot.tasks` (only those used) filled in.
+        The core's settings, a section for each experiment that runs, and `scale`, `results`, `experiments`; `corpora`
+        holds only those in use.
 
     Raises:
         MyopiaError: unknown key, wrong type or impossible value; the message names the key's path.
     """
-    schema = _schema()
-    _check(config, schema, "")
-    if config["scale"] not in config["scales"]:
-        known = ", ".join(config["scales"])
-        raise MyopiaError(f"config key scale: {config['scale']!r} is unknown; it must be one of {known}")
-    settings = merge(config["base"], config["scales"][config["scale"]])
-    _check(settings, {**schema["$defs"]["settings"], "$defs": schema["$defs"]}, f"scales.{config['scale']}")
-    settings["scale"] = config["scale"]
-    settings["results"] = config.get("results") or f"results/{config['scale']}"
-    _use_data_root(settings, config.get("data_root"))
-    use_zero_shot(settings, config.get("data_root"))
-    _check_meaning(settings)
+    user = {key: config[key] for key in User.model_fields if key in config}
+    validate(User, user, "")
+    scale = user["scale"]
+    if not (SCALES / f"{scale}.yaml").is_file():
+        raise MyopiaError(f"config key scale: {scale!r} is unknown; it must be one of {', '.join(scales())}")
+    laid = _read(SCALES / f"{scale}.yaml")
+    running = chosen(user.get("experiments") or laid.pop("experiments", None))
+    laid.pop("experiments", None)
+    own = {key: value for key, value in config.items() if key not in User.model_fields}
+    settings = defaults(Core) | {"corpora": _read(CORPORA)}
+    for one in map(experiment, known()):
+        entry = _read(one.folder / "scales.yaml").get(scale) or {}
+        settings[one.name] = merge(defaults(one.section), entry)
+    settings = merge(settings, laid)
+    settings = merge(settings, {key: value for key, value in own.items() if value is not None})
+    _check_types(settings, running)
+    settings = {key: value for key, value in settings.items() if key in Core.model_fields or key in _names(running)}
+    settings["scale"], settings["experiments"] = scale, _names(running)
+    settings["results"] = user.get("results") or f"results/{scale}"
+    for one in running:
+        if one.resolve:
+            one.resolve(settings, user.get("data_root"))
+    _use_corpora(settings, running, user.get("data_root"))
+    _check_meaning(settings, running)
     return settings
 
 
-@functools.cache
-def _schema() -> dict[str, Any]:
-    """Read once: parsing takes longer than all checks together."""
-    return yaml.safe_load(SCHEMA.read_text())
+def scales() -> list[str]:
+    """Names of all scales, as files lie in workflow/scales."""
+    return sorted(path.stem for path in SCALES.glob("*.yaml"))
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -69,180 +80,101 @@ def merge(base: Any, over: Any) -> Any:
     return copy.deepcopy(over)
 
 
-def _check(value: Any, schema: dict[str, Any], where: str) -> None:
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
-    if not errors:
-        return
-    error = errors[0]
-    path = ".".join([where, *map(str, error.absolute_path)]).strip(".") or "the top level"
-    if error.validator == "additionalProperties":
-        known = sorted(error.schema.get("properties", {}))
-        unknown = min(str(key) for key in error.instance if key not in known)
-        close = difflib.get_close_matches(unknown, known, n=1)
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
-        raise MyopiaError(f"config: unknown key {unknown!r} at {path}{meant}; known keys are {', '.join(known)}")
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        raise MyopiaError(f"config: the key {missing!r} is missing at {path}")
-    hint = ""
-    if isinstance(error.instance, str) and error.validator == "type" and _is_number(error.instance):
-        hint = f"; YAML reads {error.instance} as text, write {float(error.instance)!r}"
-    raise MyopiaError(f"config key {path}: {error.message}{hint}")
+def digest(value: Any) -> str:
+    """What a rule depends on: a short hash of settings, equal for equal values in whatever order."""
+    return sha256_text(canonical_json(value))[:16]
 
 
-def _is_number(text: str) -> bool:
+def write_settings(settings: Mapping[str, Any]) -> Path:
+    """Write results/<scale>/settings.json, which every job of the workflow reads; left alone if it says the same."""
+    path = settings_path(settings)
+    if not path.is_file() or read_settings(path, missing_ok=True) != settings:
+        write_json(path, settings)
+    return path
+
+
+def settings_path(settings: Mapping[str, Any]) -> Path:
+    """Where the resolved settings of a results folder stand."""
+    return Path(settings["results"], "settings.json")
+
+
+def read_settings(path: str | Path, missing_ok: bool = False) -> dict[str, Any]:
+    """The settings a workflow wrote; MyopiaError if they are not there or cannot be read."""
+    import json
+
     try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        if missing_ok:
+            return {}
+        raise MyopiaError(
+            f"{path} cannot be read ({error}); snakemake writes it when it starts: run snakemake on that folder first"
+        ) from None
 
 
-def _use_data_root(settings: dict[str, Any], data_root: str | None) -> None:
-    """Fill {data_root} in corpus paths; with a data_root, laptop and cpu read the real corpora it holds as well."""
-    text = settings["text"]
-    if data_root and settings["scale"] in ("laptop", "cpu"):
-        here, absent = _local_corpora(settings, data_root)
-        text["evaluate_on"] = {n: [m for m in names if m not in absent] for n, names in text["evaluate_on"].items()}
-        trained = [*text["corpora"], *here]
-        only_read = {name for n, names in text["evaluate_on"].items() if n in trained for name in names}
-        text["corpora"] = list(dict.fromkeys(n for n in trained if n in text["corpora"] or n not in only_read))
-    text["evaluate_on"] = {name: text["evaluate_on"].get(name, []) for name in text["corpora"]}
-    for name in text["at_corpus"]:
-        if name not in settings["corpora"]:
-            raise MyopiaError(f"config key text.at_corpus: corpus {name!r} is not described under corpora")
-    text["at_corpus"] = {name: own for name, own in text["at_corpus"].items() if name in text["corpora"]}
-    further = [name for names in text["evaluate_on"].values() for name in names]
-    for name in further:
-        if name in text["corpora"] or further.count(name) > 1:
-            raise MyopiaError(
-                f"config key text.evaluate_on: corpus {name!r} is also trained on or read twice, so that its rows "
-                "would mean two models; name it once"
-            )
+def _names(running: list[Experiment]) -> list[str]:
+    return [one.name for one in running]
+
+
+@functools.cache
+def _text(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A YAML mapping; {} where there is no such file."""
+    return copy.deepcopy(_text(path) or {}) if path.is_file() else {}
+
+
+def _check_types(settings: dict[str, Any], running: list[Experiment]) -> None:
+    """Every key known and of its type; a section of an experiment that does not run is checked as well."""
+    sections = {name: experiment(name).section for name in known()}
+    core = {key: value for key, value in settings.items() if key not in sections}
+    unknown = [key for key in core if key not in Core.model_fields]
+    if unknown:
+        import difflib
+
+        names = sorted([*Core.model_fields, *sections, *User.model_fields])
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        raise MyopiaError(
+            f"config: unknown key {unknown[0]!r} at the top level{meant}; known keys are {', '.join(names)}"
+        )
+    validate(Core, core, "")
+    for name, section in sections.items():
+        validate(section, settings[name], name)
+
+
+def _use_corpora(settings: dict[str, Any], running: list[Experiment], data_root: str | None) -> None:
+    """Keep the corpora that some experiment uses, {data_root} filled in."""
+    wanted: dict[str, str] = {}
+    for one in running:
+        for name, key in one.corpora(settings).items():
+            wanted.setdefault(name, key)
     used = {}
-    wanted = dict.fromkeys(text["corpora"], "text.corpora") | dict.fromkeys(further, "text.evaluate_on")
-    if settings["family"]["sizes"]:
-        wanted.setdefault(settings["family"]["corpus"], "family.corpus")
     for name, key in wanted.items():
         if name not in settings["corpora"]:
             raise MyopiaError(f"config key {key}: corpus {name!r} is not described under corpora")
         corpus = settings["corpora"][name]
-        for part, key in (("source", "path"), ("tokenizer", "path_or_id")):
-            path = corpus[part].get(key, "")
+        for section, field in (("source", "path"), ("tokenizer", "path_or_id")):
+            path = corpus[section].get(field) or ""
             if "{data_root}" in path:
                 if not data_root:
                     raise MyopiaError(
                         f"config key data_root: corpus {name!r} reads local files; say where with --config "
                         "data_root=FOLDER"
                     )
-                corpus[part][key] = path.replace("{data_root}", str(data_root).rstrip("/"))
+                corpus[section][field] = path.replace("{data_root}", str(data_root).rstrip("/"))
         used[name] = corpus
     settings["corpora"] = used
 
 
-def _local_corpora(settings: dict[str, Any], data_root: str) -> tuple[list[str], list[str]]:
-    """Local corpora whose folder is in data_root, and the others; a root with neither corpora nor tasks is a mistake."""
-    corpora = settings["corpora"]
-    paths = {n: c["source"]["path"] for n, c in corpora.items() if "{data_root}" in str(c["source"].get("path", ""))}
-    folder = str(data_root).rstrip("/")
-    here = [name for name, path in paths.items() if Path(path.replace("{data_root}", folder)).exists()]
-    if not here and not Path(folder, "evals").exists():
-        names = ", ".join([*(path.replace("{data_root}/", "") for path in paths.values()), "evals"])
-        raise MyopiaError(f"config key data_root: {data_root} holds no folder of a local corpus ({names})")
-    return here, [name for name in paths if name not in here]
-
-
-def _check_meaning(settings: dict[str, Any]) -> None:
-    for room in ("synthetic", "text"):
-        part = settings[room]
-        if part["batch_size"] % part["micro_batch"]:
-            raise MyopiaError(
-                f"config key {room}.batch_size: {part['batch_size']} is not a multiple of {room}.micro_batch "
-                f"{part['micro_batch']}"
-            )
-        for arm, rate in part["optim"]["lr"].items():
-            if rate <= 0:
-                raise MyopiaError(f"config key {room}.optim.lr.{arm}: a learning rate must be positive, not {rate}")
-        for arm in ("vanilla", "myopic"):
-            if arm not in part["optim"]["lr"]:
-                raise MyopiaError(f"config key {room}.optim.lr: the arm {arm} needs a learning rate")
-    arms = settings["text"]["arms"]
-    for arm in arms:
-        if arm.startswith("local") and "vanilla" not in arms:
-            raise MyopiaError(f"config key text.arms: {arm} reads the past of the vanilla arm; add vanilla")
-    synthetic = settings["synthetic"]
-    model, task = synthetic["model"], synthetic["task"]
-    if model["d_model"] % model["n_heads"]:
-        raise MyopiaError(
-            f"config key synthetic.model.d_model: {model['d_model']} is not divisible by n_heads {model['n_heads']}"
-        )
-    for key in synthetic["lr_at_p"]:
-        # Looked up as text, so 0.30, or 0.3 without quotes, would quietly be no p at all.
-        if not (isinstance(key, str) and _is_number(key) and f"{float(key):g}" == key):
-            shown = f"{float(key):g}" if _is_number(str(key)) else "0.3"
-            raise MyopiaError(f'config key synthetic.lr_at_p: {key!r} is not a p; write it as text, such as "{shown}"')
-    if synthetic["control_p"] not in synthetic["p"]:
-        raise MyopiaError(f"config key synthetic.control_p: {synthetic['control_p']} is not among synthetic.p")
-    if synthetic["lookback"] >= task["T"] or task["a"] >= task["T"]:
-        raise MyopiaError(
-            f"config key synthetic.task.T: {task['T']} positions are too few for a window of {task['a']} and probes "
-            f"back to {synthetic['lookback']}"
-        )
-    network = settings["text"]["model"]["config"]
-    width, heads, positions = (
-        _whole(network, *names)
-        for names in (
-            ("n_embd", "hidden_size"),
-            ("n_head", "num_attention_heads"),
-            ("n_positions", "max_position_embeddings"),
-        )
-    )
-    if width and heads and width % heads:
-        raise MyopiaError(f"config key text.model.config: width {width} is not divisible by {heads} heads")
-    if positions and positions < settings["text"]["T"]:
-        raise MyopiaError(
-            f"config key text.T: windows of {settings['text']['T']} tokens do not fit into the "
-            f"{positions} positions of text.model.config"
-        )
-    released_specs(settings)
-    if settings["tokens"]["max_tau"] > settings["text"]["T"] - 2:
-        raise MyopiaError(
-            f"config key tokens.max_tau: windows of {settings['text']['T']} tokens have none "
-            f"{settings['tokens']['max_tau']} ahead of two positions or more"
-        )
-    named = settings["tokens"]["probe_tokens"]
-    for name, corpus in settings["corpora"].items():
-        if named >= corpus["tokenizer"].get("vocab_size", math.inf):
-            raise MyopiaError(
-                f"config key tokens.probe_tokens: {named} tokens cannot be told apart in the vocabulary of {name}"
-            )
-    rows = network.get("vocab_size")
-    for name in settings["text"]["corpora"]:
-        wanted = tokenizer_vocab(settings["corpora"][name]["tokenizer"])
-        if rows is not None and wanted is not None and rows < wanted:
-            raise MyopiaError(
-                f"config key text.model.config.vocab_size: {rows} rows are too few for the {wanted} tokens of the "
-                f"tokenizer of corpus {name!r}"
-            )
+def _check_meaning(settings: dict[str, Any], running: list[Experiment]) -> None:
     overlap = set(settings["seeds"]) & set(settings["tuning_seeds"])
     if overlap:
         raise MyopiaError(f"config key tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
-    check_family(settings)
-    check_devices(settings["devices"], (run_specs(settings) | family(settings).specs).values())
-    check_scored_sizes(settings)
-    check_toys(settings)
-    check_multiplication(settings)
-    check_anatomy(settings)
-    check_rates(settings)
-    check_induction(settings)
-
-
-def _whole(network: dict[str, Any], *names: str) -> int | None:
-    """The first of `names` a Hugging Face config sets, checked to be a whole number; None if it sets none."""
-    for name in names:
-        if name in network:
-            if not isinstance(network[name], int) or isinstance(network[name], bool) or network[name] < 1:
-                raise MyopiaError(
-                    f"config key text.model.config.{name}: {network[name]!r} is not a whole number above 0"
-                )
-            return network[name]
-    return None
+    for one in running:
+        if one.check:
+            one.check(settings)
+    specs = [spec for one in running for spec in one.runs(settings).values()]
+    check_devices(settings["devices"], specs)

@@ -6,82 +6,103 @@ not guessed. Measuring (the toys train inside it), judging and drawing are left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from myopia.config.corpora import from_hub, tokenizer_vocab
+from myopia.config.experiment import Experiment, chosen
 from myopia.config.placement import place
-from myopia.config.runs import run_specs, tuning_specs
 from myopia.config.shapes import GB, Shape, memory_sentence, shape_of
-from myopia.experiments.size_sweep.settings import Family, family, fetched_networks, frozen_rate_specs
 
 COLUMNS = (
     "experiment model parameters runs seeds jobs tokens flops device_hours kwh devices layout micro_batch memory_gb fits"
     " disk_gb download_gb note"
 ).split()
-WORLDS = {"dp": "synthetic (D_p)", "multiplication": "multiplication", "induction": "induction"}
 _BYTES_PER_TOKEN = 4.0  # of English text
 _BYTES_PER_WEIGHT = 2.0  # on the hub: half precision
 _COMPRESSED = 0.4  # share of its size that text has in docs.jsonl.zst
 
 
 def plan(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per experiment (runs of one network on one data set), one per corpus, and their total.
+    """One row per experiment, network and corpus, one per corpus, and their total.
 
     `flops` include validation during training and a local arm's teacher; `device_hours` = flops / (tflops x mfu), but
     at least `min_step_ms` for each micro-batch: kernels of a small network are launched no faster; hours are those of
-    all devices of a job together. `layout`, `micro_batch` and `memory_gb` are those of the experiment's run that
-    needs most, per device.
-    Tuning runs have rows of their own and are not in the total: `all` does not run them. None stands where a number
-    is not known.
+    all devices of a job together. `layout`, `micro_batch` and `memory_gb` are those of the row's run that needs most, per
+    device. Runs of the target `tuned` have rows of their own and are not in the total: `all` does not run them. None
+    stands where a number is not known.
     """
-    jobs = run_specs(settings)
-    tuning = tuning_specs(settings) | frozen_rate_specs(settings)
-    sizes = family(settings)
-    grid = {name: sizes.specs[name] for name in sizes.tuning_runs() if settings["family"]["tuning_seeds"]}
-    rows = experiments(settings, jobs, settings["seeds"], "")
-    related = family_experiments(settings, sizes, "family, ")
-    chosen = experiments(settings, grid, settings["family"]["tuning_seeds"], "family's choice of rates, ")
-    if settings["share_process"]:  # one job trains all runs of a size, tuning seeds included
-        related = [row | {"jobs": 1} for row in related]
-        chosen = [row | {"jobs": 0} for row in chosen]
-    rows += [*related, *chosen]
+    rows, tuning = [], []
+    for one in chosen(settings["experiments"]):
+        specs = one.runs(settings)
+        rows += experiment_rows(settings, one, specs, one.seeds(settings))
+        names, seeds = one.grid(settings)
+        rows += experiment_rows(settings, one, {n: specs[n] for n in names}, seeds, "choice of rates, ")
+        tuning += experiment_rows(settings, one, one.tuning(settings), settings["tuning_seeds"], "tuning: ")
     rows += [_corpus(settings, name) for name in settings["corpora"]]
     total: dict[str, Any] = {"experiment": "total"}
     for key in ("runs", "jobs", "tokens", "flops", "device_hours", "kwh", "disk_gb", "download_gb"):
         total[key] = sum(row.get(key) or 0 for row in rows)
     total["memory_gb"] = max((row.get("memory_gb") or 0 for row in rows), default=0)
-    rows += [total, *experiments(settings, tuning, settings["tuning_seeds"], "tuning: ")]
-    return [{key: row.get(key) for key in COLUMNS} for row in rows]
+    return [{key: row.get(key) for key in COLUMNS} for row in [*rows, total, *tuning]]
 
 
-def family_experiments(settings: Mapping[str, Any], sizes: Family, prefix: str) -> list[dict[str, Any]]:
-    """The rows of the family on its seeds, each with the download of the network it starts from."""
-    rows = experiments(settings, sizes.specs, settings["family"]["seeds"], prefix)
-    fetched = {network["pretrained"] for network in fetched_networks(settings).values()}
-    for row in rows:
-        if row["model"] in fetched and row.get("parameters"):
-            row["download_gb"] = _BYTES_PER_WEIGHT * row["parameters"] / GB
-            row["disk_gb"] += row["download_gb"]
-    return rows
+def plan_by_experiment(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per experiment that trains, and one for the text: figures, networks, runs, device-hours, memory, disk."""
+    found = []
+    for one in chosen(settings["experiments"]):
+        specs = one.runs(settings)
+        names, seeds = one.grid(settings)
+        rows = experiment_rows(settings, one, specs, one.seeds(settings))
+        rows += experiment_rows(settings, one, {name: specs[name] for name in names}, seeds, "choice of rates, ")
+        if rows:
+            found.append(
+                {
+                    "experiment": one.name,
+                    "figures": [figure.name for figure in one.drawn],
+                    "models": list(dict.fromkeys(row["model"] for row in rows)),
+                    "runs": sum(row["runs"] * row["seeds"] for row in rows),
+                    "memory_gb": max(row.get("memory_gb") or 0.0 for row in rows),
+                    **{key: _sum(rows, key) for key in ("device_hours", "disk_gb", "download_gb")},
+                }
+            )
+    texts = [_corpus(settings, name) for name in settings["corpora"]]
+    text = {"experiment": "text corpora", "figures": [], "models": [], "runs": 0, "device_hours": 0.0, "memory_gb": 0.0}
+    return [*found, text | {key: _sum(texts, key) for key in ("disk_gb", "download_gb")}]
 
 
-def experiments(
-    settings: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]], seeds: list[int], prefix: str
-) -> list[dict[str, Any]]:
+def _sum(rows: Iterable[Mapping[str, Any]], key: str) -> float:
+    return sum(row.get(key) or 0.0 for row in rows)
+
+
+def experiment_rows(
+    settings: Mapping[str, Any], one: Experiment, specs: Mapping[str, Mapping[str, Any]], seeds: list[int], prefix: str = ""
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of an experiment's runs, one for each network and corpus; without a prefix released weights count as a download,
+    which choosing rates and tuning need not repeat."""
+    if not seeds:
+        return []
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for spec in specs.values():
-        data = spec["data"]
-        name = WORLDS.get(data["kind"]) or f"text: {data['corpus']}"
+        corpus = spec["data"].get("corpus")
+        name = f"{one.name}: {corpus}" if corpus else one.name
         groups.setdefault((prefix + name, _model_name(spec["model"])), []).append(spec)
-    return [_experiment(settings, name, model, group, seeds) for (name, model), group in groups.items()]
+    rows = []
+    for (name, model), group in groups.items():
+        row = _experiment(settings, name, model, group, seeds)
+        released = not prefix and any("network" in (spec["model"].get("pretrained") or {}) for spec in group)
+        if released and row.get("parameters"):
+            row["download_gb"] = _BYTES_PER_WEIGHT * row["parameters"] / GB
+            row["disk_gb"] += row["download_gb"]
+        rows.append(row)
+    return rows
 
 
 def _experiment(
     settings: Mapping[str, Any], name: str, model: str, group: list[Mapping[str, Any]], seeds: list[int]
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"experiment": name, "model": model, "runs": len(group), "seeds": len(seeds)}
-    row["jobs"] = len(group) * (1 if settings["share_process"] else len(seeds))
+    row["jobs"] = len(group) * (1 if settings["share_process"] else len(seeds))  # short runs share one: fewer then
     row["tokens"] = sum(spec["steps"] * spec["batch_size"] * _T(settings, spec) for spec in group) * len(seeds)
     device, cuda, devices = settings["plan"], settings["device"] == "cuda", settings["devices"]
     largest = None
@@ -131,7 +152,7 @@ def _experiment(
 
 
 def _T(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> int:
-    return spec["data"].get("T") or settings["text"]["T"]
+    return spec["data"].get("T") or settings["context_length"]
 
 
 def _flops(shape: Shape, spec: Mapping[str, Any], T: int) -> float:
@@ -159,8 +180,12 @@ def _model_name(model: Mapping[str, Any]) -> str:
 
 
 def _corpus(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    corpus, part = settings["corpora"][name], settings["family"]
-    trained = name in settings["text"]["corpora"] or (bool(part["sizes"]) and name == part["corpus"])
+    corpus = settings["corpora"][name]
+    trained = any(
+        spec["data"].get("corpus") == name
+        for one in chosen(settings["experiments"])
+        for spec in one.runs(settings).values()
+    )
     source, windows = corpus["source"], corpus["windows"]
     # Harvest or fetch, tokenizer, encode; a corpus that is only read has no tokenizer of its own.
     row: dict[str, Any] = {"experiment": f"data: {name}", "jobs": 3 if trained else 2}
@@ -180,7 +205,7 @@ def _corpus(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     per_document = 1 if windows["window"] == "first" else windows.get("max_windows_per_document")
     tokens = text * GB / _BYTES_PER_TOKEN
     if per_document is not None:
-        tokens = min(tokens, documents * per_document * settings["text"]["T"])
+        tokens = min(tokens, documents * per_document * settings["context_length"])
     wide = 2 if (tokenizer_vocab(corpus["tokenizer"]) or 0) <= 1 << 16 else 4
     note = [f"about {documents:.3g} documents, {text:.3g} GB of text; sizes as published"]
     if from_hub(corpus["tokenizer"]) and trained:

@@ -110,7 +110,7 @@ def read_manifest(docs: str | Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise MyopiaError(f"{path}: no such manifest; make the corpus with scripts/harvest_text.py.") from None
+        raise MyopiaError(f"{path}: no such manifest; make the corpus with myopia harvest-text.") from None
     except (OSError, ValueError) as error:
         raise MyopiaError(f"{path}: unreadable manifest ({error}); harvest the corpus again.") from None
 
@@ -128,7 +128,7 @@ def read_batches(docs: str | Path, manifest: dict[str, Any] | None, n_bytes: int
     """The same in lists of documents whose lines add up to about `n_bytes`: several times faster than one by one."""
     digest, path = hashlib.sha256(), Path(docs)
     if not path.is_file():
-        raise MyopiaError(f"{path}: no such corpus file; make it with scripts/harvest_text.py.")
+        raise MyopiaError(f"{path}: no such corpus file; make it with myopia harvest-text.")
     number = 0
     for text in _whole_lines(path, n_bytes):
         digest.update(text)

@@ -1,8 +1,8 @@
 """Text from the hub: streamed, resumable, in a seeded order, checked against `hub.lock.json`.
 
 Documents are kept in the order they come (chunks.py) and shuffled when all are there. So a fetch that was killed
-ends with the same bytes as one that was not, whichever release of `datasets` does the streaming: its own shuffle
-buffer is lost when a stream is resumed, and works differently from one release to the next.
+ends with the same bytes as one that was not, with any release of `datasets`: its own shuffle buffer is lost when a
+stream is resumed, and works differently from one release to the next.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+from tenacity import RetryCallState
+
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json, sha256_text
-from myopia.common.locks import only_one
+from myopia.common.locks import exclusive_lock
 from myopia.data.chunks import Chunks
 from myopia.data.disk import DiskUsage, disk_full_is_bad_input, require_space
 from myopia.data.documents import Document, seeded_hash
 from myopia.data.harvest import write_corpus
 from myopia.data.hub import HubDataset, checked_hub
-from myopia.data.hub_client import HubUnavailable, Patience, resolve
+from myopia.data.hub_client import ATTEMPTS, WAIT_S, HubUnavailable, resolve, retry
 from myopia.data.lock import check_text, locked_commit, read_lock
 from myopia.data.rows import document
 from myopia.data.split import checked_splits
 
 LOG = logging.getLogger(__name__)
 
-# A piece is written when either is reached; what a kill costs is one piece.
+# A chunk is written when either is reached; what a kill costs is one chunk.
 CHUNK_DOCUMENTS = 10_000
 _CHUNK_CHARACTERS = 32_000_000
 
@@ -44,29 +45,43 @@ def fetch_corpus(
     *,
     state: str | Path,
     lock: str | Path | None = None,
-    patience: Patience | None = None,
+    attempts: int = ATTEMPTS,
+    wait_s: float = WAIT_S,
     chunk_documents: int = CHUNK_DOCUMENTS,
     disk_usage: DiskUsage = shutil.disk_usage,
 ) -> dict[str, Any]:
     """Write the documents of a hub dataset, each with its split, to `out` (zstd) and return the manifest.
 
-    The revision is resolved once, or read from the `lock` file; the manifest records the commit, the rows that came,
-    the documents and their sha256. What has arrived stays in `state` until the corpus is written, so the same call
-    goes on after a kill or a failure, and needs no hub once all has come. Raises MyopiaError when the hub, dataset,
-    revision, split or column is not there, a shard cannot be read to its end, the hub stays away longer than
-    `patience`, or the text is not the one in the lock.
+    The revision is resolved once, or read from the `lock` file. What has arrived stays in `state` until the corpus is
+    written, so the same call resumes after a kill or a failure, and needs no hub once all has come.
+
+    Args:
+        source: which dataset to read (docs/data.md).
+        splits: fractions, seed and unit of the split.
+        out: docs.jsonl.zst.
+        manifest: docs.manifest.json: the commit, the rows that came, the documents and their sha256.
+        state: folder of the chunks.
+        lock: hub.lock.json, which the text must agree with.
+        attempts: failures of the hub in a row, without a new row, that end the fetch.
+        wait_s: seconds before the second attempt; later waits double.
+        chunk_documents: documents per chunk.
+        disk_usage: for tests.
+
+    Raises:
+        MyopiaError: hub, dataset, revision, split or column not there; a shard that cannot be read to its end; too
+            many failures in a row; another text than the lock's.
     """
     spec, out = checked_hub(source), Path(out)
     checked_splits(splits)
     known = read_lock(lock)
     pinned = locked_commit(known, "dataset", spec["dataset"], spec["revision"])
     fingerprint = sha256_text(canonical_json([spec, pinned]))[:16]
-    with only_one(Path(state) / fingerprint, spec["dataset"]) as folder, disk_full_is_bad_input(folder):
+    with exclusive_lock(Path(state) / fingerprint, spec["dataset"]) as folder, disk_full_is_bad_input(folder):
         chunks = Chunks(folder)
-        fetch = _Fetch(spec, chunks, patience or Patience(), chunk_documents)
+        fetch = _Fetch(spec, chunks, attempts, wait_s, chunk_documents)
         fetch.run(pinned)
         require_space(out.parent, 2 * chunks.n_bytes(), disk_usage)
-        provenance = {**spec, "commit": chunks.commit, "rows": dict(fetch.place.rows)}
+        provenance = {**spec, "commit": chunks.commit, "rows": dict(fetch.cursor.rows)}
         limit = spec["max_documents"]
 
         def documents() -> Iterator[Document]:
@@ -80,7 +95,7 @@ def fetch_corpus(
                 chunks.remove()  # or the next attempt would find the same text here
                 raise
 
-        result = write_corpus(documents, provenance, splits, out, manifest, fetch.place.dropped, check)
+        result = write_corpus(documents, provenance, splits, out, manifest, fetch.cursor.dropped, check)
         chunks.remove()
     return result
 
@@ -108,96 +123,93 @@ def shuffled(items: Iterable[Document], buffer: int, seed: int) -> Iterator[Docu
 class _Fetch:
     """One dataset on its way into the chunks."""
 
-    def __init__(self, spec: Mapping[str, Any], chunks: Chunks, patience: Patience, chunk_documents: int) -> None:
+    def __init__(
+        self, spec: Mapping[str, Any], chunks: Chunks, attempts: int, wait_s: float, chunk_documents: int
+    ) -> None:
         self.spec = spec
         self.chunks = chunks
-        self.place = chunks.place
-        self.patience = patience
+        self.cursor = chunks.cursor
+        self.attempts, self.wait_s = attempts, wait_s
         self.chunk_documents = chunk_documents
-        self.waiting: list[Document] = []
-        self.characters = 0
-        self.arrived = 0  # rows seen by this process
-        # Ours, theirs: in an order that does not depend on how the spec was written.
+        self.pending: list[Document] = []  # read, but in no chunk yet
+        self.characters = 0  # of the pending documents
+        self.arrived = self.arrived_before = 0  # rows read by this process, and up to its last failure
+        # (Split, split of the dataset), in an order that does not depend on how the spec was written.
         self.splits = sorted((spec["splits"] or {None: spec["split"]}).items(), key=lambda pair: pair[0] or "")
 
     def run(self, pinned: str | None) -> None:
-        """Fetch what is missing; try again after a failure of the hub as long as `patience` lasts."""
-        failures = seen = 0
-        if self.place.rows:
-            LOG.info("resumed: %d rows are here already", sum(self.place.rows.values()))
-        while not self.place.complete:
-            try:
-                if self.chunks.commit is None:
-                    self.chunks.commit = pinned or resolve(
-                        "dataset", self.spec["dataset"], self.spec["revision"], "source"
-                    )
-                self._stream(HubDataset(self.spec, self.chunks.commit))
-            except HubUnavailable as error:
-                failures = failures + 1 if self.arrived == seen else 1
-                seen = self.arrived
-                if failures >= self.patience.attempts:
-                    raise MyopiaError(
-                        f"{error} Gave up after {failures} attempt{'s' * (failures > 1)} in a row; what has arrived is "
-                        "kept: run again to go on."
-                    ) from error
-                pause = self.patience.pause(failures)
-                LOG.warning("%s Attempt %d of %d in %g s.", error, failures + 1, self.patience.attempts, pause)
-                time.sleep(pause)
-            except MyopiaError as error:
-                if not self.chunks.paths:
-                    raise
-                # A later fetch would read the same commit: the branch may have been mended since.
-                raise MyopiaError(
-                    f"{error} What has arrived is in {self.chunks.folder}: delete it to start over."
-                ) from error
+        """Fetch what is missing, retrying while the hub is unavailable."""
+        if self.cursor.rows:
+            LOG.info("resumed: %d rows are here already", sum(self.cursor.rows.values()))
+        if self.cursor.complete:
+            return
+        try:
+            retry(lambda: self._stream(pinned), self.attempts, self.wait_s, self._count_in_a_row)
+        except HubUnavailable as error:
+            raise MyopiaError(f"{error} What has arrived is kept: run again to go on.") from error
+        except MyopiaError as error:
+            if not self.chunks.paths:
+                raise
+            # A later fetch would read the same commit: the branch may have been repaired since.
+            raise MyopiaError(
+                f"{error} What has arrived is in {self.chunks.folder}: delete it to start over."
+            ) from error
 
-    def _stream(self, dataset: HubDataset) -> None:
-        place = self.place
-        while place.split < len(self.splits):
-            ours, theirs = self.splits[place.split]
-            shards = dataset.shards(theirs)
-            while place.shard < len(shards) and not self._enough(theirs):
-                for row in dataset.rows(theirs, shards[place.shard], place.row):
-                    self._take(row, ours, theirs, shards[place.shard])
-                    if self._enough(theirs):
+    def _count_in_a_row(self, state: RetryCallState) -> None:
+        """Count the attempts anew after a failure that came after new rows."""
+        if self.arrived > self.arrived_before:
+            state.attempt_number = 1
+        self.arrived_before = self.arrived
+
+    def _stream(self, pinned: str | None) -> None:
+        if self.chunks.commit is None:
+            self.chunks.commit = pinned or resolve("dataset", self.spec["dataset"], self.spec["revision"], "source")
+        dataset, cursor = HubDataset(self.spec, self.chunks.commit), self.cursor
+        while cursor.split < len(self.splits):
+            split, hub_split = self.splits[cursor.split]
+            shards = dataset.shards(hub_split)
+            while cursor.shard < len(shards) and not self._enough(hub_split):
+                for row in dataset.rows(hub_split, shards[cursor.shard], cursor.row):
+                    self._take(row, split, hub_split, shards[cursor.shard])
+                    if self._enough(hub_split):
                         break
                 else:
-                    place.shard, place.row = place.shard + 1, 0
-            self._check_rows(ours, theirs, whole=place.shard == len(shards))
-            place.split, place.shard, place.row = place.split + 1, 0, 0
-        place.complete = True
+                    cursor.shard, cursor.row = cursor.shard + 1, 0
+            self._check_rows(split, hub_split, whole=cursor.shard == len(shards))
+            cursor.split, cursor.shard, cursor.row = cursor.split + 1, 0, 0
+        cursor.complete = True
         self._save()
 
-    def _take(self, row: Mapping[str, Any], ours: str | None, theirs: str, shard: int) -> None:
-        place = self.place
-        where = f"{self.spec['dataset']} ({theirs})"
-        found = document(row, self.spec, f"{theirs}:{shard}:{place.row}", ours, where, place.dropped)
-        place.row += 1
-        place.rows[theirs] += 1
+    def _take(self, row: Mapping[str, Any], split: str | None, hub_split: str, shard: int) -> None:
+        cursor = self.cursor
+        where = f"{self.spec['dataset']} ({hub_split})"
+        found = document(row, self.spec, f"{hub_split}:{shard}:{cursor.row}", split, where, cursor.dropped)
+        cursor.row += 1
+        cursor.rows[hub_split] += 1
         self.arrived += 1
         if found is not None:
-            place.kept[theirs] += 1
-            self.waiting.append(found)
+            cursor.kept[hub_split] += 1
+            self.pending.append(found)
             self.characters += len(found.text)
-        if len(self.waiting) >= self.chunk_documents or self.characters >= _CHUNK_CHARACTERS:
+        if len(self.pending) >= self.chunk_documents or self.characters >= _CHUNK_CHARACTERS:
             self._save()
 
     def _save(self) -> None:
-        self.chunks.append(self.waiting, self.place)
-        LOG.info("%d documents of %s have arrived", sum(self.place.kept.values()), self.spec["dataset"])
-        self.waiting, self.characters = [], 0
+        self.chunks.append(self.pending, self.cursor)
+        LOG.info("%d documents of %s have arrived", sum(self.cursor.kept.values()), self.spec["dataset"])
+        self.pending, self.characters = [], 0
 
-    def _enough(self, theirs: str) -> bool:
+    def _enough(self, hub_split: str) -> bool:
         """Whether the first `max_documents` of the shuffled stream are among those that came."""
         limit = self.spec["max_documents"]
-        return limit is not None and self.place.kept[theirs] >= limit + self.spec["shuffle_buffer"]
+        return limit is not None and self.cursor.kept[hub_split] >= limit + self.spec["shuffle_buffer"]
 
-    def _check_rows(self, ours: str | None, theirs: str, whole: bool) -> None:
-        expected = (self.spec["expected_rows"] or {}).get(ours or theirs)
-        came = self.place.rows[theirs]
+    def _check_rows(self, split: str | None, hub_split: str, whole: bool) -> None:
+        expected = (self.spec["expected_rows"] or {}).get(split or hub_split)
+        came = self.cursor.rows[hub_split]
         if whole and expected is not None and came != expected:
             self.chunks.remove()
             raise MyopiaError(
-                f"{self.spec['dataset']} ({theirs}): {came} rows came instead of the {expected} in 'expected_rows'; a "
+                f"{self.spec['dataset']} ({hub_split}): {came} rows came instead of the {expected} in 'expected_rows'; a "
                 "shard may be cut short."
             )

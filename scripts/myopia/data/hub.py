@@ -1,4 +1,4 @@
-"""A dataset on the Hugging Face Hub as rows: pinned to a commit, shard by shard, never hanging, every error named."""
+"""A dataset on the Hugging Face Hub as rows: pinned to a commit, shard by shard, without endless retries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import HELD_OUT, SPLITS, seeded_hash
-from myopia.data.hub_client import hub_error, prepare_hub, switched_off
+from myopia.data.hub_client import hub_error, offline, prepare_hub
 from myopia.data.specs import checked, positive
 from myopia.data.zstd import ZstdFile
 
@@ -76,9 +76,9 @@ class HubDataset:
         import datasets
         import fsspec.compression
 
-        # `datasets` reads through fsspec, whose zstd ends a file that is cut short quietly.
+        # `datasets` reads through fsspec, whose zstd reader ends a truncated file without an error.
         fsspec.compression.register_compression("zstd", _open_zstd, "zst", force=True)
-        # Patience is ours: with the library's own (20 rounds of five requests each) a job hangs for half an hour.
+        # Retries are ours: with the library's own (20 rounds of five requests each) a job hangs for half an hour.
         for name in ("STREAMING_READ_MAX_RETRIES", "STREAMING_OPEN_MAX_RETRIES"):
             setattr(datasets.config, name, 1)
         for name in ("READ", "OPEN", "READ_SERVER_UNAVAILABLE", "READ_RATE_LIMIT"):
@@ -86,7 +86,7 @@ class HubDataset:
         self.spec = spec
         self._name = f"source: the dataset '{spec['dataset']}' at {commit[:12]}"
         try:
-            if switched_off():
+            if offline():
                 raise ConnectionError
             self._streams = datasets.load_dataset(spec["dataset"], spec["name"], revision=commit, streaming=True)
         except Exception as error:
@@ -103,8 +103,11 @@ class HubDataset:
         return sorted(order, key=lambda shard: seeded_hash(self.spec["seed"], split, str(shard)))
 
     def rows(self, split: str, shard: int, skip: int) -> Iterator[Mapping[str, Any]]:
-        """The rows of one shard but for the first `skip`. Only the library's own steps are guarded: no error of
-        ours is the hub's."""
+        """The rows of one shard but for the first `skip`, as mappings from column to value.
+
+        Raises HubUnavailable or MyopiaError when the shard cannot be read to its end. Only the library's own steps are
+        guarded: an error of the caller's between two rows is not the hub's.
+        """
         rows = None
         while True:
             try:

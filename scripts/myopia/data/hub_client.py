@@ -1,20 +1,22 @@
-"""Talking to the Hugging Face Hub: the client's knobs, patience, and every failure as one sentence."""
+"""Requests to the Hugging Face Hub: settings of its clients, retries, and every failure as one sentence."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from myopia.common.errors import MyopiaError
 
 LOG = logging.getLogger(__name__)
 
+ATTEMPTS = 6
+WAIT_S = 2.0
 _TIMEOUT_SECONDS = "15"
-_RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _HTTP_CLIENTS = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "aiohttp"}
 
 
@@ -25,36 +27,41 @@ class HubUnavailable(MyopiaError):
     """The hub or the way to it failed; another attempt may succeed."""
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How often a fetch is tried while nothing arrives, and the pause before the second attempt; pauses double."""
+def retry(
+    call: Callable[[], Result],
+    attempts: int = ATTEMPTS,
+    wait_s: float = WAIT_S,
+    after: Callable[[RetryCallState], None] | None = None,
+) -> Result:
+    """`call()`, repeated while it raises HubUnavailable.
 
-    attempts: int = 6
-    wait_s: float = 2.0
+    Args:
+        call: any other exception of it ends the retries at once.
+        attempts: calls at most.
+        wait_s: seconds before the second attempt; each later wait is twice as long, a minute at most.
+        after: called after each failed attempt with tenacity's state, whose `attempt_number` it may reset.
 
-    def pause(self, failures: int) -> float:
-        """Seconds to wait after the given number of failures in a row; a minute at most."""
-        return min(60.0, self.wait_s * 2 ** (failures - 1))
-
-
-def patiently(call: Callable[[], Result], patience: Patience) -> Result:
-    """`call`, again after a growing pause while the hub is unavailable.
-
-    Raises MyopiaError when all attempts are spent, and whatever else `call` raises at once.
+    Raises:
+        HubUnavailable: the last attempt failed.
     """
-    for failures in range(1, patience.attempts + 1):
-        try:
-            return call()
-        except HubUnavailable as error:
-            if failures == patience.attempts:
-                raise MyopiaError(f"{error} Gave up after {failures} attempt{'s' * (failures > 1)}.") from error
-            LOG.warning("%s Attempt %d of %d follows.", error, failures + 1, patience.attempts)
-            time.sleep(patience.pause(failures))
-    raise MyopiaError("hub: at least one attempt is needed to fetch anything.")
+
+    def log_retry(state: RetryCallState) -> None:
+        error, wait = state.outcome.exception(), state.next_action.sleep  # type: ignore[union-attr]
+        LOG.warning("%s Attempt %d of %d in %g s.", error, state.attempt_number + 1, attempts, wait)
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(HubUnavailable),
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential(multiplier=wait_s, max=60),
+        after=after,
+        before_sleep=log_retry,
+        reraise=True,
+    )
+    return retrying(call)
 
 
 def prepare_hub() -> None:
-    """Set the clients' knobs. Must run before huggingface_hub is imported; a user's own values win."""
+    """Set the clients' environment variables, before huggingface_hub is imported; a user's own values win."""
     os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", _TIMEOUT_SECONDS)
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", _TIMEOUT_SECONDS)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -65,36 +72,43 @@ def prepare_hub() -> None:
         logging.getLogger(name).propagate = False
 
 
-def switched_off() -> bool:
-    """Whether the user told the clients to leave the network alone."""
+def offline() -> bool:
+    """Whether the user told the clients not to use the network."""
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE", "0") not in ("", "0")
 
 
 def resolve(kind: str, name: str, revision: str | None, what: str) -> str:
-    """The commit of a revision of a "dataset" or "model": one small request, so that a dead hub shows in seconds.
+    """The commit hash of a revision: one small request, so that an unreachable hub shows within seconds.
 
-    `what` ("source", "tokenizer") starts the message of an error. Raises HubUnavailable, or MyopiaError when there
-    is no such repository or revision.
+    Args:
+        kind: "dataset" or "model".
+        name: repository, `owner/name`.
+        revision: branch, tag or commit; None is the default branch.
+        what: starts the message of an error ("source", "tokenizer").
+
+    Raises:
+        HubUnavailable: the hub cannot be reached.
+        MyopiaError: there is no such repository or revision.
     """
     prepare_hub()
     from huggingface_hub import HfApi
 
     api = HfApi()
     try:
-        if switched_off():
+        if offline():
             raise ConnectionError
         ask = api.dataset_info if kind == "dataset" else api.model_info
         return str(ask(name, revision=revision, timeout=float(os.environ["HF_HUB_DOWNLOAD_TIMEOUT"])).sha)
     except Exception as error:
-        known = not_there(error, kind, name, revision, what)
+        known = missing_error(error, kind, name, revision, what)
         unknown = hub_error(error, f"{what}: the hub {api.endpoint} cannot be reached for '{name}'")
         raise (known or unknown) from error
 
 
-def not_there(error: Exception, kind: str, name: str, revision: str | None, what: str) -> MyopiaError | None:
-    """The sentence for a repository or revision that the hub does not have; None for any other error."""
+def missing_error(error: Exception, kind: str, name: str, revision: str | None, what: str) -> MyopiaError | None:
+    """The error to raise for a repository or revision that the hub does not have; None for any other `error`."""
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -108,33 +122,34 @@ def not_there(error: Exception, kind: str, name: str, revision: str | None, what
 
 
 def hub_error(error: BaseException, what: str) -> MyopiaError:
-    """What to raise for an error of a hub client: `HubUnavailable` if another attempt may help."""
+    """The error to raise for a failure of a hub client: HubUnavailable if another attempt may succeed."""
     chain = _chain(error)
     for link in chain:
-        if isinstance(link, MyopiaError):  # our own, from inside the client: a zstd file cut short
+        if isinstance(link, MyopiaError):  # our own, from inside the client: a truncated zstd file
             return MyopiaError(f"{what}: {link}")
-    if switched_off():
+    if offline():
         return MyopiaError(
             f"{what}: the hub is switched off (HF_HUB_OFFLINE) and nothing is in the cache; unset the variable once, "
             "or use local files."
         )
     text = f"{what} ({_first_line(error)})"
-    if any(_may_pass(link) for link in chain):
+    if any(_is_transient(link) for link in chain):
         return HubUnavailable(f"{text}; check the network, or use local files.")
     return MyopiaError(f"{text}.")
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if status is not None:
-        return status in _RETRIED_STATUS
+        return status in _TRANSIENT_STATUS
     # Name resolution, refused connections and time-outs have no common class.
     library = type(error).__module__.split(".")[0]
     return isinstance(error, ConnectionError | TimeoutError) or library in _HTTP_CLIENTS
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error and all that it was raised from."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)

@@ -1,6 +1,9 @@
-"""Single files of model repositories on the Hugging Face Hub: pinned, resumable, checked, with patience.
+"""Single files of model repositories on the Hugging Face Hub, at a pinned commit and with a verified sha256.
 
-A file is worth trusting only when its bytes have the sha256 that the hub states for the pinned commit.
+`hf_hub_download` does the downloading. Checksums and retries are ours, because with huggingface_hub 2.4.0 neither it nor
+`snapshot_download` noticed other bytes on the wire, or a bit flipped on disk under an unchanged mtime, and neither
+retried a 503 of the file itself (measured with tests/support/standin.py). `HfApi.verify_repo_checksums` does notice, but
+needs the hub to list the repository again and repairs nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +17,17 @@ from typing import TypeVar
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file
 from myopia.data.disk import disk_full_is_bad_input, require_space
-from myopia.data.hub_client import Patience, hub_error, not_there, patiently, prepare_hub, resolve
+from myopia.data.hub_client import hub_error, missing_error, prepare_hub, resolve, retry
 
 LOG = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-PATIENCE = Patience(attempts=3, wait_s=1.0)
-"""Few attempts of our own: within each the client itself waits and resumes."""
+ATTEMPTS, WAIT_S = 3, 1.0  # few: within each attempt the client itself waits and resumes
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file at one commit; `sha256` is None for small files, which git keeps under another hash."""
+    """One file at one commit: size in bytes, and sha256 or None for a small file, for which the hub lists a git hash."""
 
     path: str
     size: int
@@ -33,8 +35,8 @@ class HubFile:
 
 
 def resolve_commit(repo: str, revision: str) -> str:
-    """The commit a branch, tag or commit of a model repository stands for; MyopiaError if there is none."""
-    return patiently(lambda: resolve("model", repo, revision, "hub"), PATIENCE)
+    """The commit hash of a branch, tag or commit of a model repository. Raises MyopiaError if there is none."""
+    return retry(lambda: resolve("model", repo, revision, "hub"), ATTEMPTS, WAIT_S)
 
 
 def list_files(repo: str, commit: str) -> dict[str, HubFile]:
@@ -52,10 +54,20 @@ def list_files(repo: str, commit: str) -> dict[str, HubFile]:
 
 
 def download(repo: str, commit: str, file: HubFile, folder: str | Path) -> Path:
-    """Bring one file into `folder` and return its path; a download that was broken off is continued.
+    """Download one file into `folder`, unless it is already there and undamaged, and return its path.
 
-    Raises MyopiaError when the hub cannot be reached, the file is not there, the disk is too small, or the bytes
-    that came are not those the hub lists.
+    A broken connection is resumed by the client. After a kill the client starts the file over, and would leave what
+    had arrived beside it.
+
+    Args:
+        repo: hub id.
+        commit: commit hash.
+        file: path, size and sha256 that must come.
+        folder: used by no other process.
+
+    Raises:
+        MyopiaError: the hub cannot be reached, the file is not there, the disk is too small, or the bytes that came
+            are not those the hub lists.
     """
     folder = Path(folder)
     path = folder / file.path
@@ -64,6 +76,8 @@ def download(repo: str, commit: str, file: HubFile, folder: str | Path) -> Path:
     prepare_hub()
     from huggingface_hub import hf_hub_download
 
+    for leftover in folder.rglob("*.incomplete"):
+        leftover.unlink(missing_ok=True)
     require_space(folder, file.size)
     with disk_full_is_bad_input(folder):
         for last in (False, True):
@@ -72,7 +86,7 @@ def download(repo: str, commit: str, file: HubFile, folder: str | Path) -> Path:
             )
             if matches(found, file):
                 return found
-            # The client trusts what lies in the folder under the right commit; it must fetch these bytes again.
+            # The client trusts a file that it has recorded under this commit; without it, it fetches again.
             found.unlink(missing_ok=True)
             LOG.warning("%s: %s is not what the hub lists%s", repo, file.path, "" if last else "; once more")
     raise MyopiaError(
@@ -90,7 +104,7 @@ def matches(path: str | Path, file: HubFile) -> bool:
 
 
 def _ask(call: Callable[[], Result], repo: str, commit: str) -> Result:
-    """A request to the hub, with patience; every failure as one sentence."""
+    """A request to the hub, retried while the hub is unavailable; every failure as one sentence."""
 
     def once() -> Result:
         try:
@@ -98,8 +112,8 @@ def _ask(call: Callable[[], Result], repo: str, commit: str) -> Result:
         except Exception as error:  # the client's errors have no common class
             ours = isinstance(error, OSError) and error.errno is not None
             if ours and not isinstance(error, ConnectionError | TimeoutError):
-                raise  # a full disk, or a mistake of ours: not the hub's
+                raise  # a full disk or an error of ours, not the hub's
             unknown = hub_error(error, f"hub: '{repo}' at {commit[:12]} cannot be fetched")
-            raise (not_there(error, "model", repo, commit, "hub") or unknown) from error
+            raise (missing_error(error, "model", repo, commit, "hub") or unknown) from error
 
-    return patiently(once, PATIENCE)
+    return retry(once, ATTEMPTS, WAIT_S)

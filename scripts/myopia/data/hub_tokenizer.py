@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from myopia.data.hub_client import (
+    ATTEMPTS,
+    WAIT_S,
     HubUnavailable,
-    Patience,
     hub_error,
-    patiently,
+    offline,
     prepare_hub,
     resolve,
-    switched_off,
+    retry,
 )
 from myopia.data.lock import check_files, locked_commit, read_lock
 from myopia.data.tokenizer import checked_pretrained, write_tokenizer
@@ -25,20 +26,28 @@ def fetch_tokenizer(
     out: str | Path,
     *,
     lock: str | Path | None = None,
-    patience: Patience | None = None,
+    attempts: int = ATTEMPTS,
+    wait_s: float = WAIT_S,
 ) -> dict[str, Any]:
-    """Make the tokenizer folder `out` from the hub model `{"kind": "pretrained", "path_or_id", "revision"}`.
+    """Make the tokenizer folder `out` from a model on the hub, and return its manifest, which records the commit.
 
-    The revision is resolved once, or read from the `lock` file; the manifest records the commit. With the hub
-    switched off (HF_HUB_OFFLINE) it comes from the client's cache. Raises MyopiaError when it is neither there nor
-    on the hub, or is not the one in the lock.
+    Args:
+        spec: `{"kind": "pretrained", "path_or_id", "revision"}`.
+        out: folder of the tokenizer.
+        lock: hub.lock.json; the revision is read from it, or resolved once. With the hub switched off
+            (HF_HUB_OFFLINE) it comes from the client's cache.
+        attempts: requests at most.
+        wait_s: seconds before the second attempt; later waits double.
+
+    Raises:
+        MyopiaError: the tokenizer is neither in the cache nor on the hub, or is not the one in the lock.
     """
     spec = checked_pretrained(spec)
     known = read_lock(lock)
     pinned = locked_commit(known, "model", spec["path_or_id"], spec["revision"])
 
     def fill(folder: Path) -> dict[str, Any]:
-        found = patiently(lambda: _snapshot(spec["path_or_id"], spec["revision"], pinned), patience or Patience())
+        found = retry(lambda: _snapshot(spec["path_or_id"], spec["revision"], pinned), attempts, wait_s)
         copy_tokenizer(found, spec["path_or_id"], folder)
         return {**spec, "commit": found.name}
 
@@ -55,7 +64,7 @@ def _snapshot(name: str, revision: str | None, pinned: str | None) -> Path:
 
     # Given a branch, the client takes an old copy in silence when the hub fails: ask for the commit first.
     wanted = pinned
-    if wanted is None and not switched_off():
+    if wanted is None and not offline():
         wanted = resolve("model", name, revision, "tokenizer")
     try:
         # By branch where nothing is locked: so the cache learns which commit the branch is, for a time without hub.

@@ -1,8 +1,8 @@
-"""`hub.lock.json`: what the names in config.yaml turned out to be when the hub was first asked.
+"""`hub.lock.json`: the commits and checksums that the names in config.yaml were resolved to at the first fetch.
 
-config.yaml names a branch; which commit that is, how many documents came and their sha256 are facts that nobody can
-know before the first fetch and that must not change after it. `scripts/lock_hub.py` writes them down from what was
-fetched, never from anything else; every later fetch reads the same commit and compares the rest.
+config.yaml names a branch. Its commit, the number of documents and their sha256 are known only after the first fetch
+and must not change after it. `myopia lock-hub` records them from the manifests of what was fetched; every later
+fetch reads the same commit and compares the counts and checksums.
 
     datasets   {"<id>@<revision>": {"commit", "texts": [{"source", "splits", "counts", "rows", "text_sha256"}]}}
     models     {"<id>@<revision>": {"commit", "files": {name: sha256}}}
@@ -21,7 +21,7 @@ from myopia.data.hub import SPEC_DEFAULTS
 
 _FORMAT = 1
 # Keys of a manifest's source that say where the text was, not which text was asked for.
-_PLACE = ("dataset", "revision", "commit", "rows")
+_LOCATION = ("dataset", "revision", "commit", "rows")
 
 
 def read_lock(path: str | Path | None) -> dict[str, Any]:
@@ -39,12 +39,12 @@ def read_lock(path: str | Path | None) -> dict[str, Any]:
 
 
 def locked_commit(lock: Mapping[str, Any], kind: str, name: str, revision: str | None) -> str | None:
-    """The commit that a revision of a "dataset" or "model" was first seen at, or None."""
+    """The commit that a revision of a "dataset" or "model" is locked to, or None."""
     return lock[f"{kind}s"].get(_key(name, revision), {}).get("commit")
 
 
 def check_text(lock: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Raise MyopiaError if the lock knows this very text and it had other documents then."""
+    """Raise MyopiaError if the lock holds the text of this manifest with another commit, count or sha256."""
     source = manifest["source"]
     name = _key(source["dataset"], source["revision"])
     entry = lock["datasets"].get(name)
@@ -64,7 +64,7 @@ def check_text(lock: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
 
 
 def check_files(lock: Mapping[str, Any], name: str, revision: str | None, files: Mapping[str, str]) -> None:
-    """Raise MyopiaError if the lock knows a file of this model and it had another sha256 then."""
+    """Raise MyopiaError if the lock holds a file of this model with another sha256; `files`: name to sha256."""
     known = lock["models"].get(_key(name, revision), {}).get("files", {})
     for file, digest in files.items():
         if file in known:
@@ -77,9 +77,9 @@ def locked_with(
     tokenizers: Sequence[Mapping[str, Any]],
     checkpoints: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The lock with what the manifests of fetched texts, tokenizers and checkpoints say added; local ones add nothing.
+    """The lock with the entries of these manifests added; sources on local disk add nothing.
 
-    Raises MyopiaError when a manifest contradicts the lock: nothing in it is ever replaced.
+    Raises MyopiaError when a manifest contradicts the lock: no entry is ever replaced.
     """
     result = copy.deepcopy(dict(lock))
     for manifest in texts:
@@ -116,9 +116,9 @@ def _key(name: str, revision: str | None) -> str:
 
 def _text(manifest: Mapping[str, Any]) -> dict[str, Any]:
     source = manifest["source"]
-    told = {key: value for key, value in source.items() if key not in _PLACE and value != SPEC_DEFAULTS.get(key)}
+    request = {key: value for key, value in source.items() if key not in _LOCATION and value != SPEC_DEFAULTS.get(key)}
     return {
-        "source": told,
+        "source": request,
         "splits": manifest["splits"],
         "counts": {split: count["documents"] for split, count in manifest["counts"].items()},
         "rows": source["rows"],

@@ -23,13 +23,14 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 def fetch_revision(
     repo: str, revision: str, state: str | Path, out: str | Path, lock: str | Path | None = None
 ) -> dict[str, Any]:
-    """Bring config.json and the weights of `repo` at `revision` into the folder `out`; `revision.json` is written last.
+    """Download config.json and the weights of `repo` at `revision` into the folder `out`; `revision.json` comes last.
 
     Args:
         repo: hub id.
         revision: branch, tag or commit, such as `step256`.
-        state: folder that outlives a killed job, so that the download continues instead of starting over.
-        lock: `hub.lock.json`; a commit or sha256 it knows must still be true.
+        state: folder that outlives a killed job: a file that has come is not downloaded again.
+        out: folder of the checkpoint.
+        lock: `hub.lock.json`; a commit or sha256 it holds must still be that of the hub.
 
     Raises:
         MyopiaError: hub, repository, revision or file not there, or other bytes than those pinned.
@@ -44,7 +45,7 @@ def fetch_revision(
             f"hub: '{repo}' at {revision} lacks {CONFIG} or weights in one file ({' or '.join(WEIGHTS)}); name "
             "another revision (config key anatomy.revisions.steps or family.networks)."
         )
-    digests = {name: _bring(repo, commit, files[name], Path(state), out) for name in (CONFIG, weights)}
+    digests = {name: _download(repo, commit, files[name], Path(state), out) for name in (CONFIG, weights)}
     check_files(known, repo, revision, digests)
     for name in WEIGHTS:
         if name != weights:
@@ -56,7 +57,8 @@ def fetch_revision(
     return record
 
 
-def _bring(repo: str, commit: str, file: HubFile, state: Path, out: Path) -> str:
+def _download(repo: str, commit: str, file: HubFile, state: Path, out: Path) -> str:
+    """Download one file to `out` by way of `state`; returns its sha256."""
     found = download(repo, commit, file, state)
     out.mkdir(parents=True, exist_ok=True)
     digest = file.sha256 or sha256_file(found)

@@ -45,7 +45,7 @@ def estimated_bytes(source: Mapping[str, Any]) -> int:
 def _kind(source: Mapping[str, Any]) -> str:
     kind = source.get("kind")
     if kind == "hub":
-        raise MyopiaError("source: text from the hub is fetched by scripts/fetch_text.py, not harvested.")
+        raise MyopiaError("source: text from the hub is fetched by myopia fetch-text, not harvested.")
     if kind not in _READERS:
         raise MyopiaError(f"source: unknown kind {kind!r}; use one of {', '.join(sorted(_READERS))}.")
     return str(kind)

@@ -1,19 +1,18 @@
-"""Made token sequences: language-modelling tasks whose every sample is a function of (seed, index)."""
+"""Made data: tasks whose every sample is a function of (seed, index). Experiments bring them (`Experiment.streams`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from myopia.common.errors import MyopiaError
-from myopia.experiments.induction.data import Induction
-from myopia.experiments.multiplication.data import Multiplication
+from myopia.config.experiment import stream_builder
 
 
 class TokenStream(Protocol):
-    """An endless stream of sequences of one length."""
+    """An endless stream of token sequences of one length: a language-modelling task."""
 
     T: int
     vocab_size: int
@@ -28,15 +27,18 @@ class TokenStream(Protocol):
         """
 
 
-STREAMS: dict[str, Callable[[Mapping[str, Any]], TokenStream]] = {
-    "multiplication": Multiplication.from_spec,
-    "induction": Induction.from_spec,
-}
-"""`data.kind` of a run spec -> what builds the stream from its other keys (raises MyopiaError)."""
+class RegressionStream(Protocol):
+    """An endless stream of regression sequences of one length."""
+
+    T: int
+
+    def sample(self, seed: int, first: int, count: int, stream: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(x_BT, z_BT, y_BT), float32 [count, T]: two input channels and the target of every position."""
 
 
-def build_stream(data: Mapping[str, Any]) -> TokenStream:
-    """The stream a run spec's `data` describes; MyopiaError names an unknown kind."""
-    if data["kind"] not in STREAMS:
-        raise MyopiaError(f"data.kind must be dp, tokens or one of {', '.join(sorted(STREAMS))}, not {data['kind']!r}.")
-    return STREAMS[data["kind"]]({key: value for key, value in data.items() if key != "kind"})
+def build_stream(data: Mapping[str, Any]) -> Any:
+    """The stream a run spec's `data` describes; MyopiaError names a kind that no experiment brings."""
+    builder = stream_builder(data["kind"])
+    if builder is None:
+        raise MyopiaError(f"data.kind is {data['kind']!r}, which is neither tokens nor the data of any experiment.")
+    return builder({key: value for key, value in data.items() if key != "kind"})

@@ -173,7 +173,7 @@ def _copy(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if not local.is_dir():
         raise MyopiaError(
             f"tokenizer: there is no folder '{spec['path_or_id']}'; one from the hub is fetched by "
-            "scripts/fetch_tokenizer.py."
+            "myopia fetch-tokenizer."
         )
     copy_tokenizer(local, spec["path_or_id"], folder)
     return {"kind": "pretrained", "path_or_id": local.name, "revision": None}

@@ -123,7 +123,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         value = json.loads(path.read_text())
         value["splits"].keys()
     except FileNotFoundError:
-        raise MyopiaError(f"{path}: no such manifest; make it with scripts/encode_corpus.py.") from None
+        raise MyopiaError(f"{path}: no such manifest; make it with myopia encode.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise MyopiaError(f"{path}: not a readable manifest; encode the corpus again.") from None
     return value

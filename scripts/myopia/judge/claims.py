@@ -7,7 +7,7 @@ that is only `{p}` becomes the value itself. Criteria live in the file alone; th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import sha256_file
+from myopia.common.files import sha256_file, sha256_text
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,32 @@ class ClaimSet:
         return {claim.id: claim for claim in self.claims}
 
 
-def read_claims(path: str | Path) -> ClaimSet:
-    """Read and expand the claims file; every mistake in it is one clear sentence."""
+def read_claims(files: Sequence[str | Path], head: str | Path) -> ClaimSet:
+    """Read and expand the claims of some experiments, a file each; every mistake in them is one clear sentence.
+
+    `head`: the file with `criteria_version` and `tuning_seeds`, which all of them share. The hash is of all their bytes.
+    """
+    shared = _mapping(head)
+    version = shared.get("criteria_version", 1)
+    claims = []
+    for path in files:
+        listed = _mapping(path).get("claims")
+        if not isinstance(listed, list):
+            raise MyopiaError(f"{path} needs a list under the key claims.")
+        claims += [_claim({"criteria_version": version, **entry}, path) for raw in listed for entry in expand(raw)]
+    _check_references(claims, ", ".join(map(str, files)))
+    digests = "".join(sha256_file(path) for path in (head, *files))
+    return ClaimSet(tuple(claims), sha256_text(digests), tuple(shared.get("tuning_seeds", ())))
+
+
+def _mapping(path: str | Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError) as error:
         raise MyopiaError(f"{path} cannot be read as claims ({error}).") from None
-    if not isinstance(document, dict) or not isinstance(document.get("claims"), list):
-        raise MyopiaError(f"{path} needs a list under the key claims.")
-    version = document.get("criteria_version", 1)
-    claims = [
-        _claim({"criteria_version": version, **entry}, path) for raw in document["claims"] for entry in expand(raw)
-    ]
-    _check_references(claims, path)
-    return ClaimSet(tuple(claims), sha256_file(path), tuple(document.get("tuning_seeds", ())))
+    if not isinstance(document, dict):
+        raise MyopiaError(f"{path} must be a mapping.")
+    return document
 
 
 def expand(entry: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from myopia.config.dag import Dag
 
 COLUMNS = "figure runs missing attempts device_hours kwh tokens disk_gb".split()
 TOTAL = "all runs"
@@ -36,25 +39,28 @@ def cost_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def run_places(
-    results: str, runs: Mapping[str, Sequence[tuple[str, Sequence[int]]]]
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """({experiment: folders of its runs}, {folder: its state folder}) of runs that are named with their seeds.
-
-    Args:
-        results: folder of a scale.
-        runs: experiment -> (folder of a run within `results`, its seeds).
-    """
-    folders: dict[str, list[str]] = {}
-    states: dict[str, str] = {}
-    for experiment, named in runs.items():
-        folders[experiment] = []
-        for run, seeds in named:
-            for seed in seeds:
-                folder = f"{results}/{run}/seed{seed}"
-                folders[experiment].append(folder)
-                states[folder] = f"{results}/.state/{Path(run).name}/seed{seed}"
-    return folders, states
+def cost_of(dag: Dag) -> pd.DataFrame:
+    """`cost_table` of a results folder: figures with the runs of their experiment and of those it reads."""
+    places: dict[str, str] = {}
+    behind: dict[str, list[str]] = {}
+    for one in dag.experiments:
+        names, tuning_seeds = one.grid(dag.settings)
+        runs = [(run, seed) for run in dag.of(one.name) for seed in dag.seeds(run)]
+        runs += [(run, seed) for run in names for seed in tuning_seeds]
+        runs_here = {dag.folder(run, seed): f"{dag.results}/.state/{run}/seed{seed}" for run, seed in runs}
+        behind[one.name] = list(runs_here)
+        places |= runs_here
+    for run in dag.tuning:  # grids belong to no figure, and count where they were trained
+        for seed in dag.settings["tuning_seeds"]:
+            if Path(dag.folder(run, seed)).is_dir():
+                places[dag.folder(run, seed)] = f"{dag.results}/.state/{run}/seed{seed}"
+    figures = {
+        figure.name: [folder for source in dag.sources(one) for folder in behind[source.name]]
+        for one in dag.running
+        for figure in one.drawn
+        if any(behind[source.name] for source in dag.sources(one))
+    }
+    return cost_table(figures, list(places), places, dag.settings["plan"]["device_watts"])
 
 
 def _cost(folder: str, state: str | None) -> dict[str, Any] | None:

@@ -12,56 +12,8 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
+from myopia.config.experiment import measured_table
 from myopia.judge.stats import Array
-
-COLUMNS: dict[str, str] = {
-    "synthetic_loss.csv": "run,arm,p,a,b,shift,seed,block,n_sequences,n_tokens,n_z1,loss,loss_z1,loss_zero,"
-    "loss_zero_z1,loss_trivial,loss_trivial_z1,loss_present",
-    "probe_r2.csv": "run,arm,p,seed,weights,layer,feature,lookback,r2_heldout,r2_insample,r2_noisy",
-    "neuron_correlation.csv": "run,arm,p,seed,layer,neuron,feature,lookback,abs_corr",
-    "probe_estimate.csv": "run,arm,p,seed,layer,x,n,estimate_mean,estimate_sd,truth",
-    "intervention.csv": "run,arm,p,seed,direction,lag,slope,n",
-    "influence.csv": "model,arm,seed,t,s,influence,token",
-    "text_loss.csv.gz": "corpus,run,arm,seed,doc,group,position,n,loss",
-    "text_components.csv": "corpus,doc,component",
-    "text_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
-    "family_runs.csv": "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,frozen,seed,steps,tokens,"
-    "parameters,parameters_without_embeddings,validation_loss",
-    "family_loss.csv.gz": "corpus,run,arm,seed,doc,group,component,position,last_position,n,loss",
-    "family_curve.csv": "corpus,run,arm,seed,step,tokens,validation_loss",
-    "token_gap.csv.gz": "corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl",
-    "top_tokens.csv": "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl",
-    "planning_map.csv": "corpus,run,arm,seed,doc,group,window,position,token,loss",
-    "influence_sent.csv.gz": "corpus,run,arm,seed,doc,group,window,position,loss,sent,share",
-    "future_probes.csv.gz": "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram",
-    "zero_shot.csv.gz": "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,"
-    "ll_answer,ll_rival,truncated,left_out",
-    "toy_shared.csv": "overlap,balance,capacity,arm,seed,loss1,loss2,bits_future",
-    "toy_optimum.csv": "overlap,balance,capacity,aim,ties,loss1,loss2,entropy1,entropy2,floor1,floor2",
-    "toy_hidden.csv": "training,seed,step,bits,bits_permuted,amplitude,rms,bits_expected,amplitude_expected",
-    "toy_consequence.csv.gz": "training,arm,seed,step,p_easy,p_expected,spread_expected,loss1,loss_rollout",
-    "multiplication_cells.csv.gz": "role,run,arm,seed,digits,pad,T,x_digits,y_digits,block,n,correct,n_new,correct_new",
-    "multiplication_digits.csv": "role,run,arm,seed,digits,pad,T,x_digits,y_digits,position,n,loss,right_given,"
-    "right_greedy",
-    "gradient_anatomy.csv.gz": "corpus,run,arm,seed,step,of,group,block,windows,m_m,f_f,m_f,m_M,f_F,m_F,f_M,loss",
-    "forward_bias.csv.gz": "task,run,arm,seed,matrix,position,index,real,imaginary,method",
-    "forward_bias_points.csv": "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,"
-    "gradient_future",
-    "theory.csv.gz": "toy,seed,quantity,x,value",
-    "induction_loss.csv.gz": "run,arm,seed,block,period,since,n,loss,loss_bag",
-    "induction_heads.csv": "run,arm,seed,step,layer,head,previous,match,duplicate,damage",
-    "induction_curve.csv": "run,arm,seed,step,tokens,validation_loss",
-}
-"""Columns each file must have (docs/design.md section 2)."""
-
-_TEXT = {"run", "arm", "weights", "feature", "direction", "model", "token", "corpus", "doc", "group", "component"}
-_TEXT |= {"recipe", "start", "size"}  # the family's
-_TEXT |= {"by", "bin", "context", "copied"}  # the tokens'
-_TEXT |= {"since"}  # induction's
-_TEXT |= {"task", "version", "harness", "split", "cluster"}  # the tasks'
-_TEXT |= {"aim", "ties", "training"}  # the toys'
-_TEXT |= {"role"}  # multiplication's
-_TEXT |= {"of", "matrix", "method", "toy", "quantity"}  # the anatomy's
 
 
 class NotRun(Exception):
@@ -75,9 +27,9 @@ class Measures:
         self.folder = Path(folder)
         self.tuning_seeds = tuple(tuning_seeds)
         self._tables: dict[str, pd.DataFrame] = {}
-        self._spent: dict[str, pd.DataFrame] = {}
+        self._tuning_rows: dict[str, pd.DataFrame] = {}
         self._parts: dict[str, dict[tuple[Any, ...], pd.DataFrame]] = {}
-        self.made: dict[Any, Any] = {}  # arrays an estimator made once and other claims need again
+        self.cache: dict[Any, Any] = {}  # arrays an estimator computed once and other claims need again
 
     def table(self, name: str) -> pd.DataFrame:
         """One file as a data frame; `NotRun` if absent or empty, `MyopiaError` if malformed."""
@@ -88,18 +40,19 @@ class Measures:
             raise NotRun(f"{name} holds no rows")
         return frame
 
-    def spent(self, name: str) -> pd.DataFrame:
+    def tuning_rows(self, name: str) -> pd.DataFrame:
         """The rows of tuning seeds, which choose learning rates and are never judged; may be empty."""
         self.table(name)
-        return self._spent.get(name, self._tables[name].iloc[:0])
+        return self._tuning_rows.get(name, self._tables[name].iloc[:0])
 
     def _read(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         if not path.exists():
             raise NotRun(f"{name} was not measured")
-        wanted = COLUMNS[name].split(",")
+        described = measured_table(name)
+        wanted = described.columns
         try:
-            text = {c: str for c in wanted if c in _TEXT}
+            text = {c: str for c in wanted if c in described.text}
             # Whole columns at once: a number missing in one part of the file must not make it text there.
             frame = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
         except (ValueError, OSError, EOFError) as error:
@@ -108,7 +61,7 @@ class Measures:
         if missing:
             raise MyopiaError(f"{path} lacks the column(s) {', '.join(missing)}; measure it again.")
         for column in wanted:
-            if column not in _TEXT:
+            if column not in described.text:
                 try:
                     frame[column] = pd.to_numeric(frame[column].replace("", np.nan))
                 except ValueError:
@@ -116,8 +69,8 @@ class Measures:
                         f"{path}: column {column} holds text where numbers belong; measure it again."
                     ) from None
         if "seed" in frame.columns:
-            spent = frame["seed"].isin(self.tuning_seeds)
-            self._spent[name], frame = frame[spent].reset_index(drop=True), frame[~spent]
+            tuned = frame["seed"].isin(self.tuning_seeds)
+            self._tuning_rows[name], frame = frame[tuned].reset_index(drop=True), frame[~tuned]
         return frame.reset_index(drop=True)
 
     def part(self, name: str, keys: Sequence[str], values: Sequence[Any]) -> pd.DataFrame:
@@ -149,7 +102,7 @@ def one_run(frame: pd.DataFrame, what: str) -> None:
         raise MyopiaError(f"{what} is measured by several runs ({', '.join(runs)}); name one in args.runs.")
 
 
-def pick(frame: pd.DataFrame, what: str, runs: Mapping[str, str] | None = None, **where: Any) -> pd.DataFrame:
+def select(frame: pd.DataFrame, what: str, runs: Mapping[str, str] | None = None, **where: Any) -> pd.DataFrame:
     """Rows with the given column values (`p` compared as numbers); `NotRun` names what is missing."""
     for column, value in where.items():
         if isinstance(value, float):
@@ -173,7 +126,7 @@ def common_seeds(frames: Sequence[pd.DataFrame], what: str) -> list[int]:
     return sorted(seeds)
 
 
-def cube(frame: pd.DataFrame, value: str, seeds: Sequence[int], axes: Mapping[str, Sequence[Any]]) -> Array:
+def to_array(frame: pd.DataFrame, value: str, seeds: Sequence[int], axes: Mapping[str, Sequence[Any]]) -> Array:
     """`value` as an array [seed, *axes], 0 where a row is missing; a repeated row is refused."""
     index = [pd.Index(list(seeds)).get_indexer(frame["seed"].astype(int))]
     index += [pd.Index(list(labels)).get_indexer(frame[name]) for name, labels in axes.items()]

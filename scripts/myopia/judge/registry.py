@@ -1,4 +1,7 @@
-"""The table of estimators a claim may name; each turns measurements into one `Estimate`."""
+"""The table of estimators a claim may name; each turns measurements into one `Estimate`.
+
+An experiment's estimators stand in its `judge.py`; judging it imports that module, which registers them.
+"""
 
 from __future__ import annotations
 

@@ -1,22 +1,23 @@
 """From measurements to verdicts: the rules of protocol section 4, applied in one place.
 
-A claim is first *asked* (its estimate against its criterion gives met, violated or undecided), then *judged*
+A claim is first *evaluated* (its estimate against its criterion gives met, violated or undecided), then *judged*
 (scale, seeds, steps, controls and Holm's correction decide what may be said).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from myopia.experiments.text.judge import trained_steps
 from myopia.judge.claims import Claim, ClaimSet
-from myopia.judge.estimands import Context, run_estimator
 from myopia.judge.measures import Measures, NotRun, Paper
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.stats import Estimate, holm
+from myopia.judge.text_loss import trained_steps
 
 REPLICATED, PARTLY, NOT_REPLICATED = "replicated", "partly", "not replicated"
 INCONCLUSIVE, NOT_RUN, NO_PAPER = "inconclusive", "not run at this scale", "no paper value"
@@ -45,7 +46,7 @@ ALPHA = 0.05
 
 
 @dataclass
-class Asked:
+class Evaluated:
     """A claim with its estimate and the bare outcome of its test."""
 
     claim: Claim
@@ -59,40 +60,58 @@ class Asked:
     p_holm: float = math.nan
 
 
-def judge(measures: Measures, claims: ClaimSet, paper: Paper, scale: str) -> pd.DataFrame:
-    """The verdict table, one row per claim in the order of the claims file."""
+def judge(
+    measures: Measures, claims: ClaimSet, paper: Paper, scale: str, own: Collection[str] | None = None
+) -> pd.DataFrame:
+    """The verdict table, one row per claim in the order of the claims files.
+
+    `own`: ids of the claims that are judged; of the others only those that these lean on are evaluated, and they get no
+    row. None means all. Claims of a test family must be judged together, for Holm's correction.
+    """
     context = Context(measures, paper)
-    asked = {claim.id: _ask(claim, context, scale) for claim in claims.claims}
-    _require(asked)
-    _correct(asked)
+    rows_of = {claim.id for claim in claims.claims} if own is None else set(own)
+    needed = _needed(claims, rows_of)
+    evaluated = {claim.id: _evaluate_claim(claim, context, scale) for claim in claims.claims if claim.id in needed}
+    _require(evaluated)
+    _correct(evaluated)
     rows: dict[str, dict[str, Any]] = {}
-    for one in asked.values():
+    for one in evaluated.values():
         if not one.claim.sub_claims:
-            rows[one.claim.id] = _row(one, asked, claims.sha256)
-    for one in asked.values():
+            rows[one.claim.id] = _row(one, evaluated, claims.sha256)
+    for one in evaluated.values():
         if one.claim.sub_claims:
             rows[one.claim.id] = _composite(one.claim, rows, claims.sha256)
-    return pd.DataFrame([rows[claim.id] for claim in claims.claims], columns=COLUMNS)
+    return pd.DataFrame([rows[claim.id] for claim in claims.claims if claim.id in rows_of], columns=COLUMNS)
 
 
-def _ask(claim: Claim, context: Context, scale: str) -> Asked:
+def _needed(claims: ClaimSet, wanted: set[str]) -> set[str]:
+    """Those claims and all that they name, directly or through others."""
+    by_id, found, new = claims.by_id(), set(), set(wanted)
+    while new:
+        found |= new
+        named = (name for claim in map(by_id.get, new) for name in (*claim.control, *claim.requires, *claim.sub_claims))
+        new = set(named) - found
+    return found
+
+
+def _evaluate_claim(claim: Claim, context: Context, scale: str) -> Evaluated:
     paper, error = context.paper.resolve(claim.paper)
-    asked = Asked(claim, paper=paper)
+    evaluated = Evaluated(claim, paper=paper)
     if claim.sub_claims:
-        return asked
+        return evaluated
     if claim.estimand is None:
-        asked.absent = claim.reason
-        return asked
+        evaluated.absent = claim.reason
+        return evaluated
     args = dict(claim.estimand.get("args", {}))
     try:
         estimate = run_estimator(claim.estimand["name"], context, args)
     except NotRun as missing:
-        asked.absent = str(missing)
-        return asked
-    asked.estimate = estimate
-    asked.outcome, asked.p, asked.note = outcome(claim, estimate, paper, error)
-    asked.blocked = _blocked(claim, estimate, context, scale, args)
-    return asked
+        evaluated.absent = str(missing)
+        return evaluated
+    evaluated.estimate = estimate
+    evaluated.outcome, evaluated.p, evaluated.note = outcome(claim, estimate, paper, error)
+    evaluated.blocked = _blocked(claim, estimate, context, scale, args)
+    return evaluated
 
 
 def _blocked(claim: Claim, estimate: Estimate, context: Context, scale: str, args: dict[str, Any]) -> str:
@@ -111,13 +130,15 @@ def _blocked(claim: Claim, estimate: Estimate, context: Context, scale: str, arg
     return ""
 
 
-def _require(asked: dict[str, Asked]) -> None:
-    """Block claims that are only asked where another row holds: unlike a control, undecided is not enough."""
-    for one in asked.values():
+def _require(evaluated: dict[str, Evaluated]) -> None:
+    """Block claims that are only evaluated where another row holds: unlike a control, undecided is not enough."""
+    for one in evaluated.values():
         for name in one.claim.requires:
-            if one.estimate is not None and not one.blocked and asked[name].outcome != MET:
-                state = asked[name].outcome or "not measured"
-                one.blocked = f"judged only where {asked[name].claim.claim} ({name}: {state}); the estimate is shown"
+            if one.estimate is not None and not one.blocked and evaluated[name].outcome != MET:
+                state = evaluated[name].outcome or "not measured"
+                one.blocked = (
+                    f"judged only where {evaluated[name].claim.claim} ({name}: {state}); the estimate is shown"
+                )
 
 
 def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str | None, float, str]:
@@ -157,10 +178,10 @@ def _value_outcome(claim: Claim, estimate: Estimate, paper: float, error: float)
     return (MET if inside else UNDECIDED), math.nan
 
 
-def _correct(asked: dict[str, Asked]) -> None:
+def _correct(evaluated: dict[str, Evaluated]) -> None:
     """Holm within each table or figure, over the claims of the paper judged at this scale."""
-    families: dict[str, list[Asked]] = {}
-    for one in asked.values():
+    families: dict[str, list[Evaluated]] = {}
+    for one in evaluated.values():
         if one.estimate is not None and not one.blocked and not one.claim.own and not math.isnan(one.p):
             families.setdefault(one.claim.family, []).append(one)
     for members in families.values():
@@ -168,14 +189,14 @@ def _correct(asked: dict[str, Asked]) -> None:
             one.p_holm = p
 
 
-def control_state(one: Asked) -> str:
+def control_state(one: Evaluated) -> str:
     """passed | failed | undecided | not run."""
     if one.estimate is None:
         return "not run"
     return {MET: "passed", VIOLATED: "failed"}.get(one.outcome or "", "undecided")
 
 
-def _verdict(one: Asked, asked: dict[str, Asked]) -> tuple[str, str]:
+def _verdict(one: Evaluated, evaluated: dict[str, Evaluated]) -> tuple[str, str]:
     claim = one.claim
     if one.estimate is None:
         return NOT_RUN, one.absent
@@ -183,9 +204,9 @@ def _verdict(one: Asked, asked: dict[str, Asked]) -> tuple[str, str]:
         return NOT_RUN, one.blocked
     # Controls come first: neither our own findings nor the paper's may lean on a broken instrument.
     for name in claim.control:
-        state = control_state(asked[name])
+        state = control_state(evaluated[name])
         if state in ("failed", "not run"):
-            detail = asked[name].absent or asked[name].claim.claim
+            detail = evaluated[name].absent or evaluated[name].claim.claim
             return INCONCLUSIVE, f"control {state}: {name} ({detail})"
     words = {MET: "criterion met", VIOLATED: "criterion violated"}.get(one.outcome or "", "undecided")
     if claim.own:
@@ -201,9 +222,9 @@ def _verdict(one: Asked, asked: dict[str, Asked]) -> tuple[str, str]:
     return INCONCLUSIVE, "the interval does not decide"
 
 
-def _row(one: Asked, asked: dict[str, Asked], sha256: str) -> dict[str, Any]:
+def _row(one: Evaluated, evaluated: dict[str, Evaluated], sha256: str) -> dict[str, Any]:
     claim, estimate = one.claim, one.estimate
-    verdict, reason = _verdict(one, asked)
+    verdict, reason = _verdict(one, evaluated)
     low, high = estimate.interval() if estimate else (math.nan, math.nan)
     return {
         "id": claim.id,
@@ -221,7 +242,7 @@ def _row(one: Asked, asked: dict[str, Asked], sha256: str) -> dict[str, Any]:
         "judged_by": claim.kind,
         "family": claim.family,
         "p_holm": one.p_holm,
-        "control": "; ".join(f"{name}: {control_state(asked[name])}" for name in claim.control),
+        "control": "; ".join(f"{name}: {control_state(evaluated[name])}" for name in claim.control),
         "claims_sha256": sha256,
     }
 

@@ -1,4 +1,4 @@
-"""Language runs on held-out text: loss by document and position, learning curves, influence pictures."""
+"""Language runs on held-out text: loss by document and position, learning curves, components of mixtures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from myopia.common.errors import MyopiaError
 from myopia.config.runs import ARMS
 from myopia.data.tokens import TokenFile
-from myopia.model.attach import to_myopic, to_vanilla
-from myopia.model.build import load_language_model, load_trained
-from myopia.model.influence import influence
+from myopia.model.build import load_trained
 
 BATCH = 64  # windows per forward pass; no result depends on it beyond rounding
 
@@ -50,6 +48,18 @@ def choose_windows(docs: Sequence[str], limit: int) -> np.ndarray:
     return np.sort([index for _, index in sorted(order)[:limit]])
 
 
+def spread_windows(docs: Sequence[str], limit: int) -> np.ndarray:
+    """`choose_windows`, but documents evenly spaced in the file if there are more of them than windows.
+
+    Files are sorted by source, so the first documents alone would be the text of a few sources.
+    """
+    documents = len(set(docs))
+    if documents <= limit:
+        return choose_windows(docs, limit)
+    one_of_each = choose_windows(docs, documents)
+    return one_of_each[np.linspace(0, documents - 1, limit).round().astype(int)]
+
+
 @torch.no_grad()
 def position_losses(model: nn.Module, tokens_NT: np.ndarray) -> np.ndarray:
     """-log p(x_{t+1} | x_<=t) in nats, [N, T-1], computed in fp32, returned as float64."""
@@ -75,7 +85,7 @@ def text_loss(runs: Sequence[TextRun], max_windows: int, device: str = "cpu") ->
         chosen = choose_windows(file.docs, max_windows)
         if not len(chosen):
             raise MyopiaError(f"{run.tokens}: the test split is empty; take more text or larger test fractions")
-        model = load_trained(run.folder, ARMS[run.arm], run.teacher).to(device)
+        model = load_trained(run.folder, ARMS[run.arm], run.teacher, device)
         loss_NP = position_losses(model, np.asarray(file.tokens[chosen]))
         docs = np.array(file.docs, dtype=object)[chosen]
         groups = np.array(file.groups, dtype=object)[chosen]
@@ -117,35 +127,3 @@ def text_curve(runs: Sequence[TextRun]) -> pd.DataFrame:
         frames.append(curve.assign(corpus=run.corpus, run=run.run, arm=run.arm, seed=run.seed))
     columns = ["corpus", "run", "arm", "seed", "step", "tokens", "validation_loss"]
     return pd.concat(frames)[columns].sort_values(["corpus", "run", "seed", "step"], kind="stable")
-
-
-def influence_pictures(runs: Sequence[TextRun], length: int) -> pd.DataFrame:
-    """Influence matrices of trained models on the start of the first test window.
-
-    Each model is drawn with the gradients its training saw: the vanilla model as it is, the myopic one attached.
-    The vanilla model is drawn attached too (arm `vanilla, cut`): same weights, what the cut alone removes.
-    """
-    from transformers import AutoTokenizer
-
-    frames = []
-    for run in runs:
-        file = TokenFile.open(run.tokens, "test")
-        ids = torch.from_numpy(np.asarray(file.tokens[0][:length]).astype(np.int64))
-        tokenizer = AutoTokenizer.from_pretrained(run.folder)
-        words = [tokenizer.decode([int(i)]) for i in ids]
-        model = load_language_model(run.folder)
-        pictures = {run.arm: run.arm != "vanilla"}
-        if run.arm == "vanilla":
-            pictures["vanilla, cut"] = True
-        for arm, cut in pictures.items():
-            matrix = influence(to_myopic(model) if cut else to_vanilla(model), ids).numpy()
-            t, s = np.meshgrid(np.arange(len(ids)), np.arange(len(ids)), indexing="ij")
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "model": run.run, "arm": arm, "seed": run.seed, "t": t.ravel(), "s": s.ravel(),
-                        "influence": matrix.ravel(), "token": [words[i] for i in s.ravel()],
-                    }
-                )
-            )  # fmt: skip
-    return pd.concat(frames).dropna(subset="influence")

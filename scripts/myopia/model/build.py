@@ -149,8 +149,10 @@ def apply_arm(model: nn.Module, arm: dict[str, Any], teacher: str | Path | None 
     raise MyopiaError(f"arm {kind!r} is unknown; it must be one of {', '.join(ARMS)}")
 
 
-def load_trained(folder: str | Path, arm: dict[str, Any], teacher: str | Path | None = None) -> nn.Module:
-    """Open a trained run with the forward pass its training had, in eval mode.
+def load_trained(
+    folder: str | Path, arm: dict[str, Any], teacher: str | Path | None = None, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Open a trained run with the forward pass its training had, in eval mode, on a device.
 
     A vanilla or myopic model's forward is the plain one. A local or bigram folder must say in `myopia.json` what it
     is, and a local one must be given the very teacher it was trained with.
@@ -167,7 +169,7 @@ def load_trained(folder: str | Path, arm: dict[str, Any], teacher: str | Path | 
     if arm["kind"] not in ("local", "bigram"):
         if record.exists():
             raise MyopiaError(f"{folder} holds an arm that {record.name} describes, not a plain language model")
-        return model
+        return model.to(device)
     if not record.is_file():
         raise MyopiaError(f"{record} is missing: without it {folder} would be run as a plain model; train it again")
     written = json.loads(record.read_text())
@@ -177,7 +179,10 @@ def load_trained(folder: str | Path, arm: dict[str, Any], teacher: str | Path | 
         weights = Path(teacher or "", "model.safetensors")
         if not weights.is_file() or sha256_file(weights) != written["teacher_sha256"]:
             raise MyopiaError(f"{weights} is not the teacher that {folder} was trained with; train the run again")
-    return apply_arm(model, arm, teacher).eval()
+    model = apply_arm(model, arm, teacher).eval().to(device)
+    if arm["kind"] == "local":  # the teacher hangs on the student without being a part of it
+        model._myopia.arm.teacher.model.to(device)
+    return model
 
 
 def load_language_model(folder: str | Path) -> nn.Module:

@@ -62,14 +62,14 @@ def rows(states: Iterable[State], now: float) -> list[Row]:
 
 
 def _heard(state: State) -> float:
-    told = state.progress.get("time")
-    return max(told if isinstance(told, int | float) else 0.0, state.last_event or 0.0)
+    heard = state.progress.get("time")
+    return max(heard if isinstance(heard, int | float) else 0.0, state.last_event or 0.0)
 
 
 def _row(state: State, now: float) -> Row:
-    told = state.progress
+    progress = state.progress
     # A file of an earlier attempt says where that one was: the new one has not told anything yet.
-    fresh = told.get("time", 0.0) >= (state.last_event or 0.0) or state.status != RUNNING
+    fresh = progress.get("time", 0.0) >= (state.last_event or 0.0) or state.status != RUNNING
     silence = now - _heard(state)
     remarks = []
     eta = None
@@ -77,7 +77,7 @@ def _row(state: State, now: float) -> Row:
         if not fresh:
             remarks.append("starting")
         else:
-            eta = max(0.0, float(told.get("eta_s", float("inf"))) - silence)
+            eta = max(0.0, float(progress.get("eta_s", float("inf"))) - silence)
         if silence > SILENT_S:
             remarks.append(f"silent for {span(silence)}")
     elif state.status == CRASHED:
@@ -86,10 +86,10 @@ def _row(state: State, now: float) -> Row:
         remarks.append("told to stop; resumes when started again")
     if state.attempts > 1:
         remarks.append(f"attempt {state.attempts}")
-    step = told.get("steps", 0) if state.status == FINISHED else told.get("step", 0)
+    step = progress.get("steps", 0) if state.status == FINISHED else progress.get("step", 0)
     return Row(
-        run=state.run, seed=state.seed, status=state.status, step=int(step), steps=int(told.get("steps", 0)),
-        loss=told.get("loss"), tokens_per_s=told.get("tokens_per_s") if state.status == RUNNING and fresh else None,
+        run=state.run, seed=state.seed, status=state.status, step=int(step), steps=int(progress.get("steps", 0)),
+        loss=progress.get("loss"), tokens_per_s=progress.get("tokens_per_s") if state.status == RUNNING and fresh else None,
         eta_s=eta, attempts=state.attempts, crashes=state.crashes, remark="; ".join(remarks), last=_heard(state),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A finished run's folder: plain files that other tools open without our code."""
+"""Export of a trained model: a plain Hugging Face folder that other tools open without our code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ MEANING = {
 def model_card(run: str, arm: dict[str, Any], language: bool, tokenizer: bool) -> str:
     """README.md of a model folder: what the model is, and whether other programs may open it.
 
-    The hub reads its first lines; it names a library only where that library alone opens the folder.
+    The hub reads the YAML at its top, which names a library only if that library alone opens the folder.
+
+    Args:
+        run: name of the run.
+        arm: arm of its spec.
+        language: whether it is a language model (else a regression on vectors).
+        tokenizer: whether the folder holds one.
     """
     details = ", ".join(f"{key} = {value}" for key, value in arm.items())
     metadata = ""
@@ -57,16 +63,25 @@ def export_model(
     teacher: str | None,
     write_tokenizer: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write config.json, model.safetensors and the tokenizer into `folder`, each file moved into place whole.
+    """Write config.json, model.safetensors and the tokenizer into `folder`, each file atomically.
 
-    The tokenizer's files are copied from the folder `tokenizer`, or made by `write_tokenizer`.
-
-    The model is detached from its arm first, so that config.json never names our attention. Arms whose forward is
+    The model is detached from its arm first, so that config.json never names our attention. Arms whose forward pass is
     not the vanilla one (local, bigram) get a `myopia.json` that says how to run them.
+
+    Args:
+        model: unsharded trained model.
+        folder: run folder; made if it does not exist.
+        tokenizer: folder to copy the tokenizer from, if any.
+        arm: arm of the run's spec.
+        teacher: run folder of a local arm's teacher, whose sha256 is recorded.
+        write_tokenizer: writes the tokenizer of generated data into a folder, if there is no `tokenizer`.
+
+    Raises:
+        OSError, SafetensorError: a file cannot be written.
     """
     to_vanilla(model)
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".export-*"):  # of a process that was killed; the run's lock is ours
+    for leftover in folder.glob(".export-*"):  # of a killed process; this one holds the run's lock
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         temporary = Path(name)

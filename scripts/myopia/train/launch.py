@@ -1,4 +1,4 @@
-"""Starting a script again as a team of processes, with torchrun's own launcher and our exit codes."""
+"""Starts the running command again as a process group, with torchrun's own launcher and our exit codes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from myopia.common.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 log = logging.getLogger(__name__)
 
 GRACE_S = 300
-"""How long processes that were told to stop may take to save before they are killed."""
+"""How long ranks that were told to stop may take to save before they are killed."""
 
 
 def launch(processes: int, threads: int) -> int:
-    """Run this very command line in `processes` processes on this machine, and wait; returns an exit code.
+    """Run the current command line as `processes` ranks on this machine and wait for them; returns an exit code.
 
-    The first process to fail ends the others. A signal to this process reaches all of them, and each of them alone
-    tells the others.
+    The first rank to fail ends the others. A signal to this process is passed on to all ranks; one rank that gets it is
+    enough, because they agree on stopping.
+
+    Args:
+        processes: number of ranks.
+        threads: CPU threads of each, unless OMP_NUM_THREADS is set.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # who fails has said why
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # a rank that fails has logged why
     options = ["--standalone", f"--nproc-per-node={processes}", "--max-restarts=0", f"--shutdown-timeout={GRACE_S}"]
     options += ["--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
     try:
-        arguments = run.parse_args([*options, sys.argv[0]])
-        arguments.training_script_args = sys.argv[1:]  # its parser would take --log for an abbreviation of its own
+        arguments = run.parse_args([*options, "--module", "myopia"])
+        # Set here: its parser would read --log as an abbreviation of an option of its own.
+        arguments.training_script_args = sys.argv[1:]
         run.run(arguments)
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
@@ -45,10 +50,10 @@ def launch(processes: int, threads: int) -> int:
 
 
 def _exit_code(codes: set[int]) -> int:
-    """One code for a team that failed: bad input first, since running again cannot mend it.
+    """One exit code of a process group that failed: bad input first, since running again cannot help.
 
-    A team decides together to stop, after all have saved: one process that says so speaks for all, however the others
-    ended (torch's threads may crash a process whose peers have gone, long after its work was done).
+    Ranks agree on stopping, and do so after all have saved: one that reports it is enough, however the others ended
+    (torch's threads may crash a rank whose peers have gone, long after its work was done).
     """
     if EXIT_BAD_INPUT in codes:
         return EXIT_BAD_INPUT

@@ -1,4 +1,4 @@
-"""How a run's training step is laid on the GPUs, and whether it fits them; asked before the network is built."""
+"""Parallelism and memory of a run's training step on its GPUs, checked before the model is built."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from myopia.train.batches import Task
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory of a GPU that nobody uses; None for a CPU, which can swap."""
+    """Free memory of a GPU in bytes; None for a CPU, which can swap."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def total_bytes(device: torch.device) -> int | None:
-    """All memory of a GPU, so that a run is laid out alike whenever it is started; None for a CPU."""
+    """Total memory of a GPU in bytes, so that a placement does not depend on what is free; None for a CPU."""
     return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
 
 
 def lay_out(spec: dict[str, Any], task: Task, devices: int, device: torch.device, sharding: str) -> Placement:
-    """Choose how to train a run on `devices` devices like this one.
+    """Choose strategy and micro-batch of a run on `devices` devices like `device` (config/placement.py).
+
+    Args:
+        spec: run spec.
+        task: its task.
+        devices: number of ranks, one per device.
+        device: this rank's.
+        sharding: auto, replicate, shard or shard-recompute.
 
     Raises:
-        MyopiaError: the batch cannot be shared equally.
+        MyopiaError: the batch cannot be divided equally over the devices.
     """
     shape = shape_of(spec["model"], getattr(task, "vocab_size", None))
     cuda = device.type == "cuda"
@@ -36,7 +43,7 @@ def lay_out(spec: dict[str, Any], task: Task, devices: int, device: torch.device
 def require_memory(spec: dict[str, Any], task: Task, free: int | None, placement: Placement | None = None) -> None:
     """Raise MyopiaError, naming what would fit, if a run's training step needs more than `free` bytes.
 
-    An estimate (config/shapes.py); networks it has no formula for are let through.
+    The need is an estimate (config/shapes.py); a model without a formula, or free = None, is not checked.
     """
     shape = shape_of(spec["model"], getattr(task, "vocab_size", None))
     if free is None or shape is None:

@@ -13,11 +13,13 @@ from myopia.common.errors import MyopiaError
 
 
 def build_optimizer(model: nn.Module, optim: dict[str, Any]) -> torch.optim.AdamW:
-    """Fused AdamW over all parameters, biases and norms decayed too, as the authors did (authors_code 1.3).
+    """Fused AdamW over all parameters, with weight decay on biases and norms too, as in the authors' code (1.3).
 
-    optim["lr_scale"] maps regular expressions on parameter names to factors on the learning rate (the first match
-    in alphabetical order wins, since a spec's mappings have none): what muP and per-layer rates need. Each group
-    keeps its factor under `scale`.
+    Args:
+        model: its trainable parameters are optimized.
+        optim: lr, betas, eps, weight_decay, and optionally `lr_scale`: regular expressions on parameter names to factors
+            on the learning rate (muP, layer-wise rates). The first match in alphabetical order wins, since mappings in a
+            spec have no order. Each parameter group keeps its factor under `scale`.
     """
     scales: dict[str, float] = optim.get("lr_scale", {})
     groups: dict[float, list[nn.Parameter]] = {}
@@ -36,7 +38,10 @@ def build_optimizer(model: nn.Module, optim: dict[str, Any]) -> torch.optim.Adam
 
 
 def learning_rate(optim: dict[str, Any], step: int, steps: int) -> float:
-    """Learning rate of 0-based `step`: linear warm-up over `warmup` of all steps, then cosine to 0 (or constant)."""
+    """Learning rate of 0-based `step` of `steps`: linear warm-up over the fraction `warmup`, then cosine to 0 or constant.
+
+    Raises MyopiaError for an unknown optim["schedule"].
+    """
     if optim["schedule"] not in ("cosine", "constant"):
         raise MyopiaError(f"optim.schedule must be cosine or constant, not {optim['schedule']!r}")
     warmup = int(optim["warmup"] * steps)

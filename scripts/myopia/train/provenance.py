@@ -1,4 +1,4 @@
-"""Where a result came from and what it cost. Nothing here may enter a file that results are compared by."""
+"""Provenance and cost of a result. None of it may enter a file that results are compared by."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "transformers", "numpy", "safetensors", "tokenizers", "snak
 
 @cache
 def environment(device: torch.device) -> dict[str, Any]:
-    """Code version, package versions and hardware of this process: the same for all runs it trains."""
+    """Git commit, package versions and hardware of this process: the same for all runs it trains."""
     return {
         "git": git_state(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
@@ -29,7 +29,7 @@ def environment(device: torch.device) -> dict[str, Any]:
             "host": socket.gethostname(),
             "machine": platform.machine(),
             "cpu_count": os.cpu_count(),
-            # What torch computes with; another one rounds otherwise, and training carries that on.
+            # The instruction set torch uses: another one rounds differently, and training amplifies that.
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
@@ -38,7 +38,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and dirtiness of the checkout this file lies in (not of the current directory), or nulls."""
+    """Commit of the checkout this file is in (not the current directory), and whether it is dirty; None without git."""
     root = Path(__file__).resolve().parents[3]
     try:
         run = dict(cwd=root, capture_output=True, text=True, check=True, timeout=20)
@@ -57,9 +57,9 @@ def _version(package: str) -> str | None:
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Parameters in all, and without token and position tables (the N of scaling laws).
+    """All parameters, and those without token and position embeddings (the N of scaling laws).
 
-    An output head that is a token table of its own (Pythia's) counts as one, as in the Pythia suite's own figures.
+    An untied output head (Pythia's) counts as an embedding, as in the Pythia suite's own figures.
     """
     total = sum(p.numel() for p in model.parameters())
     tables = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
@@ -73,14 +73,17 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
 
 
 def training_flops(model: nn.Module, tokens: int, T: int) -> float:
-    """6 N per token for the matrix products plus 12 L d T for full attention scores (Chowdhery et al. 2022, App. B)."""
+    """FLOPs of training on `tokens` tokens in sequences of T: (6 N + 12 L d T) per token (Chowdhery et al. 2022, App. B).
+
+    N: parameters without embeddings, L: layers, d: d_model; attention is counted without its causal half.
+    """
     config = model.config
     n = parameter_counts(model)["parameters_without_embeddings"]
     return float(tokens) * (6 * n + 12 * config.num_hidden_layers * config.hidden_size * T)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak resident memory of this process, or peak allocated memory of its GPU."""
+    """Peak resident memory of this process, or peak allocated memory of its GPU, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,22 +1,21 @@
-"""The state directory of a run: what survives kill -9, and nothing that can be mistaken for it.
+"""Crash-safe checkpoints of one run.
 
-`results/<scale>/.state/<run>/seed<k>/<fingerprint>/` is never a declared output, so Snakemake does not wipe it when
-it restarts a job. The fingerprint covers everything that decides the result; another spec gets another folder.
+`results/<scale>/.state/<run>/seed<k>/<fingerprint>/` is never a declared output, so Snakemake does not delete it when it
+restarts a job. The fingerprint covers everything that determines the result; another spec gets another folder.
 
     lock                 held (flock) by the one process that may write here; the kernel frees it when that one dies
-    step-<n>.pt          model, optimiser, curve: written beside, flushed, then renamed
-    step-<n>/            the same of a network that is divided among processes, each part written by its own
-    step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state counts only with this
-    progress.json        for watchers: step, loss, tokens per second
-    attempts.jsonl       one line when a team starts, one when it stops of its own accord, one where a killed one was
+    step-<n>.pt          model, optimizer, curve: written to a temporary file, flushed, then renamed
+    step-<n>/            the same of a sharded model, one file per rank
+    step-<n>.json        its sha256, fingerprint, step and the seconds spent so far; a state without it does not count
+    progress.json        for `make watch`: step, loss, tokens per second
+    attempts.jsonl       one line when a process group starts, one when it stops by itself, one where a killed one was
                          last seen
 
-Of several processes rank 0 alone holds the lock and writes here, but for the parts of a divided state.
+Rank 0 alone holds the lock and writes here, but for the shards of the other ranks.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +32,15 @@ import torch
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path, remove_leftovers, sha256_file, write_json
+from myopia.common.locks import LockCancelled, exclusive_lock
 from myopia.train.signals import Preempted
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # one file
-PARTS = "parts 1"  # a folder
-REST = "rest.pt"
-KEEP = 2  # the newest state and one before it, in case the newest turns out damaged
-LOCK_POLL_S = 1.0
+SHARDED_FORMAT = "parts 1"  # a folder with one file per rank; the value is part of states on disk
+TRAINER_STATE_FILE = "rest.pt"  # its name in states on disk: renaming it would set them aside
+KEEP = 2  # the newest state and the one before it, in case the newest turns out damaged
 
 
 class StateDirectory:
@@ -50,7 +49,7 @@ class StateDirectory:
     def __init__(self, root: str | Path, fingerprint: str, label: str, stop: Sequence[int] = ()) -> None:
         self.fingerprint, self.label, self.stop = fingerprint, label, stop
         self.folder = Path(root) / fingerprint
-        self._lock: Any = None
+        self._lock = ExitStack()
 
     def __enter__(self) -> StateDirectory:
         """Take the lock, waiting for a living owner (an orphan of a killed workflow finishes or dies).
@@ -59,49 +58,32 @@ class StateDirectory:
             Preempted: a signal in `stop` came while waiting.
             MyopiaError: the folder cannot be made, written to or locked.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / "lock", "a+")
-            self._wait()
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            self._lock.flush()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive_lock(self.folder, f"[{self.label}]", self.stop))
+            except LockCancelled:
+                log.info("[%s] stopped by signal %d while waiting", self.label, self.stop[0])
+                raise Preempted from None
             remove_leftovers(self.folder)
-            self._remove_unrecorded()
-        except OSError as error:
-            self.__exit__()
-            raise MyopiaError(
-                f"run {self.label}: its state folder {self.folder} cannot be used ({error.strerror or error})"
-            ) from error
-        except BaseException:
-            self.__exit__()
-            raise
+            self._remove_uncommitted()
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._lock is not None:
-            with suppress(OSError):  # a full disk may refuse the owner's name once more
-                self._lock.close()
-            self._lock = None
-
-    def _wait(self) -> None:
-        waited = 0.0
-        while True:
-            try:
-                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # any other error means that this disk cannot lock
-                if waited % 10 == 0:
-                    self._lock.seek(0)
-                    owner = self._lock.read().strip() or "another process"
-                    log.info("[%s] waiting: %s is still writing this run's state", self.label, owner)
-            if self.stop:
-                log.info("[%s] stopped by signal %d while waiting", self.label, self.stop[0])
-                raise Preempted
-            time.sleep(LOCK_POLL_S)
-            waited += LOCK_POLL_S
+        self._lock.close()
 
     def save(self, step: int, tensors: dict[str, Any], seconds: float, final: bool = False) -> None:
-        """Write the state after `step` steps. A crash at any point leaves the previous state as good as it was."""
+        """Write the state after `step` steps; a crash at any point leaves the previous state valid.
+
+        Args:
+            step: optimizer steps done.
+            tensors: whatever `torch.load(weights_only=True)` reads.
+            seconds: training time so far, over all attempts.
+            final: whether training is finished; a final state replaces all others.
+
+        Raises:
+            MyopiaError: the disk is full or cannot be written to.
+        """
         log.info("[%s] saving state at step %d", self.label, step)
 
         def write() -> dict[str, Any]:
@@ -110,38 +92,38 @@ class StateDirectory:
                     torch.save(tensors, handle)
                 return {"format": FORMAT, "sha256": sha256_file(temporary)}
 
-        self._seal(step, write, seconds, final)
+        self._commit(step, write, seconds, final)
 
-    def begin_parts(self, step: int) -> None:
-        """Make the empty folder that the parts of a divided state are written to."""
+    def begin_sharded(self, step: int) -> None:
+        """Make the empty folder that the ranks write a sharded state to. Raises MyopiaError if it cannot be made."""
         log.info("[%s] saving state at step %d", self.label, step)
         try:
             self._remove(step)
-            self.parts(step).mkdir()
+            self.shard_folder(step).mkdir()
         except OSError as error:
-            raise self._unwritten(step, error) from error
+            raise self._write_failed(step, error) from error
 
-    def parts(self, step: int) -> Path:
-        """The folder of a divided state."""
+    def shard_folder(self, step: int) -> Path:
+        """The folder of the sharded state at `step`."""
         return self.folder / f"step-{step}"
 
-    def seal_parts(self, step: int, rest: dict[str, Any], seconds: float) -> None:
-        """Make a divided state count, once all parts are written: add what is not divided, flush, sign."""
+    def commit_sharded(self, step: int, trainer_state: dict[str, Any], seconds: float) -> None:
+        """Make a sharded state valid, once all ranks have written: add the trainer state, flush all files, hash them."""
 
         def write() -> dict[str, Any]:
-            with open(self.parts(step) / REST, "wb") as handle:
-                torch.save(rest, handle)
+            with open(self.shard_folder(step) / TRAINER_STATE_FILE, "wb") as handle:
+                torch.save(trainer_state, handle)
             digests = {}
-            for file in sorted(self.parts(step).iterdir()):
+            for file in sorted(self.shard_folder(step).iterdir()):
                 with open(file, "rb+") as handle:
                     os.fsync(handle.fileno())
                 digests[file.name] = sha256_file(file)
-            return {"format": PARTS, "files": digests}
+            return {"format": SHARDED_FORMAT, "files": digests}
 
-        self._seal(step, write, seconds, final=False)
+        self._commit(step, write, seconds, final=False)
 
-    def _seal(self, step: int, write: Callable[[], dict[str, Any]], seconds: float, final: bool) -> None:
-        """Write a state, then its record, then remove what it replaces."""
+    def _commit(self, step: int, write: Callable[[], dict[str, Any]], seconds: float, final: bool) -> None:
+        """Write a state, then its record, then remove the states it replaces; `write` returns format and checksums."""
         try:
             record = write()
             record |= {"fingerprint": self.fingerprint, "step": step, "seconds": seconds, "final": final}
@@ -150,14 +132,14 @@ class StateDirectory:
             reason = _os_error(error)
             if reason is None:
                 raise
-            raise self._unwritten(step, reason) from error
+            raise self._write_failed(step, reason) from error
         for old in sorted(self._steps())[: -1 if final else -KEEP]:
             self._remove(old)
         log.info("[%s] state saved at step %d", self.label, step)
 
-    def _unwritten(self, step: int, reason: OSError) -> MyopiaError:
-        """Clear away what could not be written, and say what is left."""
-        self._remove_unrecorded()
+    def _write_failed(self, step: int, reason: OSError) -> MyopiaError:
+        """Delete what could not be written; returns the error, which says what is left."""
+        self._remove_uncommitted()
         last = max(self._steps(), default=None)
         kept = "no earlier state exists" if last is None else f"the state at step {last} is intact"
         return MyopiaError(
@@ -166,22 +148,22 @@ class StateDirectory:
         )
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """(tensors, record) of the newest state that proves whole, or None. Others are set aside, never trusted.
+        """(tensors, record) of the newest undamaged state, or None; damaged ones are renamed to *.set-aside.
 
-        The tensors of a divided state (`record["format"] == PARTS`) are left in their folder.
+        Of a sharded state (`record["format"] == SHARDED_FORMAT`) only the trainer state is read.
         """
         for step in sorted(self._steps(), reverse=True):
             record_path = self.folder / f"step-{step}.json"
             path = self.folder / f"step-{step}.pt"
             try:
                 record = json.loads(record_path.read_text())
-                if record["format"] not in (FORMAT, PARTS) or record["fingerprint"] != self.fingerprint:
+                if record["format"] not in (FORMAT, SHARDED_FORMAT) or record["fingerprint"] != self.fingerprint:
                     raise ValueError("it was written by another version or for another run")
                 if not isinstance(record["final"], bool) or not record["seconds"] >= 0:
                     raise ValueError("its record is damaged")
                 files = {path: record["sha256"]} if record["format"] == FORMAT else {}
-                if record["format"] == PARTS:
-                    files = {self.parts(step) / name: digest for name, digest in record["files"].items()}
+                if record["format"] == SHARDED_FORMAT:
+                    files = {self.shard_folder(step) / name: digest for name, digest in record["files"].items()}
                 if record["step"] != step or any(sha256_file(file) != digest for file, digest in files.items()):
                     raise ValueError("its checksum does not match")
                 return self.read(record), record
@@ -189,7 +171,7 @@ class StateDirectory:
                 OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError,
             ) as error:  # fmt: skip
                 log.warning("[%s] state at step %d set aside, not used: %s", self.label, step, error)
-                for file in (path, self.parts(step), record_path):
+                for file in (path, self.shard_folder(step), record_path):
                     if file.exists():
                         aside = file.with_name(file.name + ".set-aside")
                         if file.is_dir():
@@ -198,20 +180,20 @@ class StateDirectory:
         return None
 
     def read(self, record: dict[str, Any]) -> dict[str, Any]:
-        """What is in one file of a state that `load` has found whole: all of it, or what is not divided."""
-        step, parts = record["step"], record["format"] == PARTS
-        path = self.parts(step) / REST if parts else self.folder / f"step-{step}.pt"
+        """The tensors of a state that `load` has verified; of a sharded one only the trainer state."""
+        step, sharded = record["step"], record["format"] == SHARDED_FORMAT
+        path = self.shard_folder(step) / TRAINER_STATE_FILE if sharded else self.folder / f"step-{step}.pt"
         return torch.load(path, map_location="cpu", weights_only=True)
 
     def progress(self, record: dict[str, Any]) -> None:
-        """Tell watchers where the run is."""
+        """Write progress.json; a failure is only logged."""
         try:
             write_json(self.folder / "progress.json", record)
-        except OSError as error:  # nothing is lost by it; a state that cannot be written stops the run
+        except OSError as error:  # costs nothing; a state that cannot be written stops the run
             log.warning("[%s] progress.json not written: %s", self.label, error.strerror or error)
 
     def begin(self, devices: int) -> None:
-        """Note that a team of so many processes starts, and when one that was killed before it was last seen."""
+        """Record that a process group on `devices` devices starts, and where a killed predecessor was last seen."""
         lines = self._attempt_lines()
         with suppress(OSError, ValueError, KeyError):
             seen = json.loads((self.folder / "progress.json").read_text())
@@ -220,7 +202,7 @@ class StateDirectory:
         self.attempt("start", 0, devices=devices)
 
     def attempt(self, event: str, step: int, **more: Any) -> None:
-        """Note that a process started or stopped at `step`."""
+        """Append one line to attempts.jsonl: `event` ("start", "end", "preempted", "seen") at `step`."""
         line = {"event": event, "step": step, "pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
         line |= more
         try:
@@ -230,12 +212,12 @@ class StateDirectory:
             log.warning("[%s] attempts.jsonl not written: %s", self.label, error.strerror or error)
 
     def attempts(self) -> int:
-        """How many processes have started on this run."""
+        """How often training of this run was started."""
         path = self.folder / "attempts.jsonl"
         return path.read_text().count('"event": "start"') if path.exists() else 0
 
     def device_seconds(self) -> float:
-        """Seconds of all attempts until now, each times its devices: what was lost with a killed one as well."""
+        """Device-seconds of all attempts until now; of a killed one, until it was last seen."""
         total, start = 0.0, None
         for line in [*self._attempt_lines(), {"event": "now", "time": time.time()}]:
             if start is not None and line["event"] != "start":
@@ -253,8 +235,8 @@ class StateDirectory:
     def _steps(self) -> list[int]:
         return [int(p.stem.removeprefix("step-")) for p in self.folder.glob("step-*.json")]
 
-    def _remove_unrecorded(self) -> None:
-        """Delete tensors whose record was never written: killed or failed between the two."""
+    def _remove_uncommitted(self) -> None:
+        """Delete states without a record: their writer was killed or failed before it."""
         for path in self.folder.glob("step-*.pt"):
             if not path.with_suffix(".json").exists():
                 path.unlink(missing_ok=True)
@@ -263,14 +245,14 @@ class StateDirectory:
                 shutil.rmtree(path)
 
     def _remove(self, step: int) -> None:
-        # The record first: a state without one does not count, a record without a state would be set aside loudly.
+        # The record first: a state without one does not count, a record without a state would be set aside with a warning.
         (self.folder / f"step-{step}.json").unlink(missing_ok=True)
         (self.folder / f"step-{step}.pt").unlink(missing_ok=True)
-        shutil.rmtree(self.parts(step), ignore_errors=True)
+        shutil.rmtree(self.shard_folder(step), ignore_errors=True)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
-    """The system's reason behind an error; torch.save wraps it in a RuntimeError of its own."""
+    """The OSError that an error was raised from, if any; torch.save wraps it in a RuntimeError."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error

@@ -1,9 +1,11 @@
-"""Made-up gradients, spectra and toys with known answers."""
+"""Simulated gradients, spectra and toys with known answers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from myopia.experiments.gradients import ANATOMY, POINTS, SPECTRA, THEORY
 
 STEPS = [0, 1, 4, 16, 64, 256, 1000]
 MYOPIC, FUTURE = 1.0, 0.6
@@ -12,12 +14,12 @@ COSINE = [0.1, 0.1, -0.1, 0.2, -0.2, -0.45, 0.1]
 
 
 def anatomy(rng: np.random.Generator, seeds: int, gap: float, noise: float) -> dict[str, pd.DataFrame]:
-    """gradient_anatomy, forward_bias, forward_bias_points and theory; `gap` scales the myopic lead."""
+    """All four tables; `gap` scales the myopic lead."""
     return {
-        "gradient_anatomy.csv.gz": gradients(rng, seeds, gap, noise),
-        "forward_bias.csv.gz": spectra(rng, seeds),
-        "forward_bias_points.csv": points(rng, seeds),
-        "theory.csv.gz": toys(rng),
+        ANATOMY.name: gradients(rng, seeds, gap, noise),
+        SPECTRA.name: spectra(rng, seeds),
+        POINTS.name: points(rng, seeds),
+        THEORY.name: toys(rng),
     }
 
 
@@ -60,8 +62,7 @@ def gradients(
                             told | {"block": k, "windows": 8, "loss": 5.0} | {n: share * v[k] for n, v in products.items()}
                             for k in range(blocks)
                         ]  # fmt: skip
-    names = "corpus,run,arm,seed,step,of,group,block,windows,m_m,f_f,m_f,m_M,f_F,m_F,f_M,loss"
-    return pd.DataFrame(rows)[names.split(",")]
+    return pd.DataFrame(rows)[[*ANATOMY.columns]]
 
 
 def spectra(rng: np.random.Generator, seeds: int, p: int = 40, positions: int = 4) -> pd.DataFrame:
@@ -79,7 +80,7 @@ def spectra(rng: np.random.Generator, seeds: int, p: int = 40, positions: int = 
                         rows.append(row)
         for k, value in ((0, -0.8), (9999, 21.0)):
             rows.append(("docstrings", f"text-docstrings-{arm}", arm, 0, "symmetric", -1, k, value, 0.0, "lanczos"))
-    return pd.DataFrame(rows, columns="task,run,arm,seed,matrix,position,index,real,imaginary,method".split(","))
+    return pd.DataFrame(rows, columns=SPECTRA.columns)
 
 
 def points(rng: np.random.Generator, seeds: int) -> pd.DataFrame:
@@ -89,8 +90,7 @@ def points(rng: np.random.Generator, seeds: int) -> pd.DataFrame:
         for arm in ("vanilla", "myopic")
         for seed in range(seeds)
     ]
-    names = "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,gradient_future"
-    return pd.DataFrame(rows, columns=names.split(","))
+    return pd.DataFrame(rows, columns=POINTS.columns)
 
 
 def toys(rng: np.random.Generator, problems: int = 12) -> pd.DataFrame:
@@ -114,4 +114,4 @@ def toys(rng: np.random.Generator, problems: int = 12) -> pd.DataFrame:
         rows += [("forward-biased", seed, "theorem 13, bound", k, 4 * 0.95**k) for k in range(20)]
         rows += [("forward-biased", seed, "theorem 13, excess", 0, -0.05)]
         rows += [("not forward-biased", seed, "theorem 13, growth", 19, 1.0)]
-    return pd.DataFrame(rows, columns="toy,seed,quantity,x,value".split(","))
+    return pd.DataFrame(rows, columns=THEORY.columns)

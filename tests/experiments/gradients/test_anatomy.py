@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from myopia.common.errors import MyopiaError
-from myopia.experiments.gradients import measure as measure
+from myopia.experiments.gradients import ANATOMY
+from myopia.experiments.gradients import anatomy as measure
 from myopia.experiments.gradients.judge import Inner
 from myopia.model.attach import to_vanilla
 from myopia.model.build import build_language_model
@@ -36,7 +37,7 @@ def frame(run):
 
 
 def test_rows(frame):
-    assert list(frame.columns) == measure.COLUMNS
+    assert tuple(frame.columns) == ANATOMY.columns
     assert len(frame) == 4 * 2 * 2 * 4  # checkpoints, gradient and AdamW, groups of parameters, blocks
     assert frame["loss"].groupby(frame["step"]).mean().is_monotonic_decreasing
     own = frame[(frame["step"] == 8) & (frame["of"] == "gradient")]
@@ -130,7 +131,7 @@ def test_a_missing_snapshot_and_too_little_text_are_one_sentence(run, tmp_path):
     bad = measure.AnatomyRun(**{**vars(run), "checkpoints": {0: tmp_path / "step0"}})
     with pytest.raises(MyopiaError, match="trained without keeping its weights"):
         measure.gradient_anatomy([bad], **SETTINGS)
-    with pytest.raises(MyopiaError, match="lower anatomy.blocks"):
+    with pytest.raises(MyopiaError, match="lower gradients.blocks"):
         measure.gradient_anatomy([run], **{**SETTINGS, "blocks": 10_000})
 
 

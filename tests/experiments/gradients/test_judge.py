@@ -1,4 +1,4 @@
-"""Gradient anatomy, forward bias and toys: estimators against direct computation, verdicts in worlds with known answers."""
+"""Gradient anatomy, forward bias and toys: estimators against direct computation, verdicts on simulated measurements with known answers."""
 
 from __future__ import annotations
 
@@ -8,26 +8,41 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.gradients.simulate import COSINE, FUTURE, MYOPIC, STEPS, gradients
+from experiments.gradients.simulate import COSINE, FUTURE, MYOPIC, STEPS, anatomy, gradients
 from myopia.common.files import write_csv
-from myopia.experiments.gradients import tables as tables_anatomy
+from myopia.experiments.gradients import ANATOMY, EXPERIMENT, tables
 from myopia.experiments.gradients.judge import PAPER_BATCHES, jackknifed, paper_value, series
-from myopia.judge.estimands import Context, run_estimator
 from myopia.judge.measures import Measures, NotRun
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN
+from own_claims import judging, write_tables
 
 OWN = {"arms": ["public", "vanilla"], "corpus": "docstrings"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return simulated(tmp_path_factory.mktemp("gradients"))
+
+
 @pytest.fixture
-def context(world: Path, paper) -> Context:
-    return Context(Measures(world), paper)
+def context(folder: Path, paper) -> Context:
+    return Context(Measures(folder), paper)
+
+
+@pytest.fixture(scope="module")
+def verdicts_of(paper):
+    return judging(EXPERIMENT, paper)
+
+
+def simulated(folder: Path, gap: float = 1.0) -> Path:
+    return write_tables(folder, anatomy(np.random.default_rng(0), 5, gap, 1.0))
 
 
 def public(folder: Path, rng_seed: int = 5, **changes) -> Path:
     """Public checkpoints beside what is in a measure folder."""
     frame = gradients(np.random.default_rng(rng_seed), 1, arms=("public",), **changes)
-    write_csv(folder / "gradient_anatomy.csv.gz", pd.concat([pd.read_csv(folder / "gradient_anatomy.csv.gz"), frame]))
+    write_csv(folder / ANATOMY.name, pd.concat([pd.read_csv(folder / ANATOMY.name), frame]))
     return folder
 
 
@@ -53,7 +68,8 @@ def test_the_jackknife_is_that_of_a_mean() -> None:
     assert jackknifed(np.array([x.mean()]), without[None]).se == pytest.approx(x.std(ddof=1) / np.sqrt(8))
 
 
-def test_verdicts_on_own_runs(verdicts: pd.DataFrame) -> None:
+def test_verdicts_on_own_runs(folder: Path, verdicts_of) -> None:
+    verdicts = verdicts_of(folder)
     assert verdicts.loc["fig11-norms", "verdict"] == "replicated" and verdicts.loc["fig11-norms", "ours"] == 1
     row = verdicts.loc["fig11-cosine"]
     assert row["verdict"] == "replicated" and row["ours"] == pytest.approx(-0.45, abs=0.03) and row["documents"] == 6
@@ -69,18 +85,18 @@ def test_verdicts_on_own_runs(verdicts: pd.DataFrame) -> None:
     assert len(theory) == 7 and theory["verdict"].isin(["replicated", NO_PAPER]).all() and (theory["seeds"] == 12).all()
 
 
-def test_verdicts_where_the_future_is_longer(verdicts_of, world_with) -> None:
-    rows = verdicts_of(world_with(gap=-1.0), rows=["fig11-norms"])
+def test_verdicts_where_the_future_is_longer(tmp_path: Path, verdicts_of) -> None:
+    rows = verdicts_of(simulated(tmp_path, gap=-1.0))
     assert rows.loc["fig11-norms", "verdict"] == "not replicated" and rows.loc["fig11-norms", "ours"] == 0
 
 
-def test_public_checkpoints_are_judged_where_they_are(copy: Path, paper, verdicts_of) -> None:
-    folder = public(copy)
-    rows = verdicts_of(folder, "paper", rows=["fig11-.*"])
+def test_public_checkpoints_are_judged_where_they_are(tmp_path: Path, paper, verdicts_of) -> None:
+    folder = public(simulated(tmp_path))
+    rows = verdicts_of(folder, "paper")
     assert rows.loc["fig11-norms", "seeds"] == 1 and rows.loc["fig11-norms", "verdict"] == "replicated"
     assert rows.loc["fig11-value-step256", "verdict"] == "replicated"
     assert rows.loc["fig11-value-norms", "verdict"] == "not replicated"
-    table = tables_anatomy.fig11_gradient_anatomy(Context(Measures(folder), paper))
+    table = tables.fig11_gradient_anatomy(Context(Measures(folder), paper))
     points = table[(table["kind"] == "paper") & (table["quantity"] == "myopic")].set_index("step")["value"]
     assert points[1] == pytest.approx(257.0574 / 15) and 0 not in points.index
     assert set(table.loc[table["kind"] == "paper", "run"]) == {"pythia"}
@@ -103,7 +119,7 @@ def test_the_distance_from_the_paper_is_nothing_for_its_own_numbers(tmp_path: Pa
             "loss": 5.0,
         }
         rows += [told | {"of": "gradient", "group": "no-embeddings", "block": k} | own | sums for k in range(3)]
-    write_csv(tmp_path / "gradient_anatomy.csv.gz", pd.DataFrame(rows))
+    write_csv(tmp_path / ANATOMY.name, pd.DataFrame(rows))
     context = Context(Measures(tmp_path), paper)
     assert (
         run_estimator("anatomy_distance", context, {"what": "norms"}).value < 0.005
@@ -120,7 +136,7 @@ def test_the_lowest_cosine_is_not_a_selected_one(tmp_path: Path, paper) -> None:
         frame[name] = 0.0
     shift = frame.groupby(["seed", "step", "of", "group"])["m_f"].transform(lambda x: rng.normal(0, 0.05))
     frame["m_F"], frame["f_M"], frame["m_f"] = 6 * shift, 6 * shift, shift
-    write_csv(tmp_path / "gradient_anatomy.csv.gz", frame)
+    write_csv(tmp_path / ANATOMY.name, frame)
     context = Context(Measures(tmp_path), paper)
     found = series(context, "docstrings", "text-docstrings-vanilla", "gradient", "no-embeddings")
     selected = found.quantity("cosine", "unbiased")[0].min(1).mean()
@@ -141,10 +157,10 @@ def test_what_was_not_measured_is_not_run(tmp_path: Path, paper) -> None:
 
 
 def test_tables(context: Context) -> None:
-    bias = tables_anatomy.forward_bias(context)
+    bias = tables.forward_bias(context)
     assert set(bias["kind"]) == {"spectrum", "plane", "untied", "lowest", "ends", "point"}
     assert bias.loc[bias["kind"] == "spectrum", "value"].abs().max() <= 1 + 1e-12
-    toys = tables_anatomy.theory(context)
+    toys = tables.theory(context)
     planning = toys[toys["toy"] == "planning, quadratic"]
     assert (planning.loc[planning["x"] == 0].set_index("quantity").loc["theorem 8, distance", "value"]) == 1
     shares = planning[planning["quantity"].isin(["bonus", "malus"])]

@@ -1,62 +1,83 @@
-"""The section `anatomy`: which steps keep their weights, the small networks, and refusals."""
+"""Settings of the gradients experiment: the small networks, what can be measured apart, and refusals."""
 
 import pytest
 
 from myopia.common.errors import MyopiaError
+from myopia.config.dag import Dag
 from myopia.config.load import load_config
-from myopia.config.runs import run_specs, tuning_specs
-from myopia.experiments.gradients.settings import DENSE_LIMIT, bias_parameters, snapshot_steps
+from myopia.config.shapes import shape_of
+from myopia.experiments.gradients import EXPERIMENT
+from myopia.experiments.gradients.settings import DENSE_LIMIT, runs, tuning_runs
+
+READS = ["synthetic", "text", "gradients"]
+PUBLIC = {"repo": "someone/public-model", "corpus": "docstrings", "steps": [0, 256]}
+
+
+def load(scale="smoke", text=None, experiments=READS, **section):
+    return load_config({"scale": scale, "experiments": experiments, "text": text or {}, "gradients": section})
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "cpu", "gpu"])
+def test_small_networks_fit_and_are_trained_in_both_arms(scale):
+    settings = load(scale)
+    specs = runs(settings)
+    assert set(specs) == {"bias-vanilla", "bias-myopic"}
+    for spec in (*specs.values(), *tuning_runs(settings).values()):
+        assert shape_of(spec["model"], None).parameters <= DENSE_LIMIT
+        assert spec["precision"] == "fp32" and spec["data"]["kind"] == "dp" and "snapshots" not in spec
+
+
+def units(settings):
+    (measurement,) = EXPERIMENT.measurements
+    return measurement.units(Dag(settings))
+
+
+def test_what_can_be_measured_apart():
+    found = units(load(revisions=PUBLIC))
+    text = [f"text-docstrings-{arm}-seed{seed}" for arm in ("vanilla", "myopic") for seed in (0, 1)]
+    assert list(found) == ["bias", *text, "revisions", "toys"]
+    assert [(run["run"], run["seed"]) for run in found["bias"]] == [
+        ("bias-vanilla", 0), ("bias-vanilla", 1), ("bias-myopic", 0), ("bias-myopic", 1)
+    ]  # fmt: skip
+    # Lanczos is for the first seed alone; the last checkpoint is the run itself.
+    assert [[run["what"] for run in found[name]] for name in text] == [["gradients", "spectrum"], ["gradients"]] * 2
+    series = found["text-docstrings-myopic-seed1"][0]
+    folder = "results/smoke/runs/text-docstrings-myopic/seed1"
+    assert series["checkpoints"] == {step: f"{folder}/snapshots/step{step}" for step in (0, 1, 4, 16)} | {20: folder}
+    (public,) = found["revisions"]
+    assert public["run"] == "public-model" and public["arm"] == "public" and not public["trained"]
+    places = [f"results/smoke/revisions/public-model/step{step}" for step in (0, 256)]
+    assert public["checkpoints"] == dict(zip((0, 256), places)) and public["folder"] == places[1]
+    assert public["also"] == [f"{place}/revision.json" for place in places] + [
+        "results/smoke/data/docstrings/tokens/tokens.manifest.json"
+    ]
+    assert EXPERIMENT.checkpoints(Dag(load(revisions=PUBLIC))) == public["also"][:2]
+
+
+def test_only_the_arms_asked_for_are_followed():
+    found = units(load(arms=["myopic"]))
+    assert [name for name in found if name.startswith("text")] == [f"text-docstrings-myopic-seed{k}" for k in (0, 1)]
+    assert set(units(load(arms=[]))) == {"bias", "toys"}
+
+
+def test_the_corpus_of_public_revisions_is_made():
+    assert "docstrings-1k" in load(revisions=PUBLIC | {"corpus": "docstrings-1k"})["corpora"]
+    with pytest.raises(MyopiaError, match=r"gradients\.revisions\.corpus: corpus 'nowhere' is not described"):
+        load(revisions=PUBLIC | {"corpus": "nowhere"})
 
 
 @pytest.mark.parametrize(
-    ("steps", "ratio", "expected"),
+    ("section", "sentence"),
     [
-        (20, 4, [0, 1, 4, 16]),
-        (1200, 2, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]),
-        (8, 1.3, [0, 1, 2, 3, 4, 5, 6]),
-        (1, 2, [0]),
+        ({"bias": {"model": {"d_model": 64}}}, r"bias\.model: it has [\d,]+ parameters, .* at most 2,000"),
+        ({"bias": {"model": {"n_heads": 3}}}, "d_model: 2 is not divisible by n_heads 3"),
+        ({"bias": {"model": {"activation": "relu"}}}, r"gradients\.bias\.model\.activation"),
+        ({"bias": {"task": {"T": 2}}}, "T: 2 positions are too few for a window of 2"),
+        ({"bias": {"micro_batch": 3}}, r"not a multiple of gradients\.bias\.micro_batch 3"),
+        ({"blocks": 2}, r"gradients\.blocks"),
+        ({"text": {"snapshots": {"arms": ["vanilla"]}}}, r"gradients\.arms: myopic is not among text\.snapshots\.arms"),
     ],
 )
-def test_snapshots_grow_by_the_ratio_and_end_before_the_last_step(steps, ratio, expected):
-    assert snapshot_steps(steps, ratio) == expected
-
-
-def test_followed_runs_keep_their_weights_and_no_others(config):
-    settings = load_config(config)
-    runs = run_specs(settings)
-    followed = {name for name, spec in runs.items() if "snapshots" in spec}
-    assert followed == {"text-docstrings-vanilla", "text-docstrings-myopic", "induction-vanilla", "induction-myopic"}
-    assert not any("snapshots" in spec for spec in tuning_specs(settings).values())
-    assert runs["text-docstrings-vanilla"]["snapshots"] == [0, 1, 4, 16]
-
-
-def test_small_networks_fit_and_are_trained_in_both_arms(config):
-    for scale in config["scales"]:
-        settings = load_config({**config, "scale": scale, "data_root": None})
-        specs = run_specs(settings)
-        assert {"bias-vanilla", "bias-myopic"} <= set(specs)
-        assert bias_parameters(settings["anatomy"]["bias"]) <= DENSE_LIMIT
-        assert specs["bias-vanilla"]["precision"] == "fp32" and specs["bias-vanilla"]["data"]["kind"] == "dp"
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "sentence"),
-    [
-        (
-            "scales.smoke.anatomy.bias.model.d_model",
-            64,
-            r"it has [\d,]+ parameters, and Hessians are written out for at most 2,000",
-        ),
-        ("base.anatomy.bias.model.n_heads", 3, "d_model: 2 is not divisible by n_heads 3"),
-        ("base.anatomy.bias.model.activation", "relu", "anatomy.bias.model.activation"),
-        ("base.anatomy.bias.task.T", 2, "T: 2 positions are too few for a window of 2"),
-        ("scales.smoke.anatomy.bias.micro_batch", 3, "not a multiple of micro_batch 3"),
-        ("base.anatomy.revisions.steps", [256], "anatomy.revisions.corpus: 'pile-hub' is not a corpus of this scale"),
-        ("base.anatomy.blocks", 2, "anatomy.blocks"),
-        ("base.anatomy.snapshot_ratio", 1, "anatomy.snapshot_ratio"),
-        ("scales.smoke.text.arms", ["vanilla", "beta1"], "anatomy.arms: myopic is not among text.arms"),
-    ],
-)
-def test_refusals_name_the_key(put, path, value, sentence):
+def test_refusals_name_the_key(section, sentence):
     with pytest.raises(MyopiaError, match=sentence):
-        load_config(put(path, value))
+        load(**section)

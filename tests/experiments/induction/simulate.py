@@ -1,10 +1,11 @@
-"""Made-up measurements of the induction experiment with known answers."""
+"""Simulated measurements of the induction experiment with known answers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from myopia.experiments.induction import CURVE, HEADS, LOSS
 from myopia.experiments.induction.tables import PLACES
 
 STEPS = (0, 100, 400)
@@ -13,7 +14,7 @@ LEVEL = {"vanilla": 0.1, "myopic": 0.1 + 1.5}
 
 
 def induction(rng: np.random.Generator, seeds: int, gap: float, noise: float) -> dict[str, pd.DataFrame]:
-    """induction_loss.csv.gz, induction_heads.csv and induction_curve.csv; `gap` scales every difference of arms."""
+    """All three tables; `gap` scales every difference of arms."""
     losses, heads, curves = [], [], []
     for seed in range(seeds):
         for arm in ("vanilla", "myopic"):
@@ -40,11 +41,7 @@ def induction(rng: np.random.Generator, seeds: int, gap: float, noise: float) ->
                         heads.append((run, arm, seed, step, layer, head, *scores))
                 curves.append((run, arm, seed, step, step * 64, 3.2 - (3.2 - level) * grown))
     return {
-        "induction_loss.csv.gz": pd.DataFrame(
-            losses, columns="run,arm,seed,block,period,since,n,loss,loss_bag".split(",")
-        ),
-        "induction_heads.csv": pd.DataFrame(
-            heads, columns="run,arm,seed,step,layer,head,previous,match,duplicate,damage".split(",")
-        ),
-        "induction_curve.csv": pd.DataFrame(curves, columns="run,arm,seed,step,tokens,validation_loss".split(",")),
+        LOSS.name: pd.DataFrame(losses, columns=LOSS.columns),
+        HEADS.name: pd.DataFrame(heads, columns=HEADS.columns),
+        CURVE.name: pd.DataFrame(curves, columns=CURVE.columns),
     }

@@ -1,4 +1,4 @@
-"""Induction: estimators against direct computation, rows in worlds with known answers, the figure's table."""
+"""Induction: estimators against direct computation, claims on measurements with known answers, the figure's table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from myopia.common.files import write_csv
+from myopia.experiments.induction import HEADS, LOSS
 from myopia.experiments.induction.tables import PLACES, induction
-from myopia.judge.estimands import Context, run_estimator
 from myopia.judge.measures import Measures, NotRun
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER
 
 CONTROLS = ["control-induction-learned", "control-induction-head"]
@@ -37,20 +38,21 @@ def test_rows_where_the_head_needs_the_future(verdicts: pd.DataFrame) -> None:
 def test_rows_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
     rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
     met = set(rows.index[rows["reason"].str.startswith("criterion met")])
-    assert met <= {"induction-damage-head"}
+    chance = set() if gap else {"induction-gap"}  # of arms that do not differ one draw in forty lies beyond 0
+    assert met <= {"induction-damage-head"} | chance
     assert "criterion violated" in rows.loc["induction-myopic-fails", "reason"]
 
 
 def test_vanilla_that_learns_nothing_leaves_all_open(copy: Path, verdicts_of) -> None:
-    table = pd.read_csv(copy / "induction_loss.csv.gz")
-    write_csv(copy / "induction_loss.csv.gz", table.assign(loss=3.0))
+    table = pd.read_csv(copy / LOSS.name)
+    write_csv(copy / LOSS.name, table.assign(loss=3.0))
     rows = verdicts_of(copy, rows=ROWS).loc[ROWS]
     assert (rows["verdict"] == INCONCLUSIVE).all()
     assert rows["reason"].str.startswith("control failed: control-induction-learned").all()
 
 
 def test_losses_against_sums(context: Context, world: Path) -> None:
-    table = pd.read_csv(world / "induction_loss.csv.gz", dtype={"since": str})
+    table = pd.read_csv(world / LOSS.name, dtype={"since": str})
     table = table[~table["since"].isin(["first", "0"])]
     total = (table["n"] * table["loss"]).groupby([table["arm"], table["seed"]]).sum()
     bag = (table["n"] * table["loss_bag"]).groupby([table["arm"], table["seed"]]).sum()
@@ -62,7 +64,7 @@ def test_losses_against_sums(context: Context, world: Path) -> None:
 
 
 def test_each_seeds_best_head_counts(context: Context, world: Path) -> None:
-    table = pd.read_csv(world / "induction_heads.csv")
+    table = pd.read_csv(world / HEADS.name)
     last = table[(table["step"] == 400) & (table["layer"] == 1)]
     best = last.groupby(["arm", "seed"])["previous"].max()
     asked = {"arms": ["vanilla", "myopic"], "score": "previous", "layers": "first"}
@@ -79,8 +81,8 @@ def test_each_seeds_best_head_counts(context: Context, world: Path) -> None:
 
 
 def test_heads_that_were_not_kept_before_training_are_named(copy: Path, paper) -> None:
-    table = pd.read_csv(copy / "induction_heads.csv")
-    write_csv(copy / "induction_heads.csv", table[table["step"] > 0])
+    table = pd.read_csv(copy / HEADS.name)
+    write_csv(copy / HEADS.name, table[table["step"] > 0])
     asked = {"arms": ["vanilla", "untrained"], "score": "previous", "layers": "first"}
     with pytest.raises(NotRun, match="not kept at step 0"):
         run_estimator("induction_head", Context(Measures(copy), paper), asked)

@@ -1,16 +1,14 @@
 """Induction measured: losses and scores against loops, ablation on networks whose answer is known, missing snapshots."""
 
-import json
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-import evaluate_induction
 from myopia.common.errors import MyopiaError
 from myopia.config.runs import ARMS
+from myopia.experiments.induction import CURVE, HEADS, LOSS
 from myopia.experiments.induction import measure as induction
 from myopia.model.build import load_language_model
 from tiny_runs import OPTIM, place
@@ -135,23 +133,11 @@ def test_a_missing_snapshot_is_one_sentence(trained, tmp_path):
         induction.head_scores([induction.InductionRun("r", "vanilla", 0, folder, DATA, 20, [0, 10])], 32)
 
 
-def test_the_command_line_writes_three_tables(trained, tmp_path):
-    runs = [
-        {
-            "run": r.run,
-            "arm": r.arm,
-            "seed": r.seed,
-            "folder": str(r.folder),
-            "data": DATA,
-            "steps": 20,
-            "snapshots": [0],
-        }
-        for r in trained
-    ]
-    names = {"out-loss": "loss.csv.gz", "out-heads": "heads.csv", "out-curve": "curve.csv"}
-    told = [word for name, file in names.items() for word in (f"--{name}", str(tmp_path / file))]
-    asked = {"runs": runs, "test_sequences": 128, "head_sequences": 16}
-    evaluate_induction.main(["--spec", json.dumps(asked), *told])
-    columns = [induction.LOSS_COLUMNS, induction.HEAD_COLUMNS, induction.CURVE_COLUMNS]
-    for file, wanted in zip(names.values(), columns):
-        assert list(pd.read_csv(tmp_path / file).columns) == wanted
+def test_all_three_tables_are_made_in_the_declared_columns(trained):
+    names = ("run", "arm", "seed", "data", "steps", "snapshots")
+    runs = [{name: getattr(one, name) for name in names} | {"folder": str(one.folder)} for one in trained]
+    tables = induction.measure(runs, {"test_sequences": 128, "head_sequences": 16}, "cpu")
+    assert {name: tuple(frame.columns) for name, frame in tables.items()} == {
+        t.name: t.columns for t in (LOSS, HEADS, CURVE)
+    }
+    assert all(set(frame["run"]) == {one.run for one in trained} for frame in tables.values())

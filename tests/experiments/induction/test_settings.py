@@ -1,62 +1,60 @@
-"""The induction experiment's settings: specs, tuning, and what is refused."""
-
-import re
+"""The induction experiment's settings: specs, tuning, what is measured apart, and what is refused."""
 
 import pytest
 
+from configuring import SCALES
 from myopia.common.errors import MyopiaError
-from myopia.config.load import ROOT, load_config
-from myopia.config.plan import plan
-from myopia.config.runs import ARMS, run_specs, tuning_specs
+from myopia.config.dag import Dag
+from myopia.config.load import load_config
+from myopia.config.runs import ARMS, PAIR
+from myopia.experiments.induction import EXPERIMENT
 
-RUN = re.search(r'run=r"(.+)"', (ROOT / "workflow/rules/common.smk").read_text()).group(1)
+
+def load(scale="smoke", **section):
+    return load_config({"scale": scale, "experiments": ["induction"], "induction": section})
 
 
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "cpu", "gpu", "paper"])
-def test_two_arms_and_a_shared_grid(config, scale):
-    settings = load_config({**config, "scale": scale})
-    specs, tuning = (
-        {name: spec for name, spec in made.items() if spec["data"]["kind"] == "induction"}
-        for made in (run_specs(settings), tuning_specs(settings))
-    )
-    assert len(specs) == 2 and not set(specs) & set(tuning)
-    vanilla, myopic = specs["induction-vanilla"], specs["induction-myopic"]
-    different = {key for key in vanilla if vanilla[key] != myopic[key]}
-    assert different <= {"name", "arm", "arm_name", "optim"}
-    assert myopic["arm"] == ARMS["myopic"] and vanilla["arm"] == ARMS["vanilla"]
+@pytest.mark.parametrize("scale", SCALES)
+def test_two_arms_and_a_shared_grid(scale):
+    settings = load(scale)
+    specs, tuning = EXPERIMENT.runs(settings), EXPERIMENT.tuning(settings)
+    assert list(specs) == [f"induction-{arm}" for arm in PAIR] and not set(specs) & set(tuning)
+    vanilla, myopic = specs.values()
+    assert {key for key in vanilla if vanilla[key] != myopic[key]} <= {"name", "arm", "arm_name", "optim"}
+    assert (vanilla["arm"], myopic["arm"]) == (ARMS["vanilla"], ARMS["myopic"])
     for spec in (*specs.values(), *tuning.values()):
-        assert re.fullmatch(RUN, spec["name"])
         assert spec["model"]["config"]["vocab_size"] == spec["data"]["vocab_size"]
     assert 0 in vanilla["snapshots"]  # the control row compares with the network before training
-    rates = {arm: {s["optim"]["lr"] for s in tuning.values() if s["arm_name"] == arm} for arm in ("vanilla", "myopic")}
-    assert rates["vanilla"] == rates["myopic"] == set(settings["induction"]["lr_grid"])
-    for spec in specs.values():
-        assert spec["optim"]["lr"] == settings["induction"]["optim"]["lr"][spec["arm_name"]]
+    for arm in PAIR:
+        tried = {spec["optim"]["lr"] for spec in tuning.values() if spec["arm_name"] == arm}
+        assert tried == set(settings["induction"]["lr_grid"])
+        assert specs[f"induction-{arm}"]["optim"]["lr"] == settings["induction"]["optim"]["lr"][arm]
 
 
-def test_the_plan_counts_it(config):
-    settings = load_config({**config, "scale": "laptop"})
-    row = next(row for row in plan(settings) if row["experiment"] == "induction")
-    part = settings["induction"]
-    assert (row["runs"], row["seeds"]) == (2, 3)
-    assert row["tokens"] == 2 * 3 * part["steps"] * part["batch_size"] * part["task"]["T"]
+def test_each_run_and_seed_is_a_unit():
+    settings = load(snapshots=[0, 7])
+    (measurement,) = EXPERIMENT.measurements
+    (run,) = measurement.units(Dag(settings))["induction-myopic-seed1"]
+    assert run["folder"] == "results/smoke/runs/induction-myopic/seed1"
+    assert (run["arm"], run["seed"], run["steps"], run["snapshots"]) == ("myopic", 1, 20, [0, 7])
+    assert measurement.options(settings) == {
+        key: settings["induction"][key] for key in ("test_sequences", "head_sequences")
+    }
 
 
 @pytest.mark.parametrize(
-    "path, value, sentence",
+    ("section", "sentence"),
     [
-        ("task.period", [3, 9], r"task\.period must not exceed the 8 tokens"),
-        ("task.period", [5, 4], r"task\.period must be at least 3 and its end"),
-        ("task.T", 6, r"task\.T must be at least 7"),
-        ("model.n_heads", 3, r"model\.d_model: 16 is not divisible by n_heads 3"),
-        ("micro_batch", 3, r"batch_size: 8 is not a multiple of induction\.micro_batch 3"),
-        ("snapshots", [0, 21], r"snapshots: step 21 lies beyond the last, 20"),
-        ("task.period", [2, 4], "period"),
-        ("model.n_layers", 1, "n_layers"),
-        ("test_sequences", 100, "test_sequences"),
+        ({"task": {"period": [3, 9]}}, r"task\.period must not exceed the 8 tokens"),
+        ({"task": {"T": 6}}, r"task\.T must be at least 7"),
+        ({"model": {"n_heads": 3}}, r"model\.d_model: 16 is not divisible by n_heads 3"),
+        ({"model": {"n_layers": 1}}, r"model\.n_layers: a previous-token head needs a layer above"),
+        ({"micro_batch": 3}, r"batch_size: 8 is not a multiple of induction\.micro_batch 3"),
+        ({"snapshots": [0, 21]}, r"snapshots: step 21 lies beyond the last, 20"),
+        ({"test_sequences": 160}, r"test_sequences: .*multiple of 64.* 160"),
+        ({"test_sequences": 64}, r"test_sequences: .*128.* 64"),  # one block gives no interval
     ],
 )
-def test_what_makes_no_sense_is_refused_by_key(put, path, value, sentence):
-    with pytest.raises(MyopiaError, match=sentence) as error:
-        load_config(put(f"scales.smoke.induction.{path}", value))
-    assert "induction" in str(error.value)
+def test_what_makes_no_sense_is_refused_by_key(section, sentence):
+    with pytest.raises(MyopiaError, match=r"config key induction\." + sentence):
+        load(**section)

@@ -1,9 +1,11 @@
-"""Made-up multiplication: a grid of 3 x 3 digits and four formats, with the paper's directions."""
+"""Simulated measurements of multiplication: a grid of 3 x 3 digits and four formats, with the paper's directions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from myopia.experiments.multiplication import CELLS, DIGITS
 
 BLOCKS, BLOCK = 8, 32
 # Exact match of the hardest cell by format; the others are at ceiling but for the next hardest.
@@ -22,7 +24,7 @@ def multiplication(
     pads=(3, 6),
     roles=("short", "long", "after", "lead"),
 ):
-    """multiplication_cells.csv.gz and multiplication_digits.csv; the short format is the grid's, too."""
+    """Both tables; the short format is the grid's, too."""
     cells, by_digit = [], []
     easy = rng.random((digits + 1, digits + 1, BLOCKS * BLOCK))  # how hard each problem is, for all models
     for arm in ("vanilla", "myopic"):
@@ -51,10 +53,7 @@ def multiplication(
                         for played in ("short", "grid") if role == "short" else (role,):
                             cells.append(one.assign(role=played))
                             by_digit.append(two.assign(role=played))
-    order = "role,run,arm,seed,digits,pad,T,x_digits,y_digits,"
     return {
-        "multiplication_cells.csv.gz": pd.concat(cells)[(order + "block,n,correct,n_new,correct_new").split(",")],
-        "multiplication_digits.csv": pd.concat(by_digit)[
-            (order + "position,n,loss,right_given,right_greedy").split(",")
-        ],
+        CELLS.name: pd.concat(cells)[[*CELLS.columns]],
+        DIGITS.name: pd.concat(by_digit)[[*DIGITS.columns]],
     }

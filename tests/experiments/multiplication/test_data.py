@@ -16,7 +16,7 @@ from myopia.experiments.multiplication.data import (
     trained_pairs,
     write_symbols,
 )
-from myopia.experiments.multiplication.settings import SYMBOLS, Format
+from myopia.experiments.multiplication.formats import SYMBOLS, Format
 
 
 def stream(**form):

@@ -1,4 +1,4 @@
-"""Figs 9 and 10 judged on made-up grids with known answers, controls included."""
+"""Figs 9 and 10 judged on simulated grids with known answers, controls included."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import pytest
 
 from experiments.multiplication.simulate import multiplication
 from myopia.common.errors import MyopiaError
-from myopia.common.files import write_csv
+from myopia.experiments.multiplication import CELLS, EXPERIMENT
 from myopia.experiments.multiplication.tables import fig9_multiplication, fig10_filler
 from myopia.judge.measures import Measures
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, REPLICATED
+from own_claims import judging, write_tables
 
-ROWS = ["fig9-.*", "fig10-.*"]
-CELLS = "multiplication_cells.csv.gz"
+
+@pytest.fixture(scope="module")
+def verdicts_of(paper):
+    return judging(EXPERIMENT, paper)
 
 
 def made(folder: Path, change=lambda table: table, *, gap: float = 1.0, **more) -> Path:
     tables = multiplication(np.random.default_rng(3), more.pop("seeds", 5), gap, 1.0, **more)
-    for name, table in tables.items():
-        write_csv(folder / name, change(table) if name == CELLS else table)
-    return folder
+    return write_tables(folder, tables | {CELLS.name: change(tables[CELLS.name])})
 
 
 def level(table: pd.DataFrame, role: str, arm: str, cell=(3, 3)) -> float:
@@ -34,8 +35,8 @@ def level(table: pd.DataFrame, role: str, arm: str, cell=(3, 3)) -> float:
 
 
 def test_estimates_against_direct_computation(tmp_path: Path, verdicts_of) -> None:
-    table = pd.read_csv(made(tmp_path) / CELLS)
-    found = verdicts_of(tmp_path, rows=ROWS)
+    table = pd.read_csv(made(tmp_path) / CELLS.name)
+    found = verdicts_of(tmp_path)
     cells = [(a, b) for a in (1, 2, 3) for b in (1, 2, 3) if 0.05 <= level(table, "grid", "vanilla", (a, b)) <= 0.95]
     assert (3, 3) in cells and (1, 1) not in cells
     wanted = sum(level(table, "grid", "vanilla", c) - level(table, "grid", "myopic", c) for c in cells)
@@ -59,7 +60,7 @@ def test_estimates_against_direct_computation(tmp_path: Path, verdicts_of) -> No
 
 def test_intervals_are_the_seeds(tmp_path: Path) -> None:
     """Five times as many problems barely narrow an interval that comes from seeds."""
-    table = pd.read_csv(made(tmp_path) / CELLS)
+    table = pd.read_csv(made(tmp_path) / CELLS.name)
     long = table[(table["role"] == "long") & (table["arm"] == "vanilla") & (table["x_digits"] == 3)]
     per_seed = long[long["y_digits"] == 3].groupby("seed")[["correct", "n"]].sum()
     spread = (per_seed["correct"] / per_seed["n"]).std() / np.sqrt(5)
@@ -69,31 +70,31 @@ def test_intervals_are_the_seeds(tmp_path: Path) -> None:
     assert estimate.se >= spread and estimate.seed_sd == pytest.approx(spread * np.sqrt(5))
 
 
-def test_too_few_seeds_and_other_scales_are_not_judged(tmp_path: Path, verdicts_of, verdict_of) -> None:
+def test_too_few_seeds_and_other_scales_are_not_judged(tmp_path: Path, verdicts_of) -> None:
     made(tmp_path, seeds=3)
-    assert verdict_of(tmp_path, "fig9-gap")["verdict"] == NOT_RUN
-    assert "needs 5 seeds" in verdict_of(tmp_path, "fig10-interaction")["reason"]
-    laptop = verdicts_of(made(tmp_path / "five"), "laptop", rows=ROWS)
+    assert verdicts_of(tmp_path).loc["fig9-gap", "verdict"] == NOT_RUN
+    assert "needs 5 seeds" in verdicts_of(tmp_path).loc["fig10-interaction", "reason"]
+    laptop = verdicts_of(made(tmp_path / "five"), "laptop")
     assert (laptop.loc[["fig9-gap", "fig10-interaction", "fig10-vanilla", "fig10-myopic"], "verdict"] == NOT_RUN).all()
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_null_and_reversed_worlds_replicate_nothing(gap: float, tmp_path: Path, verdicts_of) -> None:
-    found = verdicts_of(made(tmp_path, gap=gap), rows=ROWS)
+def test_no_effect_and_a_reversed_one_replicate_nothing(gap: float, tmp_path: Path, verdicts_of) -> None:
+    found = verdicts_of(made(tmp_path, gap=gap))
     assert found.loc["fig10-interaction", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig10-myopic", "verdict"] == NOT_REPLICATED
     assert found.loc["fig9-gap", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
 
 
 def copy_role(table: pd.DataFrame, source: str, target: str, arm: str) -> pd.DataFrame:
-    """The world in which one format gives exactly what another gives."""
+    """Measurements in which one format gives exactly what another gives."""
     rows = table[(table["role"] == source) & (table["arm"] == arm)].assign(role=target)
     return pd.concat([table[~((table["role"] == target) & (table["arm"] == arm))], rows])
 
 
 def test_an_effect_of_distance_alone_leaves_the_claims_open(tmp_path: Path, verdicts_of) -> None:
     """If symbols that see nothing did what padding does, padding would be no proof of computing on filler."""
-    found = verdicts_of(made(tmp_path, lambda table: copy_role(table, "long", "lead", "vanilla")), rows=ROWS)
+    found = verdicts_of(made(tmp_path, lambda table: copy_role(table, "long", "lead", "vanilla")))
     row = found.loc["fig10-interaction"]
     assert row["verdict"] == INCONCLUSIVE and row["reason"].startswith("control failed: control-fig10-distance")
     better = lambda table: copy_role(copy_role(table, "short", "x", "vanilla"), "long", "lead", "vanilla").assign(  # noqa: E731
@@ -105,19 +106,19 @@ def test_an_effect_of_distance_alone_leaves_the_claims_open(tmp_path: Path, verd
 
 def test_a_myopic_arm_that_learned_nothing_leaves_the_claims_open(tmp_path: Path, verdicts_of) -> None:
     nothing = lambda table: table.assign(correct=table["correct"].where(table["arm"] != "myopic", 0))  # noqa: E731
-    found = verdicts_of(made(tmp_path, nothing), rows=ROWS)
+    found = verdicts_of(made(tmp_path, nothing))
     for name in ("fig9-gap", "fig10-interaction", "fig10-myopic"):
         assert found.loc[name, "reason"].startswith("control failed: control-multiplication-myopic")
 
 
 def test_a_missing_control_is_not_a_passed_one(tmp_path: Path, verdicts_of) -> None:
-    found = verdicts_of(made(tmp_path, lambda table: table[table["role"] != "lead"]), rows=ROWS)
+    found = verdicts_of(made(tmp_path, lambda table: table[table["role"] != "lead"]))
     assert found.loc["fig10-vanilla", "reason"].startswith("control not run: control-fig10-distance-vanilla")
     assert found.loc["fig10-content-free-vanilla", "verdict"] == NO_PAPER
 
 
 def test_a_grid_without_cells_off_ceiling_says_so(tmp_path: Path, verdicts_of) -> None:
-    found = verdicts_of(made(tmp_path, lambda table: table.assign(correct=table["n"])), rows=ROWS)
+    found = verdicts_of(made(tmp_path, lambda table: table.assign(correct=table["n"])))
     assert found.loc["fig9-gap", "verdict"] == NOT_RUN
     assert "no cell has a vanilla exact match within 0.05-0.95" in found.loc["fig9-gap", "reason"]
 
@@ -125,7 +126,7 @@ def test_a_grid_without_cells_off_ceiling_says_so(tmp_path: Path, verdicts_of) -
 def test_different_problems_are_refused(tmp_path: Path, verdicts_of) -> None:
     made(tmp_path, lambda table: table[~((table["role"] == "long") & (table["block"] > 5))])
     with pytest.raises(MyopiaError, match="asked different problems"):
-        verdicts_of(tmp_path, rows=ROWS)
+        verdicts_of(tmp_path)
 
 
 def paper_grid(table: pd.DataFrame, paper, shift: float = 0.0) -> pd.DataFrame:
@@ -145,7 +146,7 @@ def test_cells_are_judged_by_value_at_the_papers_size(tmp_path: Path, verdicts_o
             roles=("short",),
             seeds=3,
         )
-        found = verdicts_of(folder, "paper", rows=ROWS)  # three seeds are enough for a value
+        found = verdicts_of(folder, "paper")  # three seeds are enough for a value
         assert found.loc["fig9-value", "verdict"] == wanted, shift
         assert found.loc["fig9-value", "ours"] == pytest.approx(shift, abs=0.03 if shift else 1e-9)
     table = fig9_multiplication(Context(Measures(tmp_path / "0.0"), paper))

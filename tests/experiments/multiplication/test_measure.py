@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-import evaluate_multiplication
 from myopia.common.errors import MyopiaError
+from myopia.experiments.multiplication import CELLS, DIGITS
 from myopia.experiments.multiplication import measure as measured
 from myopia.experiments.multiplication.data import Multiplication, cell_problems, pair_keys, trained_pairs
-from myopia.experiments.multiplication.measure import MultiplicationRun, answer, given_answer, greedy, measure
-from myopia.experiments.multiplication.settings import SYMBOLS, Format
+from myopia.experiments.multiplication.formats import SYMBOLS, Format
+from myopia.experiments.multiplication.measure import MultiplicationRun, answer, given_answer, greedy
 from tiny_runs import place, text_spec
 
 FORM = Format(digits=2, pad=3, after=1)
@@ -119,6 +119,12 @@ def test_a_broken_cache_is_noticed_where_every_answer_is_wrong(trained):
 # --- what is counted ---
 
 
+def both(runs, count):
+    """(cells, digits) of some runs."""
+    found = measured.exact_match(runs, count)
+    return found[CELLS.name], found[DIGITS.name]
+
+
 class Oracle(torch.nn.Module):
     """Answers rightly but for chosen problems; its cache is the tokens it has read."""
 
@@ -152,7 +158,7 @@ def oracle(trained, monkeypatch):
     def run(wrong, count=40, **change):
         monkeypatch.setattr(measured, "load_trained", lambda folder, arm: Oracle(FORM, wrong))
         base = trained["vanilla"]
-        return measure([MultiplicationRun(**{**base.__dict__, **change})], count)
+        return both([MultiplicationRun(**{**base.__dict__, **change})], count)
 
     return run
 
@@ -189,8 +195,8 @@ def test_problems_that_training_never_showed_are_counted_apart(oracle):
 
 def test_measures_of_a_trained_model(trained, monkeypatch):
     runs = [trained["vanilla"], trained["myopic"]]
-    cells, digits = measure(runs, 40)
-    assert list(cells.columns) == measured.CELLS and list(digits.columns) == measured.DIGITS
+    cells, digits = both(runs, 40)
+    assert tuple(cells.columns) == CELLS.columns and tuple(digits.columns) == DIGITS.columns
     assert len(cells) == 2 * 2 * 4 * 2 and len(digits) == 2 * 2 * 4 * 4
     ids = torch.from_numpy(Multiplication(FORM).encode(*cell_problems(2, 2, 40)))
     with torch.no_grad():
@@ -201,7 +207,7 @@ def test_measures_of_a_trained_model(trained, monkeypatch):
     assert here["loss"].to_numpy() == pytest.approx(nats.numpy(), rel=1e-5)
     # Dropout is off, and nothing depends on how problems are batched.
     monkeypatch.setattr(measured, "BATCH", 7)
-    again = measure(runs, 40)
+    again = both(runs, 40)
     pd.testing.assert_frame_equal(again[0], cells)
     pd.testing.assert_frame_equal(again[1], digits, rtol=1e-5)
 
@@ -217,15 +223,16 @@ def test_a_folder_with_another_tokenizer_is_refused(trained, tmp_path):
     words["3"], words["4"] = words["4"], words["3"]
     file.write_text(json.dumps(held))
     with pytest.raises(MyopiaError, match="numbers the symbols otherwise than training did"):
-        measure([MultiplicationRun(**{**run.__dict__, "folder": folder})], 32)
+        both([MultiplicationRun(**{**run.__dict__, "folder": folder})], 32)
 
 
-def test_the_script_writes_both_tables(trained, tmp_path):
-    run = trained["myopic"]
-    entry = {**run.__dict__, "folder": str(run.folder), "roles": list(run.roles)}
-    arguments = ["--spec", json.dumps({"runs": [entry], "problems": 32})]
-    for name in ("cells.csv.gz", "digits.csv"):
-        arguments += [f"--out-{name.split('.')[0]}", str(tmp_path / name)]
-    evaluate_multiplication.main(arguments)
-    assert len(pd.read_csv(tmp_path / "cells.csv.gz")) == 2 * 4
-    assert len(pd.read_csv(tmp_path / "digits.csv")) == 2 * 4 * 4
+def test_runs_measured_apart_are_the_rows_of_all_together(trained):
+    """A unit is what the workflow hands over: plain mappings, one run and seed."""
+    units = [{**run.__dict__, "folder": str(run.folder), "roles": [*run.roles]} for run in trained.values()]
+    together = measured.measure(units, {"problems": 32}, "cpu")
+    apart = [measured.measure([unit], {"problems": 32}, "cpu") for unit in units]
+    for name, frame in together.items():
+        joined = pd.concat([tables[name] for tables in apart]).sort_values(list(frame.columns), kind="stable")
+        expected = frame.sort_values(list(frame.columns), kind="stable")
+        pd.testing.assert_frame_equal(joined.reset_index(drop=True), expected.reset_index(drop=True))
+    assert set(together) == {CELLS.name, DIGITS.name}

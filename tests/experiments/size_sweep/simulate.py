@@ -1,9 +1,11 @@
-"""A made-up model family with known answers: best rates, gaps by size, slopes, settled and rising sizes."""
+"""A simulated size sweep with known answers: best rates, gaps by size, slopes, settled and rising sizes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from myopia.experiments.size_sweep import CURVE, LOSS, RUNS
 
 SIZES = {"d24": 14_000, "d32": 25_000, "d48": 57_000, "d64": 100_000, "d96": 224_000}
 GRID = (4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3)
@@ -45,10 +47,10 @@ def family(
     frozen: dict[str, float] | None = None,
     docs: int = 20,
 ) -> dict[str, pd.DataFrame]:
-    """family_runs.csv, family_loss.csv.gz, family_curve.csv.
+    """All three tables.
 
     gaps: best-against-best gap by size, in place of `true_gap`. rising: sizes whose gap grows to the end. frozen: the
-    rate of each arm that config.yaml says is the best of the grid.
+    rate of each arm that the settings say is the best of the grid.
     """
     runs, losses, curves = [], [], []
     difficulty = rng.normal(0, 0.3, docs)
@@ -94,15 +96,8 @@ def family(
                     value = base + shared[seed] + falls + extra * share + rng.normal(0, 1e-4 * noise)
                     curves.append(("docstrings", name, arm, seed, step, step * 2048, value))
             made.add(name)
-    run_columns = (
-        "corpus,recipe,start,size,arm,run,lr,warmup,batch_size,frozen,seed,steps,tokens,parameters,"
-        "parameters_without_embeddings,validation_loss"
-    )
-    loss_columns = "corpus,run,arm,seed,doc,group,component,position,last_position,n,loss"
     return {
-        "family_runs.csv": pd.DataFrame(runs, columns=run_columns.split(",")),
-        "family_loss.csv.gz": pd.DataFrame(losses, columns=loss_columns.split(",")),
-        "family_curve.csv": pd.DataFrame(
-            curves, columns=["corpus", "run", "arm", "seed", "step", "tokens", "validation_loss"]
-        ),
+        RUNS.name: pd.DataFrame(runs, columns=RUNS.columns),
+        LOSS.name: pd.DataFrame(losses, columns=LOSS.columns),
+        CURVE.name: pd.DataFrame(curves, columns=CURVE.columns),
     }

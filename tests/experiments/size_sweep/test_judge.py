@@ -1,43 +1,41 @@
-"""The model family on made-up tables with known answers: rates chosen, gaps, slopes, what is left out, what is refused."""
+"""The size sweep on simulated measurements with known answers: rates chosen, gaps, slopes, what is left out, what is refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from experiments.size_sweep.simulate import BEST, GRID, SIZES, as_run_rate, family, penalty, true_gap
 from myopia.common.errors import MyopiaError
-from myopia.common.files import write_csv
+from myopia.experiments.size_sweep import EXPERIMENT, GAP, LOSS, RUNS
 from myopia.experiments.size_sweep import pairs as reading
 from myopia.experiments.size_sweep.judge import slope_weights
-from myopia.experiments.size_sweep.tables import AUDIT, FIG7, GAP, audit_gap_by_lr, fig7_gap_by_size, gap_of_networks
-from myopia.judge.estimands import run_estimator
+from myopia.experiments.size_sweep.tables import audit_gap_by_lr, fig7_gap_by_size, gap_of_networks
 from myopia.judge.measures import Measures, NotRun
-from myopia.judge.registry import Context
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import INCONCLUSIVE, NOT_REPLICATED, NOT_RUN, REPLICATED
+from own_claims import judging, write_tables
 
 PYTHIA = {"14m": 1.19e6, "31m": 4.74e6, "70m": 1.89e7, "160m": 8.51e7, "410m": 3.02e8, "1b": 8.06e8, "1.4b": 1.21e9,
           "2.8b": 2.52e9}  # fmt: skip
 
 
-def write(folder: Path, tables: dict[str, pd.DataFrame]) -> Path:
-    for name, frame in tables.items():
-        write_csv(folder / name, frame)
-    return folder
+@pytest.fixture(scope="module")
+def verdicts_of(paper):
+    return judging(EXPERIMENT, paper)
 
 
 @pytest.fixture
-def make(tmp_path: Path, paper, claims):
-    """make(noise=.., slope=..): a context on a made-up family of 5 seeds."""
+def make(tmp_path: Path, paper):
+    """make(noise=.., slope=..): a context on a simulated sweep of 5 seeds."""
 
     def build(seeds: int = 5, gap: float = 1.0, noise: float = 1.0, change=None, **more) -> Context:
         tables = family(np.random.default_rng(1), seeds, gap, noise, **more)
         if change is not None:
             change(tables)
-        return Context(Measures(write(tmp_path, tables), claims.tuning_seeds), paper)
+        return Context(Measures(write_tables(tmp_path, tables), (100, 101, 102)), paper)
 
     return build
 
@@ -61,9 +59,9 @@ def test_each_arms_best_rate_is_found_and_the_pairs_follow(make) -> None:
 
 def test_tuning_seeds_choose_and_are_not_judged(make) -> None:
     def elsewhere(tables):  # on the judged seeds the highest rate looks best by far
-        runs = tables["family_runs.csv"]
+        runs = tables[RUNS.name]
         there = (runs["seed"] < 100) & (runs["lr"] == GRID[-1])
-        tables["family_runs.csv"] = runs.assign(validation_loss=runs["validation_loss"] - 5 * there)
+        tables[RUNS.name] = runs.assign(validation_loss=runs["validation_loss"] - 5 * there)
 
     context = make(change=elsewhere)
     assert reading.pair(context, "d32", "best", "checkpoint").lr == BEST
@@ -95,24 +93,24 @@ def test_frozen_rates_are_taken_whatever_the_seeds_would_choose(make) -> None:
         assert gap == pytest.approx(true_gap(SIZES["d64"]) + extra, abs=3e-3)
 
 
-def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, tmp_path: Path, verdict_of) -> None:
+def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, tmp_path: Path, verdicts_of) -> None:
     assert ask(make(), "family_edges").value == 0
 
     def cut(tables):  # vanilla's best is now the lowest rate left
-        runs = tables["family_runs.csv"]
-        tables["family_runs.csv"] = runs[(runs["recipe"] != "matched") | (runs["lr"] >= BEST["vanilla"])]
+        runs = tables[RUNS.name]
+        tables[RUNS.name] = runs[(runs["recipe"] != "matched") | (runs["lr"] >= BEST["vanilla"])]
 
     context = make(change=cut)
     assert ask(context, "family_edges").value == len(SIZES)
     assert reading.best_rates(context, "checkpoint")["d24", "vanilla"].edge == "low"
-    found = verdict_of(tmp_path, "fig7-slope")
+    found = verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope"]
     assert found["verdict"] == INCONCLUSIVE and found["reason"].startswith("control failed: control-family-grid")
 
 
 # --- gaps and slopes ---
 
 
-def test_gaps_are_those_of_the_world(make) -> None:
+def test_gaps_are_those_that_were_simulated(make) -> None:
     context = make(noise=0.1)
     for size, n_params in SIZES.items():
         wanted = true_gap(n_params)
@@ -138,7 +136,7 @@ def test_a_known_slope_is_found(make, slope: float, start: str) -> None:
 
 def test_the_slope_at_equal_loss_is_that_of_the_curves_where_they_pass_it(make) -> None:
     decades = np.log10(np.array(list(SIZES.values())) / min(SIZES.values()))
-    # In this world vanilla falls from 3 nats above its end as exp(-6 t), and ends .4 nats lower per decade.
+    # Vanilla falls from 3 nats above its end as exp(-6 t), and ends .4 nats lower per decade.
     when = -np.log(np.exp(-6) + 0.4 * decades / 3) / 6
     gaps = np.array([true_gap(n) for n in SIZES.values()]) * np.minimum(1, 1.5 * when)
     expected = np.polyfit(decades, gaps, 1)[0]
@@ -156,9 +154,9 @@ def test_the_slope_of_each_seed_is_least_squares() -> None:
 
 def test_a_rising_size_is_hollow_and_out_of_the_slope(make) -> None:
     def bend(tables):  # at d64 the gap is off the line by far
-        loss = tables["family_loss.csv.gz"]
+        loss = tables[LOSS.name]
         off = loss["run"].str.match("family-d64-myopic")
-        tables["family_loss.csv.gz"] = loss.assign(loss=loss["loss"] + 0.5 * off)
+        tables[LOSS.name] = loss.assign(loss=loss["loss"] + 0.5 * off)
 
     context = make(noise=0.1, rising=("d64",), change=bend)
     table = fig7_gap_by_size(context)
@@ -167,10 +165,10 @@ def test_a_rising_size_is_hollow_and_out_of_the_slope(make) -> None:
     assert ask(context, "family_slope", choice="best").value == pytest.approx(0.1, abs=5e-3)
 
 
-def test_too_few_settled_sizes_or_too_short_a_span_give_no_slope(make, tmp_path: Path, verdict_of) -> None:
+def test_too_few_settled_sizes_or_too_short_a_span_give_no_slope(make, tmp_path: Path, verdicts_of) -> None:
     with pytest.raises(NotRun, match="settled at 3 of 5 sizes"):
         ask(make(rising=("d24", "d64")), "family_slope", choice="best")
-    row = verdict_of(tmp_path, "fig7-slope")
+    row = verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope"]
     assert row["verdict"] == NOT_RUN and "settled at 3 of 5 sizes" in row["reason"]
     near = {size: 1000 * (k + 1) for k, size in enumerate(SIZES)}
     with pytest.raises(NotRun, match="span a factor of 5"):
@@ -197,7 +195,7 @@ def test_equal_loss_needs_curves_that_meet(make) -> None:
 
 def pythia(make, gaps: dict[str, float], **more) -> Context:
     sizes = {f"pythia-{name}": n for name, n in PYTHIA.items()}
-    # as_run in this world adds a penalty; take it off, so that as_run gaps are the given ones.
+    # as_run adds a penalty; take it off, so that as_run gaps are the given ones.
     less = {size: penalty(as_run_rate(k, len(sizes)), "myopic") for k, size in enumerate(sizes)}
     return make(sizes=sizes, gaps={size: gaps[size.removeprefix("pythia-")] - less[size] for size in sizes}, **more)
 
@@ -210,7 +208,7 @@ def test_beside_the_papers_own_numbers(make, paper, tmp_path: Path, verdicts_of)
     assert ask(context, "family_dip", choice="as_run", size="pythia-70m").value == pytest.approx(0.06, abs=3e-3)
     rise = ask(context, "family_contrast", choices=["as_run"], sizes=["pythia-2.8b", "pythia-70m"])
     assert rise.value == pytest.approx(0.19, abs=3e-3)
-    found = verdicts_of(tmp_path, "paper", rows=["fig7-.*"])
+    found = verdicts_of(tmp_path, "paper")
     for claim in ("fig7-rise", "fig7-u-shape", "fig7-value", "fig7-order"):
         assert found.loc[claim, "verdict"] == REPLICATED, claim
     table = fig7_gap_by_size(context)
@@ -220,7 +218,7 @@ def test_beside_the_papers_own_numbers(make, paper, tmp_path: Path, verdicts_of)
 
 def test_a_flat_curve_is_not_the_papers(make, tmp_path: Path, verdicts_of) -> None:
     pythia(make, dict.fromkeys(PYTHIA, 0.13), noise=0.1)
-    found = verdicts_of(tmp_path, "paper", rows=["fig7-.*"])
+    found = verdicts_of(tmp_path, "paper")
     assert found.loc["fig7-rise", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig7-u-shape", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     assert found.loc["fig7-value", "verdict"] == NOT_REPLICATED
@@ -229,28 +227,28 @@ def test_a_flat_curve_is_not_the_papers(make, tmp_path: Path, verdicts_of) -> No
 # --- sabotage, and bad tables ---
 
 
-def test_swapped_arms_and_null_worlds(make, tmp_path: Path, verdict_of) -> None:
+def test_swapped_arms_and_no_slope(make, tmp_path: Path, verdicts_of) -> None:
     def swap(tables):
         for name, frame in tables.items():
             tables[name] = frame.assign(arm=frame["arm"].replace({"vanilla": "myopic", "myopic": "vanilla"}))
 
     make()
-    assert verdict_of(tmp_path, "fig7-slope")["verdict"] == REPLICATED
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] == REPLICATED
     make(change=swap)
-    assert verdict_of(tmp_path, "fig7-slope")["verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
     make(slope=0.0)
-    assert verdict_of(tmp_path, "fig7-slope")["verdict"] != REPLICATED
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] != REPLICATED
     make(slope=-0.03)
-    assert verdict_of(tmp_path, "fig7-slope")["verdict"] == NOT_REPLICATED
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] == NOT_REPLICATED
     make(noise=200.0)
-    assert verdict_of(tmp_path, "fig7-slope")["verdict"] in (INCONCLUSIVE, NOT_RUN)
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] in (INCONCLUSIVE, NOT_RUN)
 
 
 def test_other_tokens_in_one_run_are_refused(make) -> None:
     def drop(tables):
-        loss = tables["family_loss.csv.gz"]
+        loss = tables[LOSS.name]
         odd = (loss["run"] == "family-d32-myopic-lr0.0016") & (loss["doc"] == "doc03")
-        tables["family_loss.csv.gz"] = loss[~odd]
+        tables[LOSS.name] = loss[~odd]
 
     with pytest.raises(MyopiaError, match="measured on other tokens"):
         ask(make(change=drop), "family_gap", choice="best", size="d32")
@@ -269,7 +267,8 @@ def test_what_was_not_trained_is_not_run(make) -> None:
 def test_tables_hold_every_panel(make) -> None:
     context = make()
     fig7, audit = fig7_gap_by_size(context), audit_gap_by_lr(context)
-    assert list(fig7) == FIG7 and list(audit) == AUDIT
+    for name, table in (("fig7_gap_by_size", fig7), ("audit_gap_by_lr", audit)):
+        assert tuple(table.columns) == EXPERIMENT.figure(name).columns
     panels = {"loss", "gap", "slope", "equal_loss", "curve", "position", "component"}
     assert set(fig7.loc[fig7["kind"] == "ours", "panel"]) == panels
     assert set(fig7.loc[fig7["kind"] == "paper", "panel"]) == {"loss", "gap"}
@@ -291,7 +290,7 @@ def test_tables_hold_every_panel(make) -> None:
 def test_gaps_of_networks_are_those_of_the_figure(make) -> None:
     context = make()
     found, figure = gap_of_networks(context), fig7_gap_by_size(context)
-    assert list(found.columns) == GAP and set(found["choice"]) == {"best", "matched", "as_run"}
+    assert tuple(found.columns) == GAP.columns and set(found["choice"]) == {"best", "matched", "as_run"}
     ours = figure[(figure["panel"] == "gap") & (figure["kind"] == "ours")]
     keys = ["size", "start", "choice"]
     both = found.merge(ours, on=keys, suffixes=("", "_drawn"))

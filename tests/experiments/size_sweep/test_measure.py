@@ -1,4 +1,4 @@
-"""Measures of the model family: pooled losses add up, roles are told apart, tuning seeds stay apart."""
+"""Measures of the size sweep: pooled losses add up, conditions are told apart, tuning seeds stay apart."""
 
 import json
 from pathlib import Path
@@ -7,114 +7,122 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import evaluate_family
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
-from myopia.experiments.size_sweep import measure as family
+from myopia.experiments.size_sweep import CURVE, LOSS, RUNS
+from myopia.experiments.size_sweep.measure import measure, pool_positions
 from myopia.measure.text import choose_windows, position_losses, text_loss
 from myopia.model.build import load_language_model
-from myopia.train.trainer import Place, train
-from tiny_runs import T, make_tokens, text_spec
+from tiny_runs import T, make_tokens, place, text_spec
 
-ROLE = {"recipe": "matched", "start": "checkpoint", "size": "d16", "warmup": 0.05, "batch_size": 8, "tuned": True,
-        "frozen": False}  # fmt: skip
+WINDOWS = 12
+CONDITION = {"recipe": "matched", "start": "checkpoint", "warmup": 0.05, "batch_size": 8, "tuned": True, "frozen": False,
+             "lr": 1e-3}  # fmt: skip
 
 
-def role(arm, run, lr, **more):
-    return {**ROLE, "arm": arm, "run": run, "lr": lr, **more}
+def condition(size, arm, **more):
+    return {**CONDITION, "size": size, "arm": arm, "run": f"family-{size}-{arm}", **more}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Two runs of two judged seeds, the vanilla one in two roles, and a tuning seed."""
+def entries(tmp_path_factory):
+    """Two runs at d16, the vanilla one under two conditions, with two judged seeds and a tuning seed; one run at d8."""
+    from myopia.train.trainer import train
+
     corpus = make_tokens(tmp_path_factory.mktemp("corpus"))
-    runs = tmp_path_factory.mktemp("runs")
-    for arm in ("vanilla", "myopic"):
-        spec = text_spec(arm, name=f"family-d16-{arm}", steps=4, eval={"every": 2, "sequences": 8})
+    found = []
+    for size, width, arm in (("d16", 16, "vanilla"), ("d16", 16, "myopic"), ("d8", 8, "vanilla")):
+        conditions = [condition(size, arm, frozen=arm == "myopic")]
+        if (size, arm) == ("d16", "vanilla"):
+            conditions.append(condition(size, arm, recipe="as_run", tuned=False))
+        spec = text_spec(arm, name=f"family-{size}-{arm}", steps=4, eval={"every": 2, "sequences": 8})
+        spec["model"]["config"]["n_embd"] = width
         for seed in (0, 1, 100):
-            where = Place(runs / spec["name"] / f"seed{seed}", runs / "state" / f"{arm}{seed}", *corpus)
+            where = place(tmp_path_factory.mktemp("run"), corpus)
             train(spec, seed, where)
-    roles = [
-        role("vanilla", "family-d16-vanilla", 1e-3),
-        role("myopic", "family-d16-myopic", 1e-3, frozen=True),
-        role("vanilla", "family-d16-vanilla", 1e-3, recipe="as_run", tuned=False),
+            tuning = seed == 100
+            found.append(
+                {
+                    "run": spec["name"], "arm": arm, "seed": seed, "folder": str(where.folder), "corpus": "tiny",
+                    "tokens": corpus[0], "conditions": [c for c in conditions if c["tuned"] or not tuning],
+                    "trained": not tuning, "also": [f"{where.folder}/metrics.json"] if tuning else [],
+                }
+            )  # fmt: skip
+    return found
+
+
+@pytest.fixture(scope="module")
+def tables(entries):
+    return measure(entries, {"max_windows": WINDOWS}, "cpu")
+
+
+def folder(entries, run, seed):
+    return next(Path(entry["folder"]) for entry in entries if (entry["run"], entry["seed"]) == (run, seed))
+
+
+def test_tables_hold_their_columns_and_sizes_apart_are_the_whole(entries, tables):
+    for table in (RUNS, LOSS, CURVE):
+        assert tuple(tables[table.name].columns) == table.columns
+    apart = [
+        measure([e for e in entries if size in e["run"]], {"max_windows": WINDOWS}, "cpu") for size in ("d8", "d16")
     ]
-    return family.FamilyRuns("tiny", roles, runs, Path(corpus[0]), (0, 1), (100,))
+    for name, frame in tables.items():
+        joined = pd.concat([part[name] for part in apart])
+        order = list(frame.columns)
+        pd.testing.assert_frame_equal(
+            joined.sort_values(order).reset_index(drop=True), frame.sort_values(order).reset_index(drop=True)
+        )
 
 
-def test_each_role_has_its_rows_and_only_grids_have_tuning_seeds(made):
-    frame = family.family_runs(made)
+def test_each_condition_has_its_rows_and_only_grids_have_tuning_seeds(entries, tables):
+    frame = tables[RUNS.name]
+    frame = frame[frame["size"] == "d16"]
     seeds = frame.groupby(["recipe", "arm"])["seed"].agg(list).to_dict()
     assert seeds == {
         ("matched", "vanilla"): [0, 1, 100], ("matched", "myopic"): [0, 1, 100], ("as_run", "vanilla"): [0, 1]
     }  # fmt: skip
     assert set(frame.loc[frame["frozen"] == 1, "arm"]) == {"myopic"}
-    metrics = json.loads((made.runs / "family-d16-myopic/seed1/metrics.json").read_text())
+    metrics = json.loads((folder(entries, "family-d16-myopic", 1) / "metrics.json").read_text())
     mine = frame[(frame["arm"] == "myopic") & (frame["seed"] == 1)].iloc[0]
     assert mine["validation_loss"] == metrics["final_validation_loss"]
     assert mine["parameters_without_embeddings"] == metrics["parameters_without_embeddings"] > 0
+    assert set(tables[CURVE.name]["seed"]) == {0, 1} and set(tables[CURVE.name]["step"]) == {0, 2, 4}
 
 
-def test_pooled_losses_are_means_over_tokens(made):
-    frame = family.family_loss(made, 12)
+def test_pooled_losses_are_means_over_tokens(entries, tables):
+    frame = tables[LOSS.name]
     assert sorted(set(frame["position"])) == [0, 1, 9] and T == 16
     assert dict(zip(frame["position"], frame["last_position"], strict=True)) == {0: 0, 1: 8, 9: 14}
     one = frame[(frame["run"] == "family-d16-myopic") & (frame["seed"] == 1)]
-    file = TokenFile.open(made.tokens, "test")
-    chosen = choose_windows(file.docs, 12)
-    direct = position_losses(
-        load_language_model(made.runs / "family-d16-myopic/seed1"), np.asarray(file.tokens[chosen])
-    )
+    file = TokenFile.open(entries[0]["tokens"], "test")
+    chosen = choose_windows(file.docs, WINDOWS)
+    model = load_language_model(folder(entries, "family-d16-myopic", 1))
+    direct = position_losses(model, np.asarray(file.tokens[chosen]))
     for first, last in ((0, 0), (1, 8), (9, 14)):
         part = one[one["position"] == first]
-        assert part["n"].sum() == 12 * (last - first + 1)
+        assert part["n"].sum() == WINDOWS * (last - first + 1)
         assert np.average(part["loss"], weights=part["n"]) == pytest.approx(direct[:, first : last + 1].mean())
-    # A run in two roles is measured once.
+    # A run under two conditions is measured once, and on no tuning seed.
     assert not frame.duplicated(["run", "seed", "doc", "position"]).any()
     assert set(frame["seed"]) == {0, 1}
+    assert (frame["component"] == frame["group"]).all()  # the corpus names none
 
 
-def test_pooling_weighs_by_tokens():
+def test_pooling_weighs_by_tokens(runs):
     frame = pd.DataFrame(
         {"corpus": "c", "run": "r", "arm": "vanilla", "seed": 0, "doc": "d", "group": "g",
          "position": [0, 1, 8, 9, 40], "n": [1, 1, 3, 2, 2], "loss": [5.0, 1.0, 2.0, 3.0, 4.0]}
     )  # fmt: skip
-    pooled = family.pool_positions(frame).set_index("position")
+    pooled = pool_positions(frame).set_index("position")
     assert pooled["loss"].to_dict() == {0: 5.0, 1: 1.75, 9: 3.0, 32: 4.0}
     assert pooled["n"].to_dict() == {0: 1, 1: 4, 9: 2, 32: 2}
     assert pooled["last_position"].to_dict() == {0: 0, 1: 8, 9: 9, 32: 40}
-
-
-def test_without_components_groups_stand_for_them(made):
-    frame = family.family_loss(made, 12)
-    assert (frame["component"] == frame["group"]).all()
-
-
-def test_the_loss_is_that_of_the_text_measure(made):
-    run = made.judged()[0]
-    whole = text_loss([run], 12)
-    pooled = family.pool_positions(whole)
-    totals = [(f["n"] * f["loss"]).sum() for f in (whole, pooled)]
+    whole = text_loss([runs[0]], WINDOWS)
+    totals = [(f["n"] * f["loss"]).sum() for f in (whole, pool_positions(whole))]
     assert totals[0] == pytest.approx(totals[1])
 
 
-def test_a_missing_run_is_one_sentence(made):
-    lost = family.FamilyRuns("tiny", [role("vanilla", "family-none", 1e-3)], made.runs, made.tokens, (0,), ())
-    with pytest.raises(MyopiaError, match=r"family-none/seed0/metrics\.json cannot be read .* train this run again"):
-        family.family_runs(lost)
-
-
-def test_the_script(made, tmp_path):
-    spec = {"corpus": "tiny", "tokens": str(made.tokens), "runs": str(made.runs), "roles": made.roles,
-            "max_windows": 12}  # fmt: skip
-    out = {name: str(tmp_path / name) for name in ("family_runs.csv", "family_loss.csv.gz", "family_curve.csv")}
-    evaluate_family.main(
-        ["--spec", json.dumps(spec), "--seeds", "0", "1", "--tuning-seeds", "100", "--out-runs", out["family_runs.csv"],
-         "--out-loss", out["family_loss.csv.gz"], "--out-curve", out["family_curve.csv"]]
-    )  # fmt: skip
-    from myopia.judge.measures import COLUMNS
-
-    for name, path in out.items():
-        assert list(pd.read_csv(path)) == COLUMNS[name].split(",")
-    curve = pd.read_csv(out["family_curve.csv"])
-    assert set(curve["seed"]) == {0, 1} and set(curve["step"]) == {0, 2, 4}
+def test_a_missing_run_is_one_sentence(entries, tmp_path):
+    lost = {**entries[0], "folder": str(tmp_path / "family-none")}
+    with pytest.raises(MyopiaError, match=r"family-none/metrics\.json cannot be read .* train this run again"):
+        measure([lost], {"max_windows": WINDOWS}, "cpu")

@@ -17,7 +17,7 @@ from myopia.experiments.synthetic import probes
 from myopia.experiments.synthetic.data import DpTask, sample
 from myopia.experiments.synthetic.intervention import Slope, intervention_slopes, measured_lags
 from myopia.experiments.synthetic.moments import Moments, Readout, fit_ridge, heldout_r2, noisy_r2
-from myopia.experiments.synthetic.runs import hidden_states, inputs
+from myopia.experiments.synthetic.network import hidden_states, inputs
 
 LAGS = 7
 HandMade = Callable[..., Any]

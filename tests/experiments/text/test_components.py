@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.simulate import text
+from experiments.text.simulate import text
 from myopia.common.files import write_csv
-from myopia.experiments.text.component import COLUMNS, text_by_component
+from myopia.config.tables import TEXT_COMPONENTS, TEXT_LOSS
+from myopia.experiments.text import EXPERIMENT
+from myopia.experiments.text.component import text_by_component
 from myopia.judge.measures import Measures, NotRun, Paper
 from myopia.judge.registry import Context
 from myopia.judge.stats import holm
@@ -22,18 +24,18 @@ def table(folder):
 def folder(tmp_path):
     """Five seeds, 24 documents in three parts; the gap is .3 larger in part 0."""
     tables = text(np.random.default_rng(0), 5, 1.0, 1.0, arms=["vanilla", "myopic", "bigram-true"])
-    loss = tables["text_loss.csv.gz"].reset_index(drop=True)
+    loss = tables[TEXT_LOSS.name].reset_index(drop=True)
     part = loss["doc"].str.removeprefix("doc").astype(int) % 3
     loss.loc[(part == 0) & (loss["arm"] == "myopic"), "loss"] += 0.3
-    for name, frame in {**tables, "text_loss.csv.gz": loss}.items():
+    for name, frame in {**tables, TEXT_LOSS.name: loss}.items():
         write_csv(tmp_path / name, frame)
     return tmp_path
 
 
 def test_each_part_is_the_mean_of_its_own_documents(folder):
     frame = table(folder)
-    assert list(frame.columns) == COLUMNS
-    loss = pd.read_csv(folder / "text_loss.csv.gz")
+    assert tuple(frame.columns) == EXPERIMENT.figure("text_by_component").columns
+    loss = pd.read_csv(folder / TEXT_LOSS.name)
     part = "part " + (loss["doc"].str.removeprefix("doc").astype(int) % 3).astype(str)
     for component in ("part 0", "part 1", "part 2"):
         rows = frame[frame["component"] == component].set_index("series")
@@ -63,9 +65,9 @@ def test_holm_is_over_the_parts_of_a_corpus(folder, monkeypatch):
 
 
 def test_one_document_has_a_value_and_no_interval(folder):
-    named = pd.read_csv(folder / "text_components.csv")
+    named = pd.read_csv(folder / TEXT_COMPONENTS.name)
     named.loc[named["doc"] == "doc005", "component"] = "rare"
-    write_csv(folder / "text_components.csv", named)
+    write_csv(folder / TEXT_COMPONENTS.name, named)
     frame = table(folder)
     rare = frame[(frame["component"] == "rare") & (frame["series"] == "gap")].iloc[0]
     assert (
@@ -76,12 +78,12 @@ def test_one_document_has_a_value_and_no_interval(folder):
 
 
 def test_documents_without_a_name_are_a_part_of_their_own(folder):
-    named = pd.read_csv(folder / "text_components.csv").iloc[:-3]
-    write_csv(folder / "text_components.csv", named)
+    named = pd.read_csv(folder / TEXT_COMPONENTS.name).iloc[:-3]
+    write_csv(folder / TEXT_COMPONENTS.name, named)
     assert set(table(folder)["component"]) == {"part 0", "part 1", "part 2", "(none given)"}
 
 
 def test_no_mixture_no_table(folder):
-    write_csv(folder / "text_components.csv", pd.DataFrame(columns=["corpus", "doc", "component"]))
+    write_csv(folder / TEXT_COMPONENTS.name, pd.DataFrame(columns=TEXT_COMPONENTS.columns))
     with pytest.raises(NotRun):
         table(folder)

@@ -1,4 +1,4 @@
-"""Held-out text measures: the right windows, the right losses, pictures that show the cut."""
+"""Text measured: the right windows, the right losses, pictures that show the cut, and parts that are the whole."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from myopia.common.errors import MyopiaError
+from myopia.config.tables import TEXT_COMPONENTS, TEXT_CURVE, TEXT_LOSS
 from myopia.data.tokens import TokenFile
+from myopia.experiments.text import INFLUENCE
+from myopia.experiments.text.measure import influence_pictures, measure
 from myopia.measure import text
 from myopia.model.build import apply_arm, load_language_model, load_trained
 from myopia.train.trainer import train
@@ -108,8 +111,40 @@ def test_curves_are_those_of_training(runs):
 
 
 def test_influence_pictures_show_who_may_plan(runs):
-    frame = text.influence_pictures([r for r in runs if r.seed == 0], length=8)
+    frame = influence_pictures([r for r in runs if r.seed == 0], length=8)
     past = frame[frame["s"] < frame["t"]].groupby("arm")["influence"].max()
     assert past["vanilla"] > 0 and past["myopic"] == 0 and past["vanilla, cut"] == 0
     assert frame[frame["s"] == frame["t"]].groupby("arm")["influence"].min().gt(0).all()
     assert frame["token"].str.len().gt(0).all() and frame["t"].max() == 6
+
+
+def test_units_are_the_whole(runs, arms):
+    """Every run and seed measured apart gives the rows of one job for all, each table with its columns."""
+    first = {"text-vanilla": ["influence"], "text-myopic": ["influence"]}
+    entries = [
+        {
+            **{key: str(value) if key in ("folder", "tokens") else value for key, value in vars(run).items()},
+            "teacher": run.teacher and str(run.teacher),
+            "tables": ["loss", "curve", *(first.get(run.run, []) if run.seed == 0 else [])],
+        }
+        for run in [*runs, arms["local-hidden"]]
+    ]
+    entries[0]["tables"].append("components")
+    options = {"max_windows": 12, "influence_tokens": 8}
+    whole = measure(entries, options, "cpu")
+    tables = (TEXT_LOSS, TEXT_COMPONENTS, TEXT_CURVE, INFLUENCE)
+    assert {name: tuple(frame.columns) for name, frame in whole.items()} == {t.name: t.columns for t in tables}
+    assert len(whole[TEXT_COMPONENTS.name]) == 0 and all(len(whole[t.name]) for t in tables if t is not TEXT_COMPONENTS)
+    parts = [measure([entry], options, "cpu") for entry in entries]
+    for table in tables:
+        keys = [*table.columns]
+        joined = pd.concat([part[table.name] for part in parts])
+        ordered = [frame.sort_values(keys, ignore_index=True) for frame in (joined, whole[table.name])]
+        pd.testing.assert_frame_equal(*ordered, check_dtype=False)  # of empty parts
+
+
+def test_a_local_arm_goes_to_a_device_with_its_teacher(arms):
+    run = arms["local-hidden"]
+    model = load_trained(run.folder, ARMS["local-hidden"], run.teacher, "meta")
+    teacher = model._myopia.arm.teacher.model
+    assert teacher is not model and {p.device.type for m in (model, teacher) for p in m.parameters()} == {"meta"}

@@ -1,9 +1,11 @@
-"""Made-up measurements of single tokens with known answers (protocol section 8)."""
+"""Simulated measurements of single tokens with known answers (protocol section 8)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from myopia.experiments.tokens import GAP, INFLUENCE, MAP, PROBES, TOP
 
 BINS = {
     "position": ["0", "1", "2-3", "4-7"],
@@ -21,13 +23,13 @@ COPY_GAP = 0.08
 
 
 def tokens(rng: np.random.Generator, seeds: int, gap: float, noise: float, docs=20) -> dict[str, pd.DataFrame]:
-    """token_gap, top_tokens, influence_sent and future_probes of one corpus."""
+    """All tables, of one corpus."""
     return {
-        "token_gap.csv.gz": _gaps(rng, seeds, gap, noise, docs),
-        "top_tokens.csv": _top(rng, seeds, gap),
-        "planning_map.csv": _map(seeds, gap),
-        "influence_sent.csv.gz": _influence(rng, seeds, gap),
-        "future_probes.csv.gz": _probes(rng, seeds, gap, noise, docs),
+        GAP.name: _gaps(rng, seeds, gap, noise, docs),
+        TOP.name: _top(rng, seeds, gap),
+        MAP.name: _map(seeds, gap),
+        INFLUENCE.name: _influence(rng, seeds, gap),
+        PROBES.name: _probes(rng, seeds, gap, noise, docs),
     }
 
 
@@ -44,14 +46,14 @@ def _gaps(rng: np.random.Generator, seeds: int, gap: float, noise: float, docs: 
                     if by == "part" and (doc % 4 == 0) != (name == "short document"):
                         continue
                     n = 3.0 + (doc + k) % 4
-                    # Documents differ in level, and their noise is shared by the twins but for a little.
+                    # Documents differ in level, and their noise is shared by both arms but for a little.
                     base = n * (0.0 if by == "copied-matched" else 3.0 + rng.normal(0, 0.5))
                     level = COPY_GAP if by == "copied-matched" else 0.05 * (k + 1)
                     extra = n * (gap * level + rng.normal(0, 0.03 * noise))
                     where = (f"doc{doc:03d}", f"pkg{doc // 5}", by, name, n, n * k)
                     rows.append((*_who("vanilla", seed), *where, base, 0.0))
                     rows.append((*_who("myopic", seed), *where, base + extra, n * 0.2))
-    return pd.DataFrame(rows, columns="corpus,run,arm,seed,doc,group,by,bin,weight,x,loss,kl".split(","))
+    return pd.DataFrame(rows, columns=GAP.columns)
 
 
 def _top(rng: np.random.Generator, seeds: int, gap: float) -> pd.DataFrame:
@@ -62,8 +64,7 @@ def _top(rng: np.random.Generator, seeds: int, gap: float) -> pd.DataFrame:
             loss = 3 + rng.normal(0, 0.1)
             rows.append((*_who("vanilla", seed), *where, loss, 0.0))
             rows.append((*_who("myopic", seed), *where, loss + gap * (token - 10) / 5, (token % 17) / 10))
-    names = "corpus,run,arm,seed,doc,group,window,position,token,context,copied,frequency,loss,kl"
-    return pd.DataFrame(rows, columns=names.split(","))
+    return pd.DataFrame(rows, columns=TOP.columns)
 
 
 def _map(seeds: int, gap: float, windows=2, tokens=5) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def _map(seeds: int, gap: float, windows=2, tokens=5) -> pd.DataFrame:
                 lost = np.nan if k < 0 else 2.0
                 rows.append((*_who("vanilla", seed), *where, lost))
                 rows.append((*_who("myopic", seed), *where, lost + gap * k / 10 + (seed - (seeds - 1) / 2) / 100))
-    return pd.DataFrame(rows, columns="corpus,run,arm,seed,doc,group,window,position,token,loss".split(","))
+    return pd.DataFrame(rows, columns=MAP.columns)
 
 
 def _influence(rng: np.random.Generator, seeds: int, gap: float, windows=16, positions=20) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def _influence(rng: np.random.Generator, seeds: int, gap: float, windows=16, pos
                     sent = np.exp(-strength * loss / 2 + rng.normal(0, 0.5)) * (positions - s)
                     where = (f"doc{window:03d}", f"pkg{window // 4}", window, s)
                     rows.append((*_who(arm, seed), *where, loss, sent, sent / (1 + sent)))
-    return pd.DataFrame(rows, columns="corpus,run,arm,seed,doc,group,window,position,loss,sent,share".split(","))
+    return pd.DataFrame(rows, columns=INFLUENCE.columns)
 
 
 def _probes(rng: np.random.Generator, seeds: int, gap: float, noise: float, docs: int) -> pd.DataFrame:
@@ -116,5 +117,4 @@ def _probes(rng: np.random.Generator, seeds: int, gap: float, noise: float, docs
                             n * 0.2,
                         )
                         rows.append((*_who(arm, seed), *row))
-    names = "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram"
-    return pd.DataFrame(rows, columns=names.split(","))
+    return pd.DataFrame(rows, columns=PROBES.columns)

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
+from myopia.experiments.tokens import PROBES, skip_tables
 from myopia.experiments.tokens import future_probes as probes
-from myopia.experiments.tokens import measure as token_gap
-from myopia.experiments.tokens import skip_tables
+from myopia.experiments.tokens.pairs import count_tokens, pair_up
 from myopia.model.build import build_model, load_language_model, load_untrained
 from tiny_runs import T, text_spec
 
@@ -129,12 +129,12 @@ def test_untrained_is_the_network_training_starts_from(runs):
 
 @pytest.fixture(scope="module")
 def table(runs):
-    twins = token_gap.pair_up(runs)["tiny"]
-    return probes.probe_models(twins, max_tau=2, windows=16, named=NAMED, table_windows=50)
+    pairs = pair_up(runs)["tiny"]
+    return probes.probe_models(pairs, max_tau=2, windows=16, named=NAMED, table_windows=50)
 
 
 def test_the_table_has_every_network_layer_and_document(table):
-    assert list(table.columns) == probes.COLUMNS
+    assert tuple(table.columns) == PROBES.columns
     assert set(table["arm"]) == {"vanilla", "myopic", "untrained"}
     cells = table.groupby(["arm", "seed", "layer", "tau"])
     assert len(cells) == 3 * 2 * 3 * 2
@@ -146,11 +146,11 @@ def test_the_table_has_every_network_layer_and_document(table):
 
 def test_states_and_targets_belong_together(runs):
     """Position t of window w is the same sample for the state, the current token and the token to come."""
-    twins = token_gap.pair_up(runs)["tiny"]
-    question = probes.pose(twins, 2, 16, NAMED, 50, "cpu")
-    part = question.test
+    pairs = pair_up(runs)["tiny"]
+    task = probes.build_task(pairs, 2, 16, NAMED, 50, "cpu")
+    part = task.test
     train = TokenFile.open(runs[0].tokens, "train")
-    classes = skip_tables.frequent_classes(token_gap.count_tokens(train.tokens, train.vocab_size), NAMED)
+    classes = skip_tables.frequent_classes(count_tokens(train.tokens, train.vocab_size), NAMED)
     positions = T - 2
     model = load_language_model(runs[0].folder)
     states = probes.hidden_states(model, part.tokens_WT, positions, "cpu")
@@ -161,7 +161,7 @@ def test_states_and_targets_belong_together(runs):
     for layer in range(3):
         torch.testing.assert_close(states[layer][n], direct[layer][0, t])
     for a, tau in enumerate(TAUS):
-        row = question.tables[a].bigram_VC[part.tokens_WT[w, t]]
+        row = task.tables[a].bigram_VC[part.tokens_WT[w, t]]
         assert part.offset_NAC[n, a].numpy() == pytest.approx(row)
         assert part.later_NA[n, a] == classes[part.tokens_WT[w, t + tau]]
         assert part.later_NA[:, a].tolist() == classes[part.tokens_WT[:, tau : T - 2 + tau]].ravel().tolist()
@@ -169,4 +169,4 @@ def test_states_and_targets_belong_together(runs):
 
 def test_too_little_text_is_refused(runs):
     with pytest.raises(MyopiaError, match="too few for probes"):
-        probes.pose(token_gap.pair_up(runs)["tiny"], 2, 3, NAMED, 50, "cpu")
+        probes.build_task(pair_up(runs)["tiny"], 2, 3, NAMED, 50, "cpu")

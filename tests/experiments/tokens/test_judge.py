@@ -1,7 +1,8 @@
-"""Where planning pays: estimators against direct computation, tables, and worlds with known answers."""
+"""Where planning pays: estimators against direct computation, tables, and simulated measurements with known answers."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.tokens.simulate import COPY_GAP
+from experiments.text.simulate import text
+from experiments.tokens.simulate import COPY_GAP, tokens
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.experiments.tokens import tables as tables_tokens
-from myopia.judge.estimands import Context, run_estimator
+from myopia.config.runs import PAIR
+from myopia.experiments.text import EXPERIMENT as TEXT
+from myopia.experiments.tokens import EXPERIMENT, GAP, INFLUENCE, PROBES, tables
 from myopia.judge.measures import Measures, NotRun
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN
+from own_claims import judging, write_tables
 
 ROWS = [
     "tokens-copied-docstrings",
@@ -30,17 +35,44 @@ ROWS = [
 ]
 
 
+def made(folder: Path, *, seeds: int = 5, gap: float = 1.0) -> Path:
+    return write_tables(folder, tokens(np.random.default_rng(0), seeds, gap, 1.0))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("measure"))
+
+
 @pytest.fixture
-def context(world: Path, paper) -> Context:
-    return Context(Measures(world), paper)
+def copied(measured: Path, tmp_path: Path) -> Path:
+    """The same, free to be broken."""
+    return Path(shutil.copytree(measured, tmp_path / "copy"))
+
+
+@pytest.fixture
+def context(measured: Path, paper) -> Context:
+    return Context(Measures(measured), paper)
+
+
+@pytest.fixture(scope="module")
+def verdicts_of(paper):
+    """A claim is judged at its experiment's steps, which the curves of the text experiment tell."""
+    run = judging(EXPERIMENT, paper, TEXT)
+
+    def with_text(folder: Path, **more):
+        write_tables(folder, text(np.random.default_rng(1), 5, 1.0, 1.0, docs=4, arms=PAIR))
+        return run(folder, **more)
+
+    return with_text
 
 
 def ask(context: Context, name: str, **args):
     return run_estimator(name, context, {"corpus": "docstrings", **args})
 
 
-def test_rows_in_a_world_where_planning_pays(verdicts: pd.DataFrame) -> None:
-    rows = verdicts.loc[ROWS]
+def test_rows_where_planning_pays(measured: Path, verdicts_of) -> None:
+    rows = verdicts_of(measured, only=ROWS).loc[ROWS]
     assert (rows["verdict"] == NO_PAPER).all()
     assert rows["reason"].str.startswith("criterion met").all()
     assert rows.loc["tokens-copied-docstrings", "ours"] == pytest.approx(COPY_GAP, abs=0.01)
@@ -48,8 +80,8 @@ def test_rows_in_a_world_where_planning_pays(verdicts: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_rows_in_worlds_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
-    rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
+def test_rows_where_it_does_not(gap: float, verdicts_of, tmp_path: Path) -> None:
+    rows = verdicts_of(made(tmp_path, gap=gap), only=ROWS).loc[ROWS]
     met = rows["reason"].str.startswith("criterion met")
     may = ["tokens-copied-kl-docstrings", "probe-future-table-docstrings", "probe-future-untrained-docstrings"]
     assert set(rows.index[met]) <= set(may)  # vanilla still reads the future, only no better than myopic
@@ -59,23 +91,23 @@ def test_rows_in_worlds_where_it_does_not(gap: float, verdicts_of, world_with) -
         )
 
 
-def test_few_seeds_are_shown_and_not_judged(verdicts_of, world_with) -> None:
-    rows = verdicts_of(world_with(text_seeds=3), rows=ROWS).loc[ROWS]
+def test_few_seeds_are_shown_and_not_judged(verdicts_of, tmp_path: Path) -> None:
+    rows = verdicts_of(made(tmp_path, seeds=3), only=ROWS).loc[ROWS]
     assert (rows["verdict"] == NOT_RUN).all() and rows["reason"].str.contains("needs 5 seeds, has 3").all()
     assert rows["ours"].notna().all()
 
 
-def test_a_failed_control_leaves_the_probes_open(copy: Path, verdict_of) -> None:
-    frame = pd.read_csv(copy / "future_probes.csv.gz")
+def test_a_failed_control_leaves_the_probes_open(copied: Path, verdicts_of) -> None:
+    frame = pd.read_csv(copied / PROBES.name)
     # An untrained network that reads as much of the future as vanilla does, and a bit more.
-    twin = frame[frame["arm"] == "vanilla"].assign(arm="untrained", ce=lambda f: f["ce"] - 0.01 * f["n"])
-    write_csv(copy / "future_probes.csv.gz", pd.concat([frame[frame["arm"] != "untrained"], twin]))
-    row = verdict_of(copy, "probe-future-docstrings")
+    untrained = frame[frame["arm"] == "vanilla"].assign(arm="untrained", ce=lambda f: f["ce"] - 0.01 * f["n"])
+    write_csv(copied / PROBES.name, pd.concat([frame[frame["arm"] != "untrained"], untrained]))
+    row = verdicts_of(copied).loc["probe-future-docstrings"]
     assert row["reason"].startswith("control failed: probe-future-untrained-docstrings")
 
 
-def test_token_gaps_against_sums(context: Context, world: Path) -> None:
-    frame = pd.read_csv(world / "token_gap.csv.gz")
+def test_token_gaps_against_sums(context: Context, measured: Path) -> None:
+    frame = pd.read_csv(measured / GAP.name)
     cell = frame[(frame["by"] == "copied")].groupby(["bin", "arm", "seed"])[["loss", "kl", "weight"]].sum()
 
     def level(name: str, column: str = "loss") -> float:
@@ -93,16 +125,16 @@ def test_token_gaps_against_sums(context: Context, world: Path) -> None:
         ask(context, "token_gap", by="colour", bin="red")
 
 
-def test_twins_on_different_tokens_are_refused(copy: Path, paper) -> None:
-    frame = pd.read_csv(copy / "token_gap.csv.gz")
+def test_arms_on_different_tokens_are_refused(copied: Path, paper) -> None:
+    frame = pd.read_csv(copied / GAP.name)
     frame.loc[frame.index[-1], "weight"] += 1
-    write_csv(copy / "token_gap.csv.gz", frame)
+    write_csv(copied / GAP.name, frame)
     with pytest.raises(MyopiaError, match="different tokens"):
-        tables_tokens.token_gap(Context(Measures(copy), paper))
+        tables.token_gap(Context(Measures(copied), paper))
 
 
-def test_rank_correlation_is_spearmans_within_positions(context: Context, world: Path) -> None:
-    frame = pd.read_csv(world / "influence_sent.csv.gz")
+def test_rank_correlation_is_spearmans_within_positions(context: Context, measured: Path) -> None:
+    frame = pd.read_csv(measured / INFLUENCE.name)
     expected = {
         arm: np.mean([stats.spearmanr(g["loss"], g["sent"])[0] for _, g in rows.groupby(["seed", "position"])])
         for arm, rows in frame.groupby("arm")
@@ -116,8 +148,8 @@ def test_rank_correlation_is_spearmans_within_positions(context: Context, world:
     assert abs(pooled) < abs(vanilla.value)  # positions differ in how much future they have
 
 
-def test_probe_gain_against_sums(context: Context, world: Path) -> None:
-    frame = pd.read_csv(world / "future_probes.csv.gz")
+def test_probe_gain_against_sums(context: Context, measured: Path) -> None:
+    frame = pd.read_csv(measured / PROBES.name)
     rows = frame[(frame["layer"] > 0) & frame["tau"].between(2, 8)]
     sums = rows.groupby(["arm", "seed"])[["ce", "ce_bigram", "n"]].sum()
     gain = ((sums["ce_bigram"] - sums["ce"]) / sums["n"]).groupby("arm").mean()
@@ -128,15 +160,15 @@ def test_probe_gain_against_sums(context: Context, world: Path) -> None:
         ask(context, "probe_gain", arms=["vanilla"], taus=[6, 8])
 
 
-def test_probes_of_other_seeds_are_refused(copy: Path, paper) -> None:
-    frame = pd.read_csv(copy / "future_probes.csv.gz")
-    write_csv(copy / "future_probes.csv.gz", frame[(frame["arm"] != "myopic") | (frame["seed"] > 0)])
+def test_probes_of_other_seeds_are_refused(copied: Path, paper) -> None:
+    frame = pd.read_csv(copied / PROBES.name)
+    write_csv(copied / PROBES.name, frame[(frame["arm"] != "myopic") | (frame["seed"] > 0)])
     with pytest.raises(MyopiaError, match="different tokens"):
-        ask(Context(Measures(copy), paper), "probe_gain", arms=["vanilla", "myopic"], taus=[2, 8])
+        ask(Context(Measures(copied), paper), "probe_gain", arms=["vanilla", "myopic"], taus=[2, 8])
 
 
 def test_tables(context: Context) -> None:
-    gap = tables_tokens.token_gap(context)
+    gap = tables.token_gap(context)
     position = gap[(gap["by"] == "position") & (gap["metric"] == "gap")]
     assert position["bin"].tolist() == ["0", "1", "2-3", "4-7"] and position["share"].sum() == pytest.approx(1)
     assert position["value"].to_numpy() == pytest.approx([0.05, 0.1, 0.15, 0.2], abs=0.02)
@@ -145,7 +177,7 @@ def test_tables(context: Context) -> None:
     assert gap["ci_low"].notna().all()
     part = gap[(gap["by"] == "part") & (gap["metric"] == "gap")].set_index("bin")["documents"]
     assert part["short document"] == 5 and part["end"] == 15  # groups that few documents have rest on those
-    probes = tables_tokens.future_probes(context).set_index(["arm", "metric", "layer", "tau"])["value"]
+    probes = tables.future_probes(context).set_index(["arm", "metric", "layer", "tau"])["value"]
     difference = probes["vanilla", "gain", 2, 3] - probes["myopic", "gain", 2, 3]
     assert probes["difference", "gain", 2, 3] == pytest.approx(difference)
     assert probes["vanilla", "top1", 2, 1] - probes["bigram", "top1", -1, 1] == pytest.approx(
@@ -155,7 +187,7 @@ def test_tables(context: Context) -> None:
 
 
 def test_extremes_are_ranked_by_their_mean_over_seeds(context: Context) -> None:
-    top = tables_tokens.top_tokens(context)
+    top = tables.top_tokens(context)
     by = dict(iter(top.groupby("list")))
     assert {name: len(rows) for name, rows in by.items()} == {"kl": 20, "gap": 20, "myopic better": 20}
     assert by["gap"]["token"].iloc[0] == "tok29" and by["gap"]["gap"].iloc[0] == pytest.approx(3.8)
@@ -166,7 +198,7 @@ def test_extremes_are_ranked_by_their_mean_over_seeds(context: Context) -> None:
 
 
 def test_the_map_is_the_mean_over_seeds_with_their_interval(context: Context) -> None:
-    frame = tables_tokens.planning_map(context)
+    frame = tables.planning_map(context)
     assert len(frame) == 2 * 5 and frame["seeds"].eq(5).all()
     assert frame["position"].tolist() == [-1, 0, 1, 2, 3] * 2 and frame["token"].tolist()[3] == "null"
     assert frame.loc[frame["position"] < 0, ["gap", "ci_low", "loss_vanilla"]].isna().all().all()

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from myopia.experiments.tokens import features as features
+from myopia.experiments.tokens import features
 
 
 def draw(N=40, T=24, V=12, seed=0):

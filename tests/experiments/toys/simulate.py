@@ -1,4 +1,4 @@
-"""Made-up measurements of the toys with known answers; `gap` scales what distinguishes the arms and trainings."""
+"""Simulated measurements of the toys with known answers; `gap` scales what distinguishes the arms and trainings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from myopia.config.runs import PAIR
+from myopia.experiments.toys import CONSEQUENCE, HIDDEN, OPTIMUM, SHARED
 
 SEEDS, CHAINS = 12, 200
 BALANCES, OVERLAPS, CAPACITIES = (0.3, 0.7), (0.0, 0.5, 1.0), (2, 3, 9)
@@ -34,8 +37,7 @@ def optimum() -> pd.DataFrame:
                     ]
                 for loss1, loss2 in ((1.5 - worth1 * share, 1.5), (1.5, 1.5 - worth2 * share)):
                     rows.append((overlap, balance, capacity, "frontier", "", loss1, loss2, 1.5, 1.5, 0.0, 0.0))
-    names = "overlap,balance,capacity,aim,ties,loss1,loss2,entropy1,entropy2,floor1,floor2"
-    return pd.DataFrame(rows, columns=names.split(","))
+    return pd.DataFrame(rows, columns=OPTIMUM.columns)
 
 
 def shared(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFrame:
@@ -51,7 +53,7 @@ def shared(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFrame:
             rows.append(
                 (overlap, balance, capacity, arm, seed, loss1 + a, loss2 + b, told + rng.normal(0, 0.01 * noise))
             )
-    return pd.DataFrame(rows, columns="overlap,balance,capacity,arm,seed,loss1,loss2,bits_future".split(","))
+    return pd.DataFrame(rows, columns=SHARED.columns)
 
 
 def hidden(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFrame:
@@ -67,15 +69,14 @@ def hidden(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFrame:
                 rows.append(
                     (training, seed, step, found, rng.normal(0, 0.003), sign * level / 4, level / 4, 0.85, 0.21)
                 )
-    names = "training,seed,step,bits,bits_permuted,amplitude,rms,bits_expected,amplitude_expected"
-    return pd.DataFrame(rows, columns=names.split(","))
+    return pd.DataFrame(rows, columns=HIDDEN.columns)
 
 
 def consequence(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFrame:
     """toy_consequence.csv.gz: offline and own samples stay, rewards tilt (with gap -1, away from the easy future)."""
     rows = []
     for training, tilt in TILT.items():
-        for arm in ("vanilla", "myopic"):
+        for arm in PAIR:
             # Quantiles, not draws: their mean and variance are those of a normal.
             walk = rng.permutation(stats.norm.ppf((np.arange(CHAINS) + 0.5) / CHAINS))
             for seed in range(CHAINS):
@@ -87,15 +88,14 @@ def consequence(rng: np.random.Generator, gap: float, noise: float) -> pd.DataFr
                     p = start + moved + walked
                     expected = 0.5 if training == "offline" else start + moved
                     rows.append((training, arm, seed, step, p, expected, sd, 1.0, 1.0 - moved))
-    names = "training,arm,seed,step,p_easy,p_expected,spread_expected,loss1,loss_rollout"
-    return pd.DataFrame(rows, columns=names.split(","))
+    return pd.DataFrame(rows, columns=CONSEQUENCE.columns)
 
 
 def toys(rng: np.random.Generator, gap: float, noise: float) -> dict[str, pd.DataFrame]:
     """All four tables."""
     return {
-        "toy_shared.csv": shared(rng, gap, noise),
-        "toy_optimum.csv": optimum(),
-        "toy_hidden.csv": hidden(rng, gap, noise),
-        "toy_consequence.csv.gz": consequence(rng, gap, noise),
+        SHARED.name: shared(rng, gap, noise),
+        OPTIMUM.name: optimum(),
+        HIDDEN.name: hidden(rng, gap, noise),
+        CONSEQUENCE.name: consequence(rng, gap, noise),
     }

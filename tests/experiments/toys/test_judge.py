@@ -1,7 +1,8 @@
-"""The toys' rows on made-up worlds, their tables, and the power of the equivalence test."""
+"""Claims of the toys on simulated measurements, their tables, and the power of the equivalence test."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,42 +10,60 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.toys.simulate import CHAINS, SEEDS
+from experiments.toys.simulate import CHAINS, SEEDS, toys
 from myopia.common.files import write_csv
-from myopia.experiments.toys import tables as tables_toys
+from myopia.config.load import ROOT
+from myopia.experiments.toys import CONSEQUENCE, EXPERIMENT, HIDDEN, SHARED, tables
 from myopia.experiments.toys.judge import just_enough
-from myopia.judge.claims import Claim, ClaimSet
-from myopia.judge.estimands import Context, run_estimator
+from myopia.judge.claims import Claim, read_claims
 from myopia.judge.measures import Measures, NotRun
+from myopia.judge.registry import Context, run_estimator
 from myopia.judge.stats import seed_mean
-from myopia.judge.verdicts import MET, NO_PAPER, NOT_RUN, outcome
+from myopia.judge.verdicts import MET, NO_PAPER, NOT_RUN, judge, outcome
+
+
+def simulated(folder: Path, gap: float = 1.0) -> Path:
+    for name, frame in toys(np.random.default_rng(0), gap, 1.0).items():
+        write_csv(folder / name, frame)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("toys"))
 
 
 @pytest.fixture
-def context(world: Path, paper) -> Context:
-    return Context(Measures(world), paper)
+def context(folder: Path, paper) -> Context:
+    return Context(Measures(folder), paper)
 
 
-@pytest.fixture(scope="session")
-def rows(claims: ClaimSet) -> list[str]:
-    """Every row of the toys, controls included."""
-    names = [claim.id for claim in claims.claims if claim.estimand and claim.estimand["name"].startswith("toy_")]
-    assert len(names) >= 25 and "theory-blindness" in names
-    return names
+@pytest.fixture
+def verdicts(paper) -> Callable[[Path], pd.DataFrame]:
+    """The claims of the toys, judged on a folder."""
+    claims = read_claims([EXPERIMENT.folder / "claims.yaml"], ROOT / "workflow/reference/claims.yaml")
+    EXPERIMENT.register_estimators()
+    return lambda folder: judge(Measures(folder, claims.tuning_seeds), claims, paper, "cpu").set_index("id")
 
 
-def test_rows_in_a_world_as_predicted(verdicts: pd.DataFrame, rows: list[str]) -> None:
-    found = verdicts.loc[rows]
-    assert (found["verdict"] == NO_PAPER).all()
+def broken(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """Overwrite one table of a folder."""
+    write_csv(folder / name, change(pd.read_csv(folder / name)))
+    return folder
+
+
+def test_claims_where_all_is_as_predicted(folder: Path, verdicts) -> None:
+    found = verdicts(folder)
+    assert len(found) >= 25 and (found["verdict"] == NO_PAPER).all()
     met = found["reason"].str.startswith("criterion met")
     assert met.all(), found.loc[~met, ["ours", "ci_low", "ci_high", "criterion"]].to_string()
-    assert verdicts.loc["toy-hidden-only", "seeds"] == SEEDS
-    assert verdicts.loc["theory-blindness", "seeds"] == CHAINS - 3  # tuning seeds are never judged
+    assert found.loc["toy-hidden-only", "seeds"] == SEEDS
+    assert found.loc["theory-blindness", "seeds"] == CHAINS - 3  # tuning seeds are never judged
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
-def test_rows_in_worlds_without_an_effect(gap: float, verdicts_of, rows: list[str], world_with) -> None:
-    found = verdicts_of(world_with(gap=gap), rows=rows).loc[rows]
+def test_claims_where_there_is_no_effect_or_the_reverse(gap: float, tmp_path: Path, verdicts) -> None:
+    found = verdicts(simulated(tmp_path, gap))
     met = set(found.index[found["reason"].str.startswith("criterion met")])
     effects = {"toy-shared-future", "toy-shared-sacrifice", "toy-shared-spare", "toy-hidden-full", "toy-hidden-only"}
     effects |= {f"toy-{loop}-{arm}" for loop in ("reward", "mixed") for arm in ("vanilla", "myopic")}
@@ -52,42 +71,33 @@ def test_rows_in_worlds_without_an_effect(gap: float, verdicts_of, rows: list[st
     assert "toy-hidden-true" in met and "theory-blindness" in met
 
 
-def test_an_arm_that_misses_its_optimum_leaves_the_claims_open(copy: Path, verdict_of) -> None:
-    frame = pd.read_csv(copy / "toy_shared.csv")
-    frame.loc[frame["arm"] == "vanilla", "loss2"] += 0.2
-    write_csv(copy / "toy_shared.csv", frame)
-    row = verdict_of(copy, "toy-shared-future")
-    assert row["reason"].startswith("control failed: control-toy-optimum-vanilla")
+def test_a_failed_control_leaves_its_claims_open(tmp_path: Path, verdicts) -> None:
+    simulated(tmp_path)
+    missed = lambda frame: frame.assign(loss2=frame["loss2"] + 0.2 * (frame["arm"] == "vanilla"))  # noqa: E731
+    broken(tmp_path, SHARED.name, missed)
+    broken(tmp_path, HIDDEN.name, lambda frame: frame.assign(bits_permuted=frame["bits_permuted"] + 0.1))
+    found = verdicts(tmp_path)["reason"]
+    assert found["toy-shared-future"].startswith("control failed: control-toy-optimum-vanilla")
+    assert found["toy-hidden-only"].startswith("control failed: control-toy-permuted")
 
 
-def test_a_probe_that_finds_bits_in_nothing_leaves_hidden_bits_open(copy: Path, verdict_of) -> None:
-    frame = pd.read_csv(copy / "toy_hidden.csv")
-    frame["bits_permuted"] += 0.1
-    write_csv(copy / "toy_hidden.csv", frame)
-    assert verdict_of(copy, "toy-hidden-only")["reason"].startswith("control failed: control-toy-permuted")
-
-
-def test_blindness_needs_ten_seeds(copy: Path, verdict_of) -> None:
-    frame = pd.read_csv(copy / "toy_consequence.csv.gz")
-    write_csv(copy / "toy_consequence.csv.gz", frame[frame["seed"] < 9])
-    row = verdict_of(copy, "theory-blindness")
+def test_blindness_needs_ten_seeds(tmp_path: Path, verdicts) -> None:
+    broken(simulated(tmp_path), CONSEQUENCE.name, lambda frame: frame[frame["seed"] < 9])
+    row = verdicts(tmp_path).loc["theory-blindness"]
     assert row["verdict"] == NOT_RUN and "needs 10 seeds, has 9" in row["reason"]
 
 
-def test_estimates_against_direct_computation(context: Context, world: Path) -> None:
+def test_estimates_against_direct_computation(context: Context, folder: Path) -> None:
     assert just_enough(context) == 3
-    frame = pd.read_csv(world / "toy_shared.csv").query("capacity == 3 and overlap == 0 and balance == 0.7")
+    frame = pd.read_csv(folder / SHARED.name).query("capacity == 3 and overlap == 0 and balance == 0.7")
     loss2 = frame.groupby("arm")["loss2"].mean()
     found = run_estimator("toy_shared", context, {"value": "loss2", "arms": ["myopic", "vanilla"], "balance": [0.5, 1]})
     assert found.value == pytest.approx(loss2["myopic"] - loss2["vanilla"]) and found.seeds == SEEDS
-    frame = (
-        pd.read_csv(world / "toy_hidden.csv")
-        .query("step == 100")
-        .pivot(index="seed", columns="training", values="bits")
-    )
+    frame = pd.read_csv(folder / HIDDEN.name).query("step == 100")
+    frame = frame.pivot(index="seed", columns="training", values="bits")
     found = run_estimator("toy_hidden", context, {"training": "full", "minus": ["true", "stopped"]})
     assert found.value == pytest.approx((frame["full"] - frame[["true", "stopped"]].max(axis=1)).mean())
-    frame = pd.read_csv(world / "toy_consequence.csv.gz").query("training == 'own' and arm == 'myopic'")
+    frame = pd.read_csv(folder / CONSEQUENCE.name).query("training == 'own' and arm == 'myopic'")
     wide = frame.pivot(index="seed", columns="step", values="p_easy")
     found = run_estimator("toy_spread", context, {"arm": "myopic"})
     assert found.value == pytest.approx((((wide[100] - wide[0]) / 0.05) ** 2).mean() - 1)
@@ -96,30 +106,29 @@ def test_estimates_against_direct_computation(context: Context, world: Path) -> 
 
 
 def test_tables(context: Context) -> None:
-    capacity = tables_toys.toy_capacity(context)
-    lead = capacity[(capacity["panel"] == "lead") & (capacity["overlap"] == 0)].set_index(
-        ["series", "balance", "capacity"]
-    )
-    assert lead.loc[("vanilla optimum", 0.7, 3), "value"] == pytest.approx(
-        1
-    )  # the future gets all, the present nothing
-    assert lead.loc[("myopic optimum", 0.7, 3), "value"] == pytest.approx(-1)
-    assert lead.loc[("vanilla optimum", 0.7, 9), "value"] == pytest.approx(0)
-    assert lead.loc[("vanilla", 0.7, 3), "value"] == pytest.approx(1, abs=0.05)
+    for figure in EXPERIMENT.figures:
+        assert tuple(EXPERIMENT.load(figure.table)(context).columns) == figure.columns
+    capacity = tables.toy_capacity(context)
+    lead = capacity[(capacity["panel"] == "lead") & (capacity["overlap"] == 0)]
+    lead = lead.set_index(["series", "balance", "capacity"])["value"]
+    assert lead["vanilla optimum", 0.7, 3] == pytest.approx(1)  # the future gets all, the present nothing
+    assert lead["myopic optimum", 0.7, 3] == pytest.approx(-1)
+    assert lead["vanilla optimum", 0.7, 9] == pytest.approx(0)
+    assert lead["vanilla", 0.7, 3] == pytest.approx(1, abs=0.05)
     trade = capacity[capacity["panel"] == "tradeoff"]
     assert set(trade["series"]) == {"vanilla", "myopic", "frontier"} and set(trade["balance"]) == {0.7}
-    hidden = tables_toys.toy_hidden_bits(context)
-    last = hidden[(hidden["step"] == 100) & (hidden["panel"] == "bits") & (hidden["kind"] == "found")]
-    assert last.set_index("training")["value"]["full"] == pytest.approx(0.85, abs=0.02)
-    size = hidden[(hidden["panel"] == "amplitude") & (hidden["kind"] == "found") & (hidden["training"] == "full")]
+    hidden = tables.toy_hidden_bits(context)
+    found = hidden[(hidden["kind"] == "found") & (hidden["training"] == "full")]
+    last = found[(found["step"] == 100) & (found["panel"] == "bits")]
+    assert last["value"].item() == pytest.approx(0.85, abs=0.02)
+    size = found[found["panel"] == "amplitude"]
     assert size["value"].max() == pytest.approx(0.85 / 4)  # signs differ among seeds, sizes do not
-    kinds = tables_toys.three_myopias(context)
+    kinds = tables.three_myopias(context)
     assert set(kinds["panel"]) == {"cognitive", "value", "consequence"}
     acting = kinds[(kinds["panel"] == "consequence") & (kinds["kind"] == "found")]
     assert acting.loc[acting["training"] == "offline", "x"].max() == 0
-    assert acting.loc[(acting["training"] == "own") & (acting["x"] == 100), "sd"].to_numpy() == pytest.approx(
-        0.05, rel=0.2
-    )
+    spread = acting.loc[(acting["training"] == "own") & (acting["x"] == 100), "sd"]
+    assert spread.to_numpy() == pytest.approx(0.05, rel=0.2)
 
 
 @pytest.mark.parametrize("truth, at_least, at_most", [(0.0, 0.9, 1.0), (0.01, 0.02, 0.08), (0.02, 0.0, 0.001)])

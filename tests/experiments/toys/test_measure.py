@@ -8,6 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from myopia.common.files import write_csv
+from myopia.experiments.toys import EXPERIMENT, TUNING
 from myopia.experiments.toys import measure as toys
 
 PARITY = np.tile([1.0, -1.0], 8)
@@ -72,6 +73,8 @@ SMALL = {
                                "optim": {"kind": "sgd", "lr": 0.1, "schedule": "constant", "warmup": 0.0}}},
 }  # fmt: skip
 
+TINY = SMALL["shared"] | {"steps": 3, "balance": [0.3]}
+
 
 @pytest.fixture(scope="module")
 def shared():
@@ -93,7 +96,7 @@ def test_no_trained_run_beats_the_exact_optimum(shared):
 def test_the_grid_tells_a_good_rate_from_one_that_hardly_moves():
     grid = {"lr": [1e-4, 0.1], "start": [0.1], "seeds": 2}
     table = toys.tune_shared(SMALL["shared"] | {"grid": grid}, [100, 101])
-    assert list(table) == toys.TUNING and len(table) == 2 * 2 * 2
+    assert tuple(table) == TUNING.columns and len(table) == 2 * 2 * 2
     regret = table.groupby(["arm", "lr"])["regret"].mean().unstack()
     assert (regret > -1e-5).all(axis=None) and (regret[0.1] < 0.02).all() and (regret[1e-4] > 0.1).all()
 
@@ -118,6 +121,15 @@ def test_tables_repeat_and_seeds_do_not_depend_on_each_other(tmp_path):
         numbers = [c for c in alone.columns if c not in ("training", "arm", "seed", "step")]
         assert np.allclose(alone[numbers], among[numbers], atol=1e-4, equal_nan=True)
         assert set(first["step"]) == {0, 6, 12}
+
+
+def test_the_declared_measurement_leaves_tuning_seeds_out():
+    (measurement,) = EXPERIMENT.measurements
+    settings = {"tuning_seeds": [1], "toys": {"seeds": 2, "chains": 3, "points": 2, **SMALL, "shared": TINY}}
+    found = EXPERIMENT.load(measurement.run)([], measurement.options(settings), "cpu")
+    assert {name: tuple(frame) for name, frame in found.items()} == {t.name: t.columns for t in measurement.tables}
+    seeds = {name: set(frame["seed"]) for name, frame in found.items() if "seed" in frame}
+    assert seeds == {"toy_shared.csv": {0, 2}, "toy_hidden.csv": {0, 2}, "toy_consequence.csv.gz": {0, 2, 3}}
 
 
 def test_loops_start_where_offline_training_ended():

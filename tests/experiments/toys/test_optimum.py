@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from myopia.common.errors import MyopiaError
-from myopia.experiments.toys.data import consequence_world, shared_world
+from myopia.experiments.toys.data import consequence_joint, shared_joint
 from myopia.experiments.toys.partitions import frontier, optima, partition_losses, set_partitions
 from myopia.experiments.toys.settings import partition_count
 
 
-def random_world(inputs, Z, W, seed=0):
-    joint = np.random.default_rng(seed).dirichlet(np.ones(inputs * Z * W) * 0.3).reshape(inputs, Z, W)
-    return joint
+def random_joint(inputs, Z, W, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(inputs * Z * W) * 0.3).reshape(inputs, Z, W)
 
 
 def losses_by_hand(f, joint_XZW):
@@ -43,7 +42,7 @@ def test_every_partition_once(inputs, classes):
 
 @pytest.mark.parametrize("capacity, seed", [(1, 0), (2, 0), (3, 1), (4, 1)])
 def test_optimum_against_all_functions(capacity, seed):
-    joint = random_world(4, 2, 3, seed)
+    joint = random_joint(4, 2, 3, seed)
     every = [losses_by_hand(f, joint) for f in itertools.product(range(capacity), repeat=4)]
     exact = optima(joint, [capacity]).set_index(["aim", "ties"])
     assert exact.loc[("vanilla", "best"), ["loss1", "loss2"]].sum() == pytest.approx(min(a + b for a, b in every))
@@ -59,7 +58,7 @@ def test_optimum_against_all_functions(capacity, seed):
 
 
 def test_no_stochastic_f_does_better():
-    joint, rng = random_world(4, 2, 2, 3), np.random.default_rng(1)
+    joint, rng = random_joint(4, 2, 2, 3), np.random.default_rng(1)
     best = optima(joint, [2]).query("aim == 'vanilla' and ties == 'best'")[["loss1", "loss2"]].sum(axis=1).item()
     for _ in range(300):
         q = rng.dirichlet(np.ones(2) * 0.5, size=4)
@@ -70,16 +69,16 @@ def test_no_stochastic_f_does_better():
 
 
 def test_ties_are_a_matter_of_rule_only_where_capacity_is_spare():
-    joint = shared_world(2, 0.5, 0.0)
+    joint = shared_joint(2, 0.5, 0.0)
     exact = optima(joint, [2, 4]).set_index(["capacity", "aim", "ties"])["loss2"]
     assert exact[2, "myopic", "best"] == pytest.approx(exact[2, "myopic", "worst"])  # all of f is needed for a
     assert exact[4, "myopic", "best"] < exact[4, "myopic", "mean"] < exact[4, "myopic", "worst"]
 
 
-def test_who_gets_the_bits_in_worlds_known_by_heart():
-    one, none = shared_world(2, 0.2, 0.0), shared_world(2, 0.8, 0.0)
-    for world, served in ((one, "loss1"), (none, "loss2")):
-        exact = optima(world, [1, 2]).query("ties == 'best'").set_index(["capacity", "aim"])[["loss1", "loss2"]]
+def test_who_gets_the_bits_in_tasks_known_by_heart():
+    one, none = shared_joint(2, 0.2, 0.0), shared_joint(2, 0.8, 0.0)
+    for joint, served in ((one, "loss1"), (none, "loss2")):
+        exact = optima(joint, [1, 2]).query("ties == 'best'").set_index(["capacity", "aim"])[["loss1", "loss2"]]
         gained = exact.loc[1] - exact.loc[2]
         assert gained.loc["vanilla", served] > 0.1
         assert gained.loc["vanilla"].drop(served).abs().item() < 1e-9
@@ -87,34 +86,32 @@ def test_who_gets_the_bits_in_worlds_known_by_heart():
 
 
 def test_where_both_need_the_same_the_aims_agree():
-    exact = optima(shared_world(3, 0.6, 1.0), [1, 2, 3, 4]).query("ties == 'best'").set_index(["capacity", "aim"])
+    exact = optima(shared_joint(3, 0.6, 1.0), [1, 2, 3, 4]).query("ties == 'best'").set_index(["capacity", "aim"])
     for capacity in (1, 2, 3, 4):
         assert exact.loc[(capacity, "vanilla"), "loss2"] == pytest.approx(exact.loc[(capacity, "myopic"), "loss2"])
 
 
-@pytest.mark.parametrize("world", [shared_world(3, 0.3, 0.5), consequence_world(4, 0.5)])
-def test_worlds_are_distributions_with_uniform_inputs(world):
-    assert world.min() >= 0 and world.sum() == pytest.approx(1)
-    assert world.sum((1, 2)) == pytest.approx(1 / len(world))
+@pytest.mark.parametrize("joint", [shared_joint(3, 0.3, 0.5), consequence_joint(4, 0.5)])
+def test_tasks_are_distributions_with_uniform_inputs(joint):
+    assert joint.min() >= 0 and joint.sum() == pytest.approx(1)
+    assert joint.sum((1, 2)) == pytest.approx(1 / len(joint))
 
 
 def test_z1_is_fair_and_its_futures_differ():
-    world = consequence_world(4, 0.5)
-    assert world.sum(2) == pytest.approx(1 / 8)  # whatever x is
-    easy, hard = (partition_losses(set_partitions(4, 1), part / part.sum())[1] for part in (world[:, :1], world[:, 1:]))
+    joint = consequence_joint(4, 0.5)
+    assert joint.sum(2) == pytest.approx(1 / 8)  # whatever x is
+    easy, hard = (partition_losses(set_partitions(4, 1), part / part.sum())[1] for part in (joint[:, :1], joint[:, 1:]))
     assert easy == pytest.approx(0) and hard == pytest.approx(2)
 
 
-@pytest.mark.parametrize("make", [lambda: shared_world(1, 0.5, 0), lambda: shared_world(3, 1.2, 0),
-                                  lambda: shared_world(3, 0.5, -1), lambda: consequence_world(1, 0.5)])  # fmt: skip
-def test_worlds_that_cannot_be_are_refused(make):
+@pytest.mark.parametrize("make", [lambda: shared_joint(1, 0.5, 0), lambda: shared_joint(3, 1.2, 0),
+                                  lambda: shared_joint(3, 0.5, -1), lambda: consequence_joint(1, 0.5)])  # fmt: skip
+def test_tasks_that_cannot_be_are_refused(make):
     with pytest.raises(MyopiaError, match="must be"):
         make()
 
 
-def test_no_capacity_and_too_many_partitions_are_refused():
-    with pytest.raises(MyopiaError, match="capacity of 0"):
-        optima(shared_world(2, 0.5, 0), [0])
+def test_too_many_partitions_are_refused():
     with pytest.raises(MyopiaError, match="678,570"):
         optima(np.full((11, 2, 2), 1 / 44), [11])
 

@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-import yaml
 from scipy.optimize import brentq
 from torch.func import grad, vmap
 
-from myopia.config.load import ROOT, load_config
+from myopia.config.load import load_config
 from myopia.experiments.toys import consequence, hidden_bits
-from myopia.experiments.toys.data import consequence_world, shared_world
+from myopia.experiments.toys.data import consequence_joint, shared_joint
 from myopia.experiments.toys.shared_computation import SharedRun, train_shared
 from myopia.experiments.toys.training import Draws, initial_tables, pick, sampled_joint, teacher_forced
 
@@ -27,8 +26,8 @@ def tables(X=4, K=2, Z=2, W=4, scale=1.0, seed=0):
     return one(initial_tables([seed], X, K, Z, W, scale))
 
 
-def world(letters=4, reveal=0.5):
-    return torch.from_numpy(consequence_world(letters, reveal)).float()
+def true_joint(letters=4, reveal=0.5):
+    return torch.from_numpy(consequence_joint(letters, reveal)).float()
 
 
 def through(value):
@@ -39,7 +38,7 @@ def through(value):
 
 
 def test_the_later_loss_does_not_reach_a_myopic_f():
-    joint = torch.from_numpy(shared_world(3, 0.6, 0.5)).float()
+    joint = torch.from_numpy(shared_joint(3, 0.6, 0.5)).float()
     params = tables(9, 4, 3, 3)
     later = {arm: grad(lambda p, arm=arm: teacher_forced(p, joint, through(arm))[1])(params) for arm in (0, 0.5, 1)}
     assert torch.equal(later[0]["f"], torch.zeros_like(params["f"]))
@@ -52,7 +51,7 @@ def test_the_later_loss_does_not_reach_a_myopic_f():
 
 
 def test_losses_are_cross_entropies_of_the_joint():
-    joint, params = torch.from_numpy(shared_world(2, 0.7, 0.3)), {k: v.double() for k, v in tables(4, 3, 2, 2).items()}
+    joint, params = torch.from_numpy(shared_joint(2, 0.7, 0.3)), {k: v.double() for k, v in tables(4, 3, 2, 2).items()}
     loss1, loss2 = teacher_forced(params, joint, through(1))
     q, g1, g2 = (params[name].softmax(-1) for name in ("f", "g1", "g2"))
     by_hand = [0.0, 0.0]
@@ -75,15 +74,15 @@ def test_a_run_does_not_depend_on_its_neighbours():
 
 
 def test_closed_values_are_never_used():
-    joint = torch.from_numpy(shared_world(2, 0.5, 0.0)).float()
+    joint = torch.from_numpy(shared_joint(2, 0.5, 0.0)).float()
     params, is_open = tables(4, 4, 2, 2), torch.tensor([True, True, False, False])
     narrow = {name: value[..., :2] if name == "f" else value[:2] for name, value in params.items()}
     wide = teacher_forced(params, joint, through(1), is_open)
     assert torch.allclose(torch.stack(wide), torch.stack(teacher_forced(narrow, joint, through(1))))
 
 
-def test_a_sampled_joint_is_the_world_on_average():
-    joint = world()
+def test_a_sampled_joint_is_the_true_one_on_average():
+    joint = true_joint()
     draws = Draws(range(50), "test", 400, 1)
     mean = torch.stack([sampled_joint(joint, draws(k).squeeze(-1)).mean(0) for k in range(2)]).mean(0)
     assert mean.sum().item() == pytest.approx(1)
@@ -106,7 +105,7 @@ def test_pick_draws_by_inversion():
 # --- hidden bits ---
 
 
-def hidden_gradient(through_value, reads_true, part):
+def hidden_gradient(through_value, reads_true, names):
     params = hidden_bits.initial(0, 8)
     rng = torch.Generator().manual_seed(0)
     x = torch.randint(16, (64,), generator=rng)
@@ -118,7 +117,7 @@ def hidden_gradient(through_value, reads_true, part):
         return ((hidden_bits.predict(p, hidden_bits.INPUTS_NS[x])[1] - z1) ** 2).mean() / (2 * 0.25)
 
     alone = grad(first)(params)
-    return max((whole[name] - alone[name]).abs().max().item() for name in part)
+    return max((whole[name] - alone[name]).abs().max().item() for name in names)
 
 
 def test_only_the_full_gradient_lets_the_later_loss_reach_g1():
@@ -153,16 +152,16 @@ def own_joint(params, joint):
 def test_own_samples_are_a_martingale():
     """The expected step on own samples is zero, whatever the network says of z1 and z2."""
     params = sharp()
-    step = grad(lambda p: sum(teacher_forced(p, own_joint(params, world()), through(1))))(params)
+    step = grad(lambda p: sum(teacher_forced(p, own_joint(params, true_joint()), through(1))))(params)
     assert max(step[name].abs().max().item() for name in ("g1", "g2")) < 1e-7
-    told = grad(lambda p: sum(teacher_forced(p, world(), through(1))))(params)
-    assert told["g1"].abs().max() > 1e-2  # the world's samples do move it
+    told = grad(lambda p: sum(teacher_forced(p, true_joint(), through(1))))(params)
+    assert told["g1"].abs().max() > 1e-2  # true samples do move it
 
 
 def test_a_soft_f_keeps_the_sum_of_logits_alone():
     """Values of y that share inputs are drawn together on own samples, by steps that cancel in their sum."""
     params = {name: value.double() for name, value in tables(scale=1.5, seed=4).items()}
-    joint = world().double()
+    joint = true_joint().double()
     step = grad(lambda p: sum(teacher_forced(p, own_joint(params, joint), through(0))))(params)["g1"]
     assert step.abs().max() > 1e-3 and step.sum(0).abs().max() < 1e-12
 
@@ -170,9 +169,11 @@ def test_a_soft_f_keeps_the_sum_of_logits_alone():
 def test_rollouts_on_own_answers_follow_the_network():
     params = sharp()
     stacked = {name: value.expand(200, *value.shape) for name, value in params.items()}
-    x, y, z, w = consequence.roll_out(stacked, world(), Draws(range(200), "test", 256, 4)(0), own_answers=True)
+    x, y, z, w = consequence.roll_out(stacked, true_joint(), Draws(range(200), "test", 256, 4)(0), own_answers=True)
     counts = torch.zeros(32).scatter_add_(0, ((x * 2 + z) * 4 + w).flatten(), torch.ones(51200)) / 51200
-    error = (counts - own_joint(params, world()).flatten()) / torch.sqrt(own_joint(params, world()).flatten() / 51200)
+    error = (counts - own_joint(params, true_joint()).flatten()) / torch.sqrt(
+        own_joint(params, true_joint()).flatten() / 51200
+    )
     assert error.abs().max() < 4.5
     assert torch.equal(y, x % 2)
 
@@ -182,9 +183,9 @@ def test_reinforce_is_unbiased(arm):
     """Mean of the surrogate's gradients over rollouts against the gradient of the exact expectation."""
     params, n = tables(scale=1.0, seed=2), 4000
     stacked = {name: value.expand(n, *value.shape) for name, value in params.items()}
-    sample = consequence.roll_out(stacked, world(), Draws(range(n), "test", 16, 4)(0))
+    sample = consequence.roll_out(stacked, true_joint(), Draws(range(n), "test", 16, 4)(0))
     found = vmap(grad(consequence.reward_loss))(stacked, *sample, torch.full((n,), arm))
-    exact = grad(consequence.expected_future)(params, world(), through(arm))
+    exact = grad(consequence.expected_future)(params, true_joint(), through(arm))
     for name in ("f", "g1", "g2"):
         error = (found[name].mean(0) - exact[name]) / (found[name].std(0) / n**0.5).clamp(min=1e-9)
         assert error.abs().max() < 4.5, name
@@ -193,8 +194,8 @@ def test_reinforce_is_unbiased(arm):
 
 
 def fair_start(K=1):
-    """f says nothing, g1 is fair, g2 knows the world."""
-    joint = world()
+    """f says nothing, g1 is fair, g2 knows the truth."""
+    joint = true_joint()
     answer = joint.sum(0) / joint.sum((0, 2))[:, None]
     return {
         "f": torch.zeros(1, 4, K),
@@ -205,9 +206,9 @@ def fair_start(K=1):
 
 def run_expected(loop, steps):
     seen = {}
-    part = {"closed": {"steps": steps, "optim": SGD}}
-    consequence.expected_course(loop, fair_start(), torch.ones(1), world(), part,
-                                lambda step, p: seen.update({step: consequence.easy_share(p, world()).item()}))  # fmt: skip
+    section = {"closed": {"steps": steps, "optim": SGD}}
+    consequence.expected_course(loop, fair_start(), torch.ones(1), true_joint(), section,
+                                lambda step, p: seen.update({step: consequence.easy_share(p, true_joint()).item()}))  # fmt: skip
     return seen
 
 
@@ -227,11 +228,13 @@ def test_truth_beside_the_reward_stops_the_tilt_where_they_balance():
 
 
 def closed(loop, chains=64, steps=100):
-    part = {"closed": {"steps": steps, "batch_size": 32, "optim": SGD}}
+    section = {"closed": {"steps": steps, "batch_size": 32, "optim": SGD}}
     start = {name: value.expand(chains, *value.shape[1:]).clone() for name, value in fair_start().items()}
-    done = consequence.train_closed(loop, start, range(chains), torch.ones(chains), world(), part, lambda *_: None)
-    spread = consequence.own_samples_spread(start, world(), 0.1, 32) * steps**0.5
-    return consequence.easy_share(done, world()), spread
+    done = consequence.train_closed(
+        loop, start, range(chains), torch.ones(chains), true_joint(), section, lambda *_: None
+    )
+    spread = consequence.own_samples_spread(start, true_joint(), 0.1, 32) * steps**0.5
+    return consequence.easy_share(done, true_joint()), spread
 
 
 def test_own_samples_spread_without_drift():
@@ -248,13 +251,14 @@ def test_rewarded_rollouts_tilt_every_seed():
 
 def test_the_frozen_offline_recipe_is_blind_and_learns_the_future():
     """Few chains of the laptop's recipe: fair in both arms, while the loss on z2 falls to its best."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    part = load_config({**config, "scale": "laptop"})["toys"]["consequence"]
+    section = load_config({"scale": "laptop", "experiments": ["toys"]})["toys"]["consequence"]
     arms = torch.tensor([0.0, 1.0]).repeat_interleave(10)
     seeds = [100 + k for k in range(10)] * 2
-    done = consequence.train_offline(seeds, arms, world(part["letters"], part["reveal"]), part, lambda *_: None)
-    p = consequence.easy_share(done, world())
+    done = consequence.train_offline(
+        seeds, arms, true_joint(section["letters"], section["reveal"]), section, lambda *_: None
+    )
+    p = consequence.easy_share(done, true_joint())
     assert (p - 0.5).abs().max() < 0.05 and p.std() > 0
-    joint = world().expand(20, *world().shape)
+    joint = true_joint().expand(20, *true_joint().shape)
     loss2 = vmap(teacher_forced)(done, joint, arms)[1]
     assert loss2[10:].mean() < loss2[:10].mean() - 0.01  # vanilla f serves z2

@@ -97,7 +97,7 @@ def test_items_that_are_not_the_manifests_are_refused(tmp_path):
     with pytest.raises(MyopiaError, match="do not match their manifest"):
         read_task(tmp_path / "out")
     (tmp_path / "out" / "task.json").unlink()
-    with pytest.raises(MyopiaError, match=r"scripts/make_task\.py"):
+    with pytest.raises(MyopiaError, match="myopia make-task"):
         read_task(tmp_path / "out")
 
 
@@ -114,8 +114,16 @@ def test_a_task_that_needs_the_network_while_offline_is_one_line(tmp_path):
         "columns": ["sentence"],
         "source": {**source, "split": "validation"},
     }
+    settings = {
+        "experiments": [],
+        "share_process": True,
+        "results": str(tmp_path),
+        "zero_shot": {"tasks": {"winogrande": task}},
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
     done = subprocess.run(
-        [sys.executable, "make_task.py", "--task", "winogrande", "--spec", json.dumps(task), "--out", tmp_path / "out"],
+        [sys.executable, "-m", "myopia", "make-task", "winogrande", "--settings", tmp_path / "settings.json",
+         "--out", tmp_path / "out"],
         cwd=SCRIPTS, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == ""

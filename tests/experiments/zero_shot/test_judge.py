@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ import pandas as pd
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from experiments.simulate import SIZES, cell
+from experiments.text.simulate import text
+from experiments.zero_shot.simulate import SIZES, cell, zero_shot
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
+from myopia.config.runs import PAIR
+from myopia.experiments.text import EXPERIMENT as TEXT
+from myopia.experiments.zero_shot import EXPERIMENT, SCORES
 from myopia.experiments.zero_shot.judge import PAPER_TASKS, paper_cells
 from myopia.experiments.zero_shot.paired import pair
 from myopia.experiments.zero_shot.tables import fig5_zero_shot
@@ -19,35 +24,52 @@ from myopia.judge.measures import Measures
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.stats import Estimate
 from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, PARTLY, REPLICATED
+from own_claims import judging, write_tables
 
 CHANCE = {"lambada_openai": 0.01, "piqa": 0.5, "sciq": 0.25, "arc_easy": 0.25}
-ROWS = ["fig5-.*", "control-above-chance-.*", "zero-shot-.*"]
 ITEMS = {"lambada_openai": 900, "piqa": 800, "sciq": 700, "arc_easy": 850}
 
 
-def fig5(paper, shift: float = 0.0, arms=("vanilla", "myopic"), draw: int = 0) -> pd.DataFrame:
-    """A world with exactly the paper's accuracies (`shift` added to all) in all cells, one pair of each size."""
-    from myopia.judge.registry import Context as _Context
-
+def fig5(paper, shift: float = 0.0, arms=PAIR, draw: int = 0) -> pd.DataFrame:
+    """Exactly the paper's accuracies (`shift` added to all) in all cells, one pair of each size."""
     rng = np.random.default_rng(draw)
     found = []
-    for row in paper_cells(_Context(None, paper)).itertuples():
-        rows = cell(rng, row.task, row.model, SIZES[row.model], 1, dict.fromkeys(("vanilla", "myopic"), 0.0),
+    for row in paper_cells(Context(None, paper)).itertuples():
+        rows = cell(rng, row.task, row.model, SIZES[row.model], 1, dict.fromkeys(PAIR, 0.0),
                     CHANCE[row.task], ITEMS[row.task], ITEMS[row.task])  # fmt: skip
-        for arm, source in zip(("vanilla", "myopic"), arms, strict=True):
+        for arm, source in zip(PAIR, arms, strict=True):
             right = round((getattr(row, source) + shift) * ITEMS[row.task])
             rows.loc[rows["arm"] == arm, "correct"] = (np.arange(ITEMS[row.task]) < right).astype(int)
         found.append(rows)
     return pd.concat(found)
 
 
+@pytest.fixture(scope="module")
+def verdicts_of(paper):
+    """The cloze leans on a claim of the text experiment."""
+    run = judging(EXPERIMENT, paper, TEXT)
+    return lambda folder, scale="cpu": run(folder, scale)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seeds of the cloze, three sizes of the paper's tasks, and the losses that the cloze's control reads."""
+    rng = np.random.default_rng(0)
+    return write_tables(tmp_path_factory.mktemp("measure"), text(rng, 5, 1.0, 1.0, arms=PAIR) | zero_shot(rng, 5, 1.0))
+
+
+@pytest.fixture
+def copied(measured: Path, tmp_path: Path) -> Path:
+    """The same, free to be broken."""
+    return Path(shutil.copytree(measured, tmp_path / "copy"))
+
+
 def judged(table: pd.DataFrame, folder: Path, verdicts_of, scale: str = "paper") -> pd.DataFrame:
-    write_csv(folder / "zero_shot.csv.gz", table)
-    return verdicts_of(folder, scale, rows=ROWS)
+    return verdicts_of(write_tables(folder, {SCORES.name: table}), scale)
 
 
 def estimate(table: pd.DataFrame, folder: Path, paper, name: str, **args) -> Estimate:
-    write_csv(folder / "zero_shot.csv.gz", table)
+    write_csv(folder / SCORES.name, table)
     return run_estimator(name, Context(Measures(folder), paper), args)
 
 
@@ -90,9 +112,9 @@ def test_two_models_that_never_differ_decide_nothing():
 # --- estimates ---
 
 
-def test_estimates_against_direct_computation(world: Path, verdicts_of):
-    table = pd.read_csv(world / "zero_shot.csv.gz")
-    found = verdicts_of(world, "cpu", rows=ROWS)
+def test_estimates_against_direct_computation(measured: Path, verdicts_of):
+    table = pd.read_csv(measured / SCORES.name)
+    found = verdicts_of(measured)
     for name, task in PAPER_TASKS.items():
         part = table[table["task"] == task].groupby(["model", "arm"])["correct"].mean().unstack()
         assert found.loc[f"fig5-{name}", "ours"] == pytest.approx((part["vanilla"] - part["myopic"]).mean())
@@ -116,8 +138,8 @@ def test_passages_of_a_document_are_one_unit(tmp_path: Path, paper):
     assert (first.value, first.se, first.documents) == pytest.approx((second.value, second.se, second.documents))
 
 
-def test_several_sizes_with_one_seed_have_an_interval_over_items(world: Path, tmp_path: Path, paper):
-    table = pd.read_csv(world / "zero_shot.csv.gz")
+def test_several_sizes_with_one_seed_have_an_interval_over_items(measured: Path, tmp_path: Path, paper):
+    table = pd.read_csv(measured / SCORES.name)
     found = estimate(table, tmp_path, paper, "zero_shot_gap", task="SciQ", arms=["vanilla", "myopic"])
     part = table[table["task"] == "sciq"].pivot_table(index="item", columns=["arm", "model"], values="correct")
     difference = (part["vanilla"] - part["myopic"]).mean(axis=1)
@@ -126,15 +148,15 @@ def test_several_sizes_with_one_seed_have_an_interval_over_items(world: Path, tm
     assert (found.seeds, found.documents, found.df) == (1, 240, 239)
 
 
-def test_a_size_that_is_asked_for_and_missing_is_not_run(world: Path, verdict_of):
-    row = verdict_of(world, "fig5-value-cells", "paper")
+def test_a_size_that_is_asked_for_and_missing_is_not_run(measured: Path, verdicts_of):
+    row = verdicts_of(measured, "paper").loc["fig5-value-cells"]
     assert row["verdict"] == NOT_RUN and "zero-shot arc_easy of 1.4b was not measured" in row["reason"]
 
 
 # --- verdicts ---
 
 
-def test_a_world_that_agrees_with_fig5(tmp_path: Path, verdicts_of, paper):
+def test_the_papers_own_accuracies_replicate_fig5(tmp_path: Path, verdicts_of, paper):
     found = judged(fig5(paper), tmp_path, verdicts_of)
     assert (found.loc[["fig5-LAMBADA", "fig5-PIQA", "fig5-SciQ", "fig5-ARC-Easy"], "verdict"] == REPLICATED).all()
     assert found.loc["fig5-LAMBADA", "ours"] == pytest.approx(found.loc["fig5-LAMBADA", "paper_value"], abs=0.001)
@@ -185,14 +207,14 @@ def test_a_task_is_judged_only_where_vanilla_is_above_chance(level, state, tmp_p
     assert found.loc["fig5-ARC-Easy", "verdict"] == REPLICATED
 
 
-def test_a_cloze_at_chance_is_not_judged(copy: Path, verdict_of):
-    table = pd.read_csv(copy / "zero_shot.csv.gz")
+def test_a_cloze_at_chance_is_not_judged(copied: Path, verdicts_of):
+    table = pd.read_csv(copied / SCORES.name)
     cloze = table["task"] == "cloze-docstrings"
     # 1 of 4 right and the interval around it; the criterion asks for .05 more.
     table.loc[cloze & (table["arm"] == "vanilla"), "correct"] = (table["item"] % 4 == 0).astype(int)
     table.loc[cloze & (table["arm"] == "myopic"), "correct"] = 0
-    write_csv(copy / "zero_shot.csv.gz", table)
-    row = verdict_of(copy, "zero-shot-cloze-docstrings", "cpu")
+    write_csv(copied / SCORES.name, table)
+    row = verdicts_of(copied).loc["zero-shot-cloze-docstrings"]
     assert row["ours"] == 0.25 and row["verdict"] == NOT_RUN and "violated" in row["reason"]
 
 
@@ -215,11 +237,11 @@ def test_malformed_measurements_are_one_sentence(change, told, tmp_path: Path, v
 # --- the table ---
 
 
-def test_the_table_has_ours_the_papers_and_the_released_models(world: Path, paper):
-    table = fig5_zero_shot(Context(Measures(world), paper))
+def test_the_table_has_ours_the_papers_and_the_released_models(measured: Path, paper):
+    table = fig5_zero_shot(Context(Measures(measured), paper))
     assert table.groupby("kind").size().to_dict() == {"ours": 26, "paper": 64 + 64, "published": 24}
     ours = table[table["kind"] == "ours"]
-    raw = pd.read_csv(world / "zero_shot.csv.gz")
+    raw = pd.read_csv(measured / SCORES.name)
     one = raw[(raw["task"] == "piqa") & (raw["model"] == "410m")].pivot(index="item", columns="arm", values="correct")
     row = ours[(ours["task"] == "piqa") & (ours["model"] == "410m")].set_index("arm")
     share = one["vanilla"].mean()
@@ -243,7 +265,7 @@ def test_vanilla_at_chance_is_marked(tmp_path: Path, paper):
     rng = np.random.default_rng(0)
     tables = [cell(rng, "sciq", size, SIZES[size], 3, {"vanilla": level, "myopic": 0.2}, 0.25, 400, 400)
               for size, level in (("70m", 0.26), ("410m", 0.5))]  # fmt: skip
-    write_csv(tmp_path / "zero_shot.csv.gz", pd.concat(tables))
+    write_csv(tmp_path / SCORES.name, pd.concat(tables))
     table = fig5_zero_shot(Context(Measures(tmp_path), paper))
     ours = table[(table["kind"] == "ours") & (table["arm"] == "vanilla")].set_index("model")
     assert ours["above_chance"].to_dict() == {"70m": 0, "410m": 1}

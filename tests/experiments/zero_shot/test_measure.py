@@ -13,7 +13,8 @@ import pytest
 from eval_items import DEFINITIONS, cloze_task, local_task, rows, tiny_model
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
-from myopia.experiments.zero_shot.measure import COLUMNS, EvalRun, load_task, zero_shot
+from myopia.experiments.zero_shot import SCORES
+from myopia.experiments.zero_shot.measure import EvalRun, load_task, measure, zero_shot
 from myopia.model.build import load_language_model
 from standin import HubStandIn
 
@@ -23,7 +24,7 @@ DATA = os.environ.get("MYOPIA_DATA_ROOT")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Task folders, and two models (arms) of one seed with a wide window so that no made-up item is cut."""
+    """Task folders, and two models (arms) of one seed with a wide window so that no simulated item is cut."""
     folder = tmp_path_factory.mktemp("zero-shot")
     cloze, tokenizer = cloze_task(folder)
     tasks = {"cloze-tiny": cloze, **{task: local_task(folder, task) for task in DEFINITIONS}}
@@ -46,7 +47,7 @@ def frame(place):
 
 
 def test_one_row_for_every_item_of_every_task_in_both_arms(frame, place):
-    assert list(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == SCORES.columns
     counts = frame.groupby(["task", "arm"]).size().unstack()
     assert (counts["vanilla"] == counts["myopic"]).all()
     assert counts["vanilla"].drop("cloze-tiny").eq(12).all() and set(counts.index) == set(place["tasks"])
@@ -176,13 +177,23 @@ def test_what_cannot_be_evaluated_is_one_sentence(place, tmp_path):
     assert "holds an arm" in sentence("piqa", arms=["vanilla"], folder=local)
 
 
-def test_the_script_asks_no_network_and_another_process_gives_the_same_bytes(place, tmp_path):
+def test_no_network_is_asked_and_units_give_the_same_rows_in_another_process(place, tmp_path):
     wanted = runs(place, ["cloze-tiny", "lambada_openai"])
-    named = [{**vars(run), "folder": str(run.folder), "tasks": [str(task) for task in run.tasks]} for run in wanted]
+    units = [{**vars(run), "folder": str(run.folder), "tasks": [str(task) for task in run.tasks]} for run in wanted]
+    code = """
+import json, sys
+from myopia.cli.start import start
+start()
+from myopia.common.files import write_csv
+from myopia.experiments.zero_shot.measure import measure
+units, out = json.loads(sys.argv[1]), sys.argv[2:]
+for unit, path in zip(units, out):
+    write_csv(path, measure([unit], {}, "cpu")["zero_shot.csv.gz"])
+"""
+    parts = [tmp_path / f"{arm}.csv.gz" for arm in ("vanilla", "myopic")]
     with HubStandIn(tmp_path) as hub:
         done = subprocess.run(
-            [sys.executable, "evaluate_zero_shot.py", "--spec", json.dumps({"runs": named}),
-             "--out", tmp_path / "a.csv.gz"],
+            [sys.executable, "-c", code, json.dumps(units), *map(str, parts)],
             cwd=ROOT / "scripts", capture_output=True, text=True, check=False,
             env={**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"},
         )  # fmt: skip
@@ -192,21 +203,25 @@ def test_the_script_asks_no_network_and_another_process_gives_the_same_bytes(pla
     assert done.stderr.splitlines() == [
         f"text-tiny-{arm} seed 0: scored on cloze-tiny, lambada_openai" for arm in ("vanilla", "myopic")
     ]
-    write_csv(tmp_path / "b.csv.gz", zero_shot(wanted))
-    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
-    assert len(pd.read_csv(tmp_path / "a.csv.gz")) == len(wanted) * (48 + 12)
+    whole = measure(units, {}, "cpu")[SCORES.name]
+    write_csv(tmp_path / "whole.csv.gz", whole)
+    keys = [*SCORES.columns]
+    joined, together = (
+        pd.concat(map(pd.read_csv, paths)).sort_values(keys, ignore_index=True)
+        for paths in (parts, [tmp_path / "whole.csv.gz"])
+    )
+    pd.testing.assert_frame_equal(joined, together)
+    assert len(joined) == len(wanted) * (48 + 12)
 
 
 @pytest.mark.skipif(not DATA, reason="MYOPIA_DATA_ROOT does not name a folder with evals/")
 def test_twenty_items_of_each_local_task(place, tmp_path):
-    import yaml
-
     from myopia.config.load import load_config
     from myopia.experiments.zero_shot.tasks import make_task
 
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config["scales"]["laptop"]["zero_shot"]["items"] = 20
-    tasks = load_config({**config, "data_root": DATA})["zero_shot"]["tasks"]
+    experiments = ["text", "size_sweep", "zero_shot"]
+    asked = {"scale": "laptop", "data_root": DATA, "experiments": experiments, "zero_shot": {"items": 20}}
+    tasks = load_config(asked)["zero_shot"]["tasks"]
     local = {name: task for name, task in tasks.items() if task["source"]["kind"] == "files"}
     assert set(local) == {"lambada_openai", "piqa", "sciq", "arc_easy"}
     counts = {name: make_task(name, task, tmp_path / name)["source"]["of"] for name, task in local.items()}

@@ -1,4 +1,4 @@
-"""Which zero-shot tasks run where, and from what; bad entries end in one sentence."""
+"""Which zero-shot tasks run where and from what, which models are scored, and refusals in one sentence."""
 
 import re
 from pathlib import Path
@@ -6,93 +6,121 @@ from pathlib import Path
 import pytest
 
 from myopia.common.errors import MyopiaError
+from myopia.config.dag import Dag
 from myopia.config.load import load_config
+from myopia.experiments.zero_shot import EXPERIMENT
 
 LOCAL = ["lambada_openai", "piqa", "sciq", "arc_easy"]
 EIGHT = [*LOCAL, "winogrande", "wsc", "arc_challenge", "logiqa"]
+READS = ["text", "size_sweep", "zero_shot"]
 
 
-def tasks(config, scale, **more):
-    return load_config({**config, "scale": scale, **more})["zero_shot"]["tasks"]
+def load(scale="smoke", data_root=None, **section):
+    config = {"scale": scale, "experiments": READS, "zero_shot": section}
+    return load_config(config | ({"data_root": str(data_root)} if data_root else {}))
+
+
+def tasks(*args, **section):
+    return load(*args, **section)["zero_shot"]["tasks"]
+
+
+# --- tasks ---
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "cpu", "gpu"])
-def test_a_fresh_clone_runs_the_cloze_alone(config, scale):
-    found = tasks(config, scale)
-    # One cloze for each corpus whose models are scored; the family has its own at cpu.
+def test_a_fresh_clone_runs_the_cloze_alone(scale):
+    settings = load(scale)
+    found = settings["zero_shot"]["tasks"]
+    # One cloze for each corpus whose models are scored; the size sweep has its own at cpu.
     assert list(found) == ["cloze-docstrings", "cloze-docstrings-1k"][: 2 if scale == "cpu" else 1]
     source = found["cloze-docstrings"]["source"]
     assert (source["kind"], source["split"], source["corpus"]) == ("cloze", "test", "docstrings")
-    assert source["max_tokens"] == load_config({**config, "scale": scale})["text"]["T"] > source["min_tokens"]
+    assert source["max_tokens"] == settings["context_length"] > source["min_tokens"]
 
 
 @pytest.mark.parametrize("scale", ["laptop", "cpu"])
-def test_data_root_adds_the_local_tasks_and_a_cloze_for_each_corpus(config, scale, tmp_path, monkeypatch):
+def test_data_root_adds_the_local_tasks_and_a_cloze_for_each_corpus(scale, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("somewhere/data/msmarco").mkdir(parents=True)
-    found = tasks(config, scale, data_root="somewhere/data/")
-    family = ["cloze-docstrings-1k"] if scale == "cpu" else []
-    assert list(found) == ["cloze-docstrings", "cloze-msmarco", *family, *LOCAL]
+    found = tasks(scale, "somewhere/data/")
+    sweep = ["cloze-docstrings-1k"] if scale == "cpu" else []
+    assert list(found) == ["cloze-docstrings", "cloze-msmarco", *sweep, *LOCAL]
     source = {"kind": "files", "path": "somewhere/data/evals/sciq/validation.parquet", "split": "validation"}
-    items = load_config({**config, "scale": scale})["zero_shot"]["items"]
+    items = load(scale)["zero_shot"]["items"]
     assert found["sciq"]["source"] == {**source, "items": items} and found["sciq"]["definition"] == "sciq/sciq.yaml"
 
 
-def test_the_papers_scale_runs_all_eight_and_prefers_local_files(config):
-    hub = tasks(config, "paper")
+def test_the_papers_scale_runs_all_eight_and_prefers_local_files():
+    from importlib import resources
+
+    hub = tasks("paper")
     assert list(hub) == ["cloze-msmarco-hub", "cloze-pile-hub", *EIGHT]
     assert {hub[name]["source"]["kind"] for name in EIGHT} == {"hub"} and hub["sciq"]["source"]["split"] == "test"
     assert hub["piqa"]["source"]["name"] is None and hub["wsc"]["source"]["name"] == "wsc.fixed"
-    here = tasks(config, "paper", data_root="d")
+    here = tasks("paper", "d")
     assert [name for name in EIGHT if here[name]["source"]["kind"] == "files"] == LOCAL
-
-
-def test_every_name_fits_the_wildcard_and_every_definition_is_one_of_lm_eval(config):
-    from importlib import resources
-
     packaged = resources.files("lm_eval") / "tasks"
-    for name, task in tasks(config, "paper", data_root="d").items():
+    for name, task in here.items():
         assert re.fullmatch(r"[a-z0-9_-]+", name)
         assert task["definition"] is None or (packaged / task["definition"]).is_file()
 
 
-def test_sizes_that_are_not_trained_cannot_be_scored(put):
-    with pytest.raises(MyopiaError, match=r"zero_shot.family_sizes: 'd64' is not among family.sizes \(d16, d24\)"):
-        load_config(put("scales.smoke.zero_shot.family_sizes", ["d64"]))
-
-
-def test_an_unknown_task_is_named_with_the_known_ones(put):
-    with pytest.raises(MyopiaError, match=r"zero_shot.run: the task 'hellaswag' is unknown; known are cloze, lambada"):
-        load_config(put("scales.smoke.zero_shot.run", ["cloze", "hellaswag"]))
-
-
-def test_a_task_of_ones_own_needs_items_from_somewhere(put):
+def test_a_task_of_ones_own_needs_items_from_somewhere():
     mine = {"definition": "hellaswag/hellaswag.yaml", "columns": ["ctx"]}
-    put("scales.smoke.zero_shot.run", ["mine"])
     with pytest.raises(MyopiaError, match=r"zero_shot\.tasks\.mine: give 'local' or 'hub'"):
-        load_config(put("base.zero_shot.tasks.mine", mine))
+        load(run=["mine"], tasks={"mine": mine})
     local = {"path": "{data_root}/mine.jsonl", "split": "test"}
-    config = put("base.zero_shot.tasks.mine", {**mine, "local": local})
+    own = {"run": ["mine"], "tasks": {"mine": {**mine, "local": local}}}
     with pytest.raises(MyopiaError, match=r"config key data_root: the zero-shot task 'mine' reads local files"):
-        load_config(config)
-    assert tasks(config, "smoke", data_root="d")["mine"]["source"]["path"] == "d/mine.jsonl"
-    fixed = put("base.zero_shot.tasks.mine", {**mine, "local": {**local, "path": "/data/mine.jsonl"}})
-    assert tasks(fixed, "smoke")["mine"]["source"]["path"] == "/data/mine.jsonl"
+        load(**own)
+    assert tasks("smoke", "d", **own)["mine"]["source"]["path"] == "d/mine.jsonl"
+    own["tasks"]["mine"]["local"]["path"] = "/data/mine.jsonl"
+    assert tasks(**own)["mine"]["source"]["path"] == "/data/mine.jsonl"
+
+
+# --- what is scored ---
+
+
+def test_pairs_of_text_and_of_the_sweep_as_the_authors_ran_it_are_scored():
+    settings = load("cpu")
+    (measurement,) = EXPERIMENT.measurements
+    found = measurement.units(Dag(settings))
+    assert all(len(unit) == 1 for unit in found.values())
+    entries = [unit[0] for unit in found.values()]
+    text = [entry for entry in entries if entry["model"] == "docstrings"]
+    assert {(e["arm"], e["seed"]) for e in text} == {(a, s) for a in ("vanilla", "myopic") for s in settings["seeds"]}
+    assert text[0]["tasks"] == ["results/cpu/data/tasks/cloze-docstrings"]
+    sweep = [entry for entry in entries if entry["model"] != "docstrings"]
+    assert {entry["model"] for entry in sweep} == {"d16", "d24", "d32", "d48"}
+    assert {entry["seed"] for entry in sweep} == set(settings["size_sweep"]["seeds"])
+    assert len(sweep) == 4 * 2 * 5 and sweep[0]["tasks"] == ["results/cpu/data/tasks/cloze-docstrings-1k"]
+    assert "Size sweep (d16, d24, d32, d48, docstrings-1k, 5 seeds)" in EXPERIMENT.figures[0].caption(settings)
+    assert measurement.needs(Dag(settings))[:3] == [
+        f"results/cpu/data/tasks/cloze-docstrings/{file}" for file in ("items.jsonl", "task.yaml", "task.json")
+    ]
+    none = load(sweep_sizes=[])
+    assert {unit[0]["model"] for unit in measurement.units(Dag(none)).values()} == {"docstrings"}
+    assert "Size sweep" not in EXPERIMENT.figures[0].caption(none)
+
+
+# --- refusals ---
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("section", "told"),
     [
-        ("base.zero_shot.cloze.min_tokens", 64, "config key zero_shot.cloze.min_tokens: 64 tokens do not fit"),
-        ("base.zero_shot.cloze.min_tokens", 5, "config key base.zero_shot.cloze.min_tokens"),
-        ("base.zero_shot.items", 0, "config key base.zero_shot.items"),
-        ("base.zero_shot.tasks.piqa.local.split", "train", "config key base.zero_shot.tasks.piqa.local.split"),
-        ("base.zero_shot.tasks.piqa.definition", "piqa", "config key base.zero_shot.tasks.piqa.definition"),
-        ("base.zero_shot.tasks.piqa.defintion", "a.yaml", "unknown key 'defintion' at base.zero_shot.tasks.piqa"),
-        ("base.zero_shot.tasks.piqa", {"definition": "a.yaml"}, "the key 'columns' is missing"),
+        ({"sweep_sizes": ["d64"]}, "zero_shot.sweep_sizes: 'd64' is not among size_sweep.sizes (d16, d24)"),
+        ({"run": ["cloze", "hellaswag"]}, "zero_shot.run: the task 'hellaswag' is unknown; known are cloze, lambada"),
+        ({"cloze": {"min_tokens": 64}}, "config key zero_shot.cloze.min_tokens: 64 tokens do not fit"),
+        ({"cloze": {"min_tokens": 5}}, "config key zero_shot.cloze.min_tokens"),
+        ({"items": 0}, "config key zero_shot.items"),
+        ({"tasks": {"piqa": {"local": {"split": "train"}}}}, "config key zero_shot.tasks.piqa.local.split"),
+        ({"tasks": {"piqa": {"definition": "piqa"}}}, "config key zero_shot.tasks.piqa.definition"),
+        ({"tasks": {"piqa": {"defintion": "a.yaml"}}}, "unknown key 'defintion' at zero_shot.tasks.piqa"),
+        ({"tasks": {"mine": {"definition": "a.yaml"}}}, "the key 'columns' is missing"),
     ],
 )
-def test_a_bad_entry_names_its_key(put, path, value, told):
+def test_refusals_name_the_key(section, told):
     with pytest.raises(MyopiaError) as caught:
-        load_config(put(path, value))
+        load(**section)
     assert told in str(caught.value) and "\n" not in str(caught.value)

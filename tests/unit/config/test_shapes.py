@@ -63,17 +63,16 @@ def test_parameters_are_the_real_networks(name):
     assert shape.body == counts["parameters_without_embeddings"]
 
 
-@pytest.mark.parametrize("size", PYTHIA)
-def test_pythia_sizes(size):
-    layers, width, heads, rows = PYTHIA[size]
-    config = {
-        "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
-        "intermediate_size": 4 * width, "vocab_size": rows,
-    }  # fmt: skip
-    shape = pythia(size)
-    assert shape.parameters == parameter_counts(on_meta("gpt_neox", config))["parameters"]
-    assert shape == shape_of(language("gpt_neox", config), 5)
-    assert shape == shape_of({"kind": "language", "pretrained": {"id": f"EleutherAI/pythia-{size}-deduped"}}, 5)
+def test_pythia_sizes():
+    for size, (layers, width, heads, rows) in PYTHIA.items():
+        config = {
+            "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
+            "intermediate_size": 4 * width, "vocab_size": rows,
+        }  # fmt: skip
+        shape = pythia(size)
+        assert shape.parameters == parameter_counts(on_meta("gpt_neox", config))["parameters"]
+        assert shape == shape_of(language("gpt_neox", config), 5)
+        assert shape == shape_of({"kind": "language", "pretrained": {"id": f"EleutherAI/pythia-{size}-deduped"}}, 5)
 
 
 def test_published_sizes_have_their_published_parameters():
@@ -136,9 +135,8 @@ CASES = [("gpt2", PLAIN, "vanilla"), ("gpt2", DROPOUT, "vanilla")]
 CASES += [(model_type, extra, arm) for model_type, extra in (("gpt2", TANH), ("gpt_neox", {})) for arm in ARMS]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("model_type", "extra", "arm"), CASES)
-def test_a_layer_keeps_what_the_formula_says(model_type, extra, arm, precision):
+def test_a_layer_keeps_what_the_formula_says(model_type, extra, arm):
     def model(layers, d=64):
         sizes = (
             {"n_layer": layers, "n_embd": d, "n_head": 4, "n_positions": 64, "attn_pdrop": 0.0}
@@ -147,12 +145,12 @@ def test_a_layer_keeps_what_the_formula_says(model_type, extra, arm, precision):
         )
         return language(model_type, {**sizes, "vocab_size": 64, **extra})
 
-    half = precision == "bf16"
-    counted = kept_bytes(model(2), ARMS[arm], half) - kept_bytes(model(1), ARMS[arm], half)
     two, one = (shape_of(model(layers), None) for layers in (2, 1))
     weights = 16 * (two.parameters - one.parameters)  # and moments and gradients: not among the saved tensors
-    formula = sum(sign * s.training_bytes(4 * 64, precision, ARMS[arm], False) for s, sign in ((two, 1), (one, -1)))
-    assert 0.98 * counted <= formula - weights <= 1.06 * counted
+    for half, precision in ((False, "fp32"), (True, "bf16")):
+        counted = kept_bytes(model(2), ARMS[arm], half) - kept_bytes(model(1), ARMS[arm], half)
+        formula = sum(sign * s.training_bytes(4 * 64, precision, ARMS[arm], False) for s, sign in ((two, 1), (one, -1)))
+        assert 0.98 * counted <= formula - weights <= 1.06 * counted, precision
 
 
 def spec(**changes):

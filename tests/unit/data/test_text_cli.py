@@ -1,26 +1,24 @@
-"""The three scripts from the shell's side, and the corpus file they share."""
+"""The data commands from the shell's side, and the corpus file they share."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+import os
 from types import SimpleNamespace
 
 import pytest
 
 from corpora import prose
+from fetching import myopia, settings_of
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import read_documents, read_manifest
 from myopia.data.harvest import harvest
 from myopia.data.tokens import TokenFile
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
-
-def script(name, *args):
-    """Run a script as Snakemake would; returns the finished process."""
-    command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def command(folder, corpus, name, *args):
+    """Run a command of the data rules on a settings.json with one corpus, `books`; returns (exit status, stdout, stderr)."""
+    settings = settings_of(folder, corpus)
+    process = myopia(name, "books", "--settings", settings, *args, env=os.environ)
+    out, said = process.communicate(timeout=120)
+    return process.returncode, out, said
 
 
 def test_from_text_to_tokens(tmp_path):
@@ -29,46 +27,21 @@ def test_from_text_to_tokens(tmp_path):
         (tmp_path / "text" / f"{number:02d}.txt").write_text(
             prose(number, 120) + " \u2028 ünïcode \ud83d".encode("utf-8", "ignore").decode()
         )
-    source = json.dumps({"kind": "files", "path": str(tmp_path / "text")})
+    corpus = {
+        "source": {"kind": "files", "path": str(tmp_path / "text")}, "splits": {"seed": 3},
+        "tokenizer": {"kind": "bpe", "vocab_size": 300}, "windows": {},
+    }  # fmt: skip
     made = []
-    for run in ("one", "two"):
-        out = tmp_path / run
+    for name in ("one", "two"):
+        out = tmp_path / name
         docs = out / "docs.jsonl.zst"
-        for done in (
-            script(
-                "harvest_text.py",
-                "--source",
-                source,
-                "--splits",
-                '{"seed": 3}',
-                "--out",
-                docs,
-                "--manifest",
-                out / "docs.manifest.json",
-            ),
-            script(
-                "train_tokenizer.py",
-                "--docs",
-                docs,
-                "--spec",
-                '{"kind":"bpe","vocab_size":300}',
-                "--out",
-                out / "tokenizer",
-            ),
-            script(
-                "encode_corpus.py",
-                "--docs",
-                docs,
-                "--tokenizer",
-                out / "tokenizer",
-                "--spec",
-                '{"T":32}',
-                "--out",
-                out / "tokens",
-            ),
+        for words in (
+            ("harvest-text", "--out", docs, "--manifest", out / "docs.manifest.json"),
+            ("train-tokenizer", "--docs", docs, "--out", out / "tokenizer"),
+            ("encode", "--docs", docs, "--tokenizer", out / "tokenizer", "--out", out / "tokens"),
         ):
-            assert done.returncode == 0, done.stderr
-            assert done.stdout == ""
+            status, printed, said = command(tmp_path, corpus, *words)
+            assert status == 0 and printed == "", said
         made.append({p.relative_to(out): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()})
     assert made[0] == made[1]
     assert len(made[0]) == 2 + 3 + 7
@@ -79,29 +52,17 @@ def test_from_text_to_tokens(tmp_path):
     assert set(test.docs) <= {f"{n:02d}.txt" for n in range(30)}
 
 
-@pytest.mark.parametrize(
-    ("source", "sentence"),
-    [
-        ('{"kind":"files","path":"nope.txt"}', "error: source: no such file or folder: nope.txt."),
-        ('{"kind":"docstrings","packages":["nope"]}', "error: source: the package 'nope' is not installed"),
-        ("{kind", "error: --source: not valid JSON"),
-        ("[1]", "error: --source: expected a JSON object, got list."),
-    ],
-)
-def test_bad_input_ends_in_one_line_and_code_2(tmp_path, source, sentence):
-    done = script(
-        "harvest_text.py",
-        "--source",
-        source,
-        "--out",
-        tmp_path / "d.jsonl.zst",
-        "--manifest",
-        tmp_path / "d.manifest.json",
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith(sentence)
-    assert len(done.stderr.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
+def test_bad_input_ends_in_one_line_and_code_2(tmp_path):
+    corpus = {"source": {"kind": "files", "path": "nope.txt"}, "splits": {}}
+    words = ("harvest-text", "--out", tmp_path / "o/d.jsonl.zst", "--manifest", tmp_path / "o/d.manifest.json")
+    status, _, said = command(tmp_path, corpus, *words)
+    assert status == 2 and said.splitlines() == [said.rstrip("\n")]
+    assert said.startswith("error: source: no such file or folder: nope.txt.")
+    assert not (tmp_path / "o").exists()
+    process = myopia("encode", "nope", "--settings", tmp_path / "settings.json", "--docs", "d", "--tokenizer", "t", "--out", "o",
+                     env=os.environ)  # fmt: skip
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2 and "nope is not a corpus of" in said and "Traceback" not in said
 
 
 def files(tmp_path, **kinds):
@@ -153,9 +114,9 @@ def test_corpus_file_checked_against_its_manifest(tmp_path):
     with pytest.raises(MyopiaError, match="docs.jsonl.zst: the zstd file is cut short"):
         list(read_documents(docs, manifest))
     docs.unlink()
-    with pytest.raises(MyopiaError, match="no such corpus file; make it with scripts/harvest_text.py"):
+    with pytest.raises(MyopiaError, match="no such corpus file; make it with myopia harvest-text"):
         list(read_documents(docs, manifest))
-    with pytest.raises(MyopiaError, match="no such manifest; make the corpus with scripts/harvest_text.py"):
+    with pytest.raises(MyopiaError, match="no such manifest; make the corpus with myopia harvest-text"):
         read_manifest(tmp_path / "docs.jsonl.zst")
 
 

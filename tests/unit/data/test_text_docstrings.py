@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_real_package_is_read_not_imported():
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": "scripts"},
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[3] / "scripts")},
         check=True,
     )
     count, characters, ids = map(int, done.stdout.split())

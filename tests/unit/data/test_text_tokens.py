@@ -325,7 +325,7 @@ def test_token_file_that_does_not_match_its_manifest(tokens):
 
 
 def test_other_broken_token_folders(tokens, tmp_path):
-    with pytest.raises(MyopiaError, match="no such manifest; make it with scripts/encode_corpus.py"):
+    with pytest.raises(MyopiaError, match="no such manifest; make it with myopia encode"):
         TokenFile.open(tmp_path / "nowhere", "train")
     with pytest.raises(MyopiaError, match="there is no split 'dev'; it has test, train, validation"):
         TokenFile.open(tokens, "dev")

@@ -1,1 +1,1 @@
-from judging import claims, copy, paper, verdict_of, verdicts, verdicts_of, world, world_with  # noqa: F401
+from judging import _made, asked, claims, copy, paper, verdict_of, verdicts, verdicts_of, world, world_with  # noqa: F401

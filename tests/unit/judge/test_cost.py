@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from myopia.judge.cost import COLUMNS, TOTAL, cost_table, run_places
+from myopia.config.dag import Dag
+from myopia.config.load import load_config
+from myopia.judge.cost import COLUMNS, TOTAL, cost_of, cost_table
 
 
 @pytest.fixture
@@ -49,29 +51,22 @@ def test_runs_from_before_device_seconds_count_what_they_remember(runs):
     assert cost_table({}, [folders["c"]], {}, 10)["device_hours"].tolist() == pytest.approx([0.2])
 
 
-def test_runs_are_named_with_their_seeds():
-    folders, states = run_places(
-        "results/x", {"text": [["runs/a", [0, 7]], ["arms/b", [0]]], "tuning": [["runs/c", []]]}
-    )
-    assert folders == {
-        "text": ["results/x/runs/a/seed0", "results/x/runs/a/seed7", "results/x/arms/b/seed0"],
-        "tuning": [],
-    }
-    assert states == {
-        "results/x/runs/a/seed0": "results/x/.state/a/seed0",
-        "results/x/runs/a/seed7": "results/x/.state/a/seed7",
-        "results/x/arms/b/seed0": "results/x/.state/b/seed0",
-    }
-
-
-def test_the_command_adds_up_what_it_is_told_of(runs, tmp_path):
-    (tmp_path / "runs/a").rename(tmp_path / "moved")
-    (tmp_path / "runs/a").mkdir()
-    (tmp_path / "moved").rename(tmp_path / "runs/a/seed0")
-    import tabulate_cost
-
-    told = {"--figures": '{"one": ["text"]}', "--runs": '{"text": [["runs/a", [0, 1]]]}', "--results": str(tmp_path)}
-    words = [word for pair in told.items() for word in pair]
-    tabulate_cost.main([*words, "--watts", "10", "--out", str(tmp_path / "cost.csv")])
-    lines = (tmp_path / "cost.csv").read_text().splitlines()
-    assert lines[1].startswith("one,1,1,3,") and lines[2].startswith(f"{TOTAL},1,1,3,")
+def test_a_results_folder_tells_its_figures_what_their_experiments_and_sources_cost(tmp_path):
+    only = ["synthetic", "text", "dose_response"]
+    dag = Dag(load_config({"scale": "smoke", "results": str(tmp_path), "experiments": only}))
+    tuned = next(iter(dag.tuning))
+    for run, seed, seconds in (
+        ("dp-p1-vanilla", 0, 3600.0),
+        ("text-docstrings-vanilla", 1, 7200.0),
+        (tuned, 100, 900.0),
+    ):
+        folder = Path(dag.folder(run, seed))
+        folder.mkdir(parents=True)
+        (folder / "timing.json").write_text(json.dumps({"seconds": 1.0, "device_seconds": seconds, "attempts": 1}))
+        (folder / "metrics.json").write_text(json.dumps({"tokens": 10}))
+    table = cost_of(dag).set_index("figure")
+    assert table.loc["table1_loss_by_p", "device_hours"] == 1 and table.loc["fig4_position", "device_hours"] == 2
+    assert table.loc["dose_response", "device_hours"] == 3  # made from both
+    assert table.loc[TOTAL, "device_hours"] == 3.25  # and the grid's run, which belongs to no figure
+    unfinished = [folder for folder in dag.run_folders() if not Path(folder).is_dir()]
+    assert table.loc[TOTAL, "missing"] == len(set(unfinished))

@@ -1,4 +1,4 @@
-"""Verdicts on made-up worlds with known answers, and the sabotage tests of protocol section 4 (e)."""
+"""Verdicts on simulated measurements with known answers, and the sabotage tests of protocol section 4 (e)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.simulate import probes, synthetic
+from experiments.synthetic.simulate import losses, probes
 from myopia.common.errors import MyopiaError
-from myopia.common.files import sha256_file, write_csv
-from myopia.judge.claims import Claim
+from myopia.common.files import write_csv
+from myopia.config.experiment import experiment, known
+from myopia.config.tables import TEXT_CURVE, TEXT_LOSS
+from myopia.experiments.synthetic import LOSS, PROBE_R2
+from myopia.judge.claims import Claim, ClaimSet
+from myopia.judge.measures import Measures
 from myopia.judge.stats import Estimate
 from myopia.judge.verdicts import (
     COLUMNS,
@@ -26,10 +30,11 @@ from myopia.judge.verdicts import (
     UNDECIDED,
     VERDICTS,
     VIOLATED,
+    judge,
     outcome,
 )
+from own_claims import all_claims, own_ids, sources
 
-REFERENCE = Path(__file__).resolve().parents[3] / "workflow" / "reference"
 CLAIMS = [
     "table1-gap-p0.3",
     "table1-gap-p1",
@@ -49,7 +54,7 @@ CLAIMS = [
 ]
 
 
-def test_a_world_that_agrees_with_the_paper(verdicts: pd.DataFrame) -> None:
+def test_measurements_that_agree_with_the_paper(verdicts: pd.DataFrame, claims: ClaimSet) -> None:
     assert list(verdicts.reset_index().columns) == list(COLUMNS)
     assert set(verdicts["verdict"]) <= set(VERDICTS)
     assert (verdicts.loc[CLAIMS, "verdict"] == REPLICATED).all()
@@ -65,29 +70,47 @@ def test_a_world_that_agrees_with_the_paper(verdicts: pd.DataFrame) -> None:
     assert (gap["seeds"], gap["documents"]) == (3, 16)
     assert gap["paper_value"] == pytest.approx((1.26 - 0.0074) / 1.26)
     assert gap["control"].count("passed") == 4
-    assert (verdicts["claims_sha256"] == sha256_file(REFERENCE / "claims.yaml")).all()
+    assert (verdicts["claims_sha256"] == claims.sha256).all()
+
+
+def test_an_experiment_judged_alone_gets_the_rows_of_all_judged_together(world: Path, verdicts, paper) -> None:
+    left = set(verdicts.index)
+    for one in (one for one in map(experiment, known()) if one.has_claims):
+        claims, own = all_claims(sources(one)), own_ids(one)
+        alone = judge(Measures(world, claims.tuning_seeds), claims, paper, "cpu", own).set_index("id")
+        together = verdicts.loc[alone.index]
+        assert set(alone.index) == own <= left
+        pd.testing.assert_frame_equal(
+            alone.drop(columns="claims_sha256"), together.drop(columns="claims_sha256"), obj=one.name
+        )
+        left -= own
+    assert not left
 
 
 def test_estimates_against_direct_computation(world: Path, verdicts: pd.DataFrame) -> None:
-    table = pd.read_csv(world / "text_loss.csv.gz")
+    table = pd.read_csv(world / TEXT_LOSS.name)
     table["total"] = table["n"] * table["loss"]
     late = table[table["position"].between(32, 62)].groupby(["arm", "seed"])[["total", "n"]].sum()
     early = table[table["position"].between(1, 8)].groupby(["arm", "seed"])[["total", "n"]].sum()
     late, early = late["total"] / late["n"], early["total"] / early["n"]
     expected = ((late["myopic"] - late["vanilla"]) - (early["myopic"] - early["vanilla"])).mean()
     assert verdicts.loc["fig4-rise-docstrings", "ours"] == pytest.approx(expected)
-    probe = pd.read_csv(world / "probe_r2.csv")
+    probe = pd.read_csv(world / PROBE_R2.name)
     probe = probe[(probe["p"] == 0.3) & (probe["arm"] == "vanilla") & (probe["weights"] == "trained")]
     probe = probe[(probe["layer"] == 2) & (probe["feature"] == "sin")].groupby("lookback")["r2_noisy"].mean()
     expected = probe.loc[1:3].mean() - probe.loc[4:7].mean()
     assert verdicts.loc["fig2-layer2-window-p0.3", "ours"] == pytest.approx(expected)
 
 
-def test_scales_decide_what_may_be_judged(world: Path, verdicts_of, world_with) -> None:
-    smoke = verdicts_of(world, "smoke")
+def test_scales_decide_what_may_be_judged(world: Path, copy: Path, verdicts_of) -> None:
+    rows = ["table1-gap-p1", "table1-value-myopic-p1", "table2-gap-docstrings"]
+    smoke = verdicts_of(world, "smoke", rows)
     assert (smoke["verdict"] == NOT_RUN).all()
     assert smoke.loc["table1-gap-p1", "ours"] == pytest.approx(0.52, abs=0.03)  # shown all the same
-    laptop = verdicts_of(world_with(text_seeds=3), "laptop")
+    for name in (TEXT_LOSS.name, TEXT_CURVE.name):
+        frame = pd.read_csv(copy / name)
+        write_csv(copy / name, frame[frame["seed"] < 3])
+    laptop = verdicts_of(copy, "laptop", rows)
     assert laptop.loc["table1-gap-p1", "verdict"] == REPLICATED
     text = laptop.loc["table2-gap-docstrings"]
     assert text["verdict"] == NOT_RUN
@@ -97,7 +120,7 @@ def test_scales_decide_what_may_be_judged(world: Path, verdicts_of, world_with) 
 
 
 def test_values_are_judged_at_the_papers_sizes(world: Path, verdicts_of) -> None:
-    paper = verdicts_of(world, "paper")
+    paper = verdicts_of(world, "paper", ["table1-value-.*", "fig2-value-.*"])
     assert paper.loc["table1-value-myopic-p1", "verdict"] in (REPLICATED, INCONCLUSIVE)
     assert paper.loc["table1-value-myopic-p1", "judged_by"] == "value"
     assert paper.loc["table1-value-vanilla-p1", "verdict"] == NOT_REPLICATED  # 0.44 against 0.0074
@@ -149,11 +172,7 @@ def test_sabotage_swapped_labels_kill_every_replicated(copy: Path, verdicts_of) 
 
 def small(claim: dict, table: pd.DataFrame, tmp_path: Path, paper) -> pd.Series:
     """One D_p claim on a hand-made table."""
-    from myopia.judge.claims import ClaimSet
-    from myopia.judge.measures import Measures
-    from myopia.judge.verdicts import judge
-
-    write_csv(tmp_path / "synthetic_loss.csv", table)
+    write_csv(tmp_path / LOSS.name, table)
     base = {
         "id": "one",
         "claim": "c",
@@ -176,14 +195,14 @@ def small(claim: dict, table: pd.DataFrame, tmp_path: Path, paper) -> pd.Series:
     ],
 )
 def test_sabotage_null_reversed_and_wide_tables(gap, noise, expected, tmp_path: Path, paper) -> None:
-    table = synthetic(np.random.default_rng(5), 3, gap, noise, ps=(1.0,))
+    table = losses(np.random.default_rng(5), 3, gap, noise, ps=(1.0,))
     assert small({}, table, tmp_path, paper)["verdict"] == expected
 
 
 def test_a_failed_control_leaves_its_claims_open(copy: Path, verdicts_of) -> None:
     # An untrained network whose probe reads nearly everything: the trained one's R^2 proves nothing.
     rng = np.random.default_rng(0)
-    write_csv(copy / "probe_r2.csv", probes(rng, 3, 1.0, 1.0, untrained=0.8))
+    write_csv(copy / PROBE_R2.name, probes(rng, 3, 1.0, 1.0, untrained=0.8))
     found = verdicts_of(copy)
     row = found.loc["fig2-layer1-lag0-p0.3"]
     assert row["verdict"] == INCONCLUSIVE
@@ -193,8 +212,8 @@ def test_a_failed_control_leaves_its_claims_open(copy: Path, verdicts_of) -> Non
 
 def test_a_missing_control_is_not_a_passed_one(copy: Path, verdict_of) -> None:
     folder = copy
-    table = pd.read_csv(folder / "synthetic_loss.csv", keep_default_na=False)
-    write_csv(folder / "synthetic_loss.csv", table[table["arm"] != "beta1"])
+    table = pd.read_csv(folder / LOSS.name, keep_default_na=False)
+    write_csv(folder / LOSS.name, table[table["arm"] != "beta1"])
     row = verdict_of(folder, "table1-gap-p1")
     assert row["verdict"] == INCONCLUSIVE
     assert row["reason"].startswith("control not run: control-aa-dp")
@@ -202,8 +221,8 @@ def test_a_missing_control_is_not_a_passed_one(copy: Path, verdict_of) -> None:
 
 def test_too_few_steps_are_not_judged(copy: Path, verdict_of) -> None:
     folder = copy
-    curve = pd.read_csv(folder / "text_curve.csv")
-    write_csv(folder / "text_curve.csv", curve[curve["step"] <= 400])
+    curve = pd.read_csv(folder / TEXT_CURVE.name)
+    write_csv(folder / TEXT_CURVE.name, curve[curve["step"] <= 400])
     row = verdict_of(folder, "table2-gap-docstrings")
     assert row["verdict"] == NOT_RUN
     assert "trained 400" in row["reason"]
@@ -218,9 +237,9 @@ def test_nothing_measured_is_said_claim_by_claim(tmp_path: Path, verdicts_of) ->
 
 def test_tuning_seeds_are_never_judged(copy: Path, verdicts: pd.DataFrame, verdict_of) -> None:
     folder = copy
-    table = pd.read_csv(folder / "synthetic_loss.csv", keep_default_na=False)
+    table = pd.read_csv(folder / LOSS.name, keep_default_na=False)
     before = verdicts.loc["table1-gap-p1", "ours"]
-    write_csv(folder / "synthetic_loss.csv", pd.concat([table, table[table["seed"] == 0].assign(seed=100, run="t")]))
+    write_csv(folder / LOSS.name, pd.concat([table, table[table["seed"] == 0].assign(seed=100, run="t")]))
     after = verdict_of(folder, "table1-gap-p1")
     assert (after["seeds"], after["ours"]) == (3, before)
 
@@ -236,8 +255,8 @@ def test_tuning_seeds_are_never_judged(copy: Path, verdicts: pd.DataFrame, verdi
     ],
 )
 def test_malformed_measurements_are_one_sentence(change, sentence, tmp_path: Path, verdicts_of) -> None:
-    table = synthetic(np.random.default_rng(5), 2, 1.0, 1.0, ps=(1.0,))
-    write_csv(tmp_path / "synthetic_loss.csv", change(table))
+    table = losses(np.random.default_rng(5), 2, 1.0, 1.0, ps=(1.0,))
+    write_csv(tmp_path / LOSS.name, change(table))
     with pytest.raises(MyopiaError, match=sentence):
         verdicts_of(tmp_path)
 

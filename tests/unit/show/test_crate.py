@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import write_crate
 from crate_checks import check, listed, of_type, usage
+from myopia.cli import results as commands
 from myopia.common.errors import MyopiaError
+from myopia.config.load import ROOT
 from myopia.show.crate.records import read_jobs
-from results_folder import ROOT, results_folder
+from results_folder import dag_of, results_folder
 
-SHELL = "python scripts/train_models.py --spec {params.spec:q}"
+SHELL = "exec python -m myopia train --settings {params.settings:q} {params.runs}"
 LONG = "measure/" + "long" * 60 + ".csv"  # its name in base64 does not fit into one file name
 
 
@@ -40,6 +41,8 @@ def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A folder in which a workflow ran: two training jobs, one of them of a run that died twice, a judge and a report."""
     folder = Path(shutil.copytree(finished, tmp_path / "results/laptop"))
     (folder / "report.html").write_text("<!doctype html>")
+    (folder / "tables/verdicts").mkdir()
+    (folder / "tables/verdicts/synthetic.csv").write_text("id,verdict\n")
     (folder / LONG).parent.mkdir()
     (folder / LONG).write_text("x\n")
     for name in ("dp-p1-vanilla", "dp-p1-myopic"):
@@ -50,39 +53,55 @@ def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     remember(
         tmp_path,
         LONG,
-        "evaluate",
-        "evaluate_synthetic",
+        "measure_synthetic",
+        "measure/synthetic",
         ["results/laptop/runs/dp-p1-vanilla/seed0/metrics.json"],
         1100.0,
     )
-    remember(tmp_path, "tables/verdicts.csv", "judge_claims", "judge_claims", measured, 1200.0)
-    remember(tmp_path, "report.html", "write_report", "write_report", ["results/laptop/tables/verdicts.csv"], 1300.0)
+    remember(tmp_path, "tables/verdicts/synthetic.csv", "judge_synthetic", "judge/synthetic", measured, 1200.0)
+    remember(
+        tmp_path,
+        "report.html",
+        "write_report",
+        "write_report",
+        ["results/laptop/tables/verdicts/synthetic.csv"],
+        1300.0,
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def write(project: Path) -> Path:
+@pytest.fixture
+def write(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """Describes the project's results folder, which it returns."""
     folder = Path("results/laptop")
-    arguments = ["--results", str(folder), "--records", ".snakemake/metadata", "--scale", "laptop"]
-    write_crate.main([*arguments, "--settings", '{"seeds": [0, 1]}', "--out", str(folder / "ro-crate-metadata.json")])
-    return project / folder
+    dag = dag_of(folder)
+    monkeypatch.setattr(commands, "start", lambda: None)
+    monkeypatch.setattr(commands, "open_dag", lambda settings: dag)
+
+    def describe() -> Path:
+        commands.crate(folder / "settings.json", folder / "ro-crate-metadata.json", Path(".snakemake/metadata"))
+        return project / folder
+
+    describe.settings = dag.settings
+    return describe
 
 
-def test_the_crate_is_whole(project):
-    folder = write(project)
+def test_the_crate_is_whole(write):
+    folder = write()
     crate = check(folder)
-    names = {"train/dp-p1-vanilla", "train/dp-p1-myopic", "evaluate_synthetic", "judge_claims", "write_report"}
+    names = {"train/dp-p1-vanilla", "train/dp-p1-myopic", "measure/synthetic", "judge/synthetic", "write_report"}
     actions = {action.id: action for action in of_type(crate, "CreateAction")}
     trained = {"#training/dp-p1-vanilla/seed0", "#training/dp-p1-vanilla/seed1", "#training/dp-p1-myopic/seed0"}
     assert set(actions) == {"#run", *(f"#job/{name}" for name in names), *trained}
-    assert json.loads((folder / "source/settings.json").read_text()) == {"seeds": [0, 1]}
+    assert json.loads((folder / "source/settings.json").read_text()) == write.settings
     assert (folder / "source/workflow/Snakefile").read_text() == (ROOT / "workflow/Snakefile").read_text()
     assert not list((folder / "source").rglob("__pycache__"))
 
 
-def test_jobs_tell_what_they_read_and_made(project):
-    crate = check(write(project))
-    job = crate.dereference("#job/judge_claims")
+def test_jobs_tell_what_they_read_and_made(write):
+    crate = check(write())
+    job = crate.dereference("#job/judge/synthetic")
     read = {entity.id for entity in listed(job["object"])}
     assert read == {
         LONG,
@@ -90,15 +109,15 @@ def test_jobs_tell_what_they_read_and_made(project):
         "#outside/pg19.parquet",
     }  # where it lay is nobody's business
     assert "elsewhere" not in Path("results/laptop/ro-crate-metadata.json").read_text()
-    assert [entity.id for entity in listed(job["result"])] == ["tables/verdicts.csv"]
+    assert [entity.id for entity in listed(job["result"])] == ["tables/verdicts/synthetic.csv"]
     assert (job["startTime"], job["endTime"]) == ("1970-01-01T00:20:00+00:00", "1970-01-01T00:20:30+00:00")
     assert usage(job)["seconds"] == "12.5" and usage(job)["peak memory bytes"] == str(100 * 2**20)
     made = {entity.id for entity in listed(crate.dereference("#job/train/dp-p1-vanilla")["result"])}
     assert made == {f"runs/dp-p1-vanilla/seed{k}/metrics.json" for k in (0, 1)}
 
 
-def test_runs_tell_their_seconds_and_attempts(project):
-    crate = check(write(project))
+def test_runs_tell_their_seconds_and_attempts(write):
+    crate = check(write())
     once, thrice = (crate.dereference(f"#training/dp-p1-{arm}/seed0") for arm in ("vanilla", "myopic"))
     assert (usage(once)["attempts"], usage(thrice)["attempts"]) == ("1", "3") and usage(once)["seconds"] == "26.7"
     assert thrice["startTime"] < thrice["endTime"] and listed(thrice["result"])[0].id == "runs/dp-p1-myopic/seed0/"
@@ -106,8 +125,8 @@ def test_runs_tell_their_seconds_and_attempts(project):
     assert inside == {f"runs/dp-p1-myopic/seed0/{name}" for name in ("metrics.json", "provenance.json")}
 
 
-def test_software_authors_and_licence_are_named(project):
-    crate = check(write(project))
+def test_software_authors_and_licence_are_named(write):
+    crate = check(write())
     workflow = crate.mainEntity
     assert {(s["name"], s["softwareVersion"]) for s in listed(workflow["softwareRequirements"])} == {
         ("python", "3.11.7"), ("torch", "2.13.0"),
@@ -121,23 +140,23 @@ def test_software_authors_and_licence_are_named(project):
     )  # when the last job ended, not when it was written
 
 
-def test_equal_folders_give_equal_crates(project):
-    first = (write(project) / "ro-crate-metadata.json").read_bytes()
-    assert (write(project) / "ro-crate-metadata.json").read_bytes() == first
+def test_equal_folders_give_equal_crates(project, write):
+    first = (write() / "ro-crate-metadata.json").read_bytes()
+    assert (write() / "ro-crate-metadata.json").read_bytes() == first
     assert b"secret-host" not in first and str(project).encode() not in first
 
 
-def test_what_is_gone_is_not_described(project):
+def test_what_is_gone_is_not_described(project, write):
     shutil.rmtree(project / "results/laptop/runs/dp-p1-myopic")
     (project / "results/laptop" / LONG).unlink()
-    text = (write(project) / "ro-crate-metadata.json").read_text()
+    text = (write() / "ro-crate-metadata.json").read_text()
     check(project / "results/laptop")
-    assert "dp-p1-myopic" not in text and "#job/evaluate_synthetic" not in text
+    assert "dp-p1-myopic" not in text and "#job/measure/synthetic" not in text
 
 
-def test_without_records_it_says_what_to_do(project):
+def test_without_records_it_says_what_to_do(project, write):
     with pytest.raises(MyopiaError, match="in the folder in which the workflow ran"):
         read_jobs(project / "nowhere", Path("results/laptop"))
     remember(project, "tables/seeds.csv", "tabulate_seeds", "tabulate_seeds", [], 1.0, endtime=None)
     with pytest.raises(MyopiaError, match="no record of a finished job"):
-        write(project)
+        write()

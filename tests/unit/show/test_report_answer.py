@@ -30,20 +30,15 @@ def test_every_verdict_there_is_has_a_sentence_of_its_own(topic):
         assert re.fullmatch(r"[A-Z][^{}]*[^.{}]\.", text), text
 
 
-@pytest.mark.parametrize("topic", SENTENCES)
 @pytest.mark.parametrize("verdict", VERDICTS)
-@pytest.mark.parametrize("estimated", [True, False])
-def test_a_direction_is_marked_and_only_a_direction(topic, verdict, estimated):
-    one = row(verdict) if estimated else unmeasured(verdict)
-    assert (DIRECTION in sentence(topic, one, [one])) == (verdict in JUDGED)
-    one.judged_by = "value"
-    assert DIRECTION not in sentence(topic, one, [one])
-
-
-@pytest.mark.parametrize("verdict", VERDICTS)
-def test_the_table_marks_what_the_sentence_marks(verdict):
-    assert (DIRECTION in shown_verdict(row(verdict))) == (verdict in JUDGED)
-    assert DIRECTION not in shown_verdict(row(verdict, judged_by="value"))
+def test_a_direction_is_marked_and_only_a_direction(verdict):
+    marked = verdict in JUDGED
+    for one in (row(verdict), unmeasured(verdict)):
+        value = SimpleNamespace(**vars(one) | {"judged_by": "value"})
+        for topic in SENTENCES:
+            assert (DIRECTION in sentence(topic, one, [one])) == marked
+            assert DIRECTION not in sentence(topic, value, [value])
+        assert (DIRECTION in shown_verdict(one)) == marked and DIRECTION not in shown_verdict(value)
 
 
 def test_numbers_are_those_of_the_table():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import itertools
-import json
 import os
 import re
 import shutil
@@ -17,12 +16,13 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-import write_report
+from myopia.cli import results as commands
 from myopia.common.errors import MyopiaError
+from myopia.config.experiment import Figure
 from myopia.judge.console import number
 from myopia.show.report import embed, page
 from myopia.show.report.results import Missing, Results, fill
-from results_folder import CAPTIONS, REFERENCE, TEXTS, add_run, results_folder
+from results_folder import REFERENCE, TEXTS, add_run, dag_of, results_folder
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -54,8 +54,8 @@ class Page(HTMLParser):
         return [attributes for found, attributes in self.elements if found == tag]
 
 
-def render(folder: Path, captions=CAPTIONS) -> str:
-    return page.render(Results(folder), "laptop", captions, REFERENCE, TEXTS)
+def render(folder: Path, **drawn) -> str:
+    return page.render(Results(folder), dag_of(folder, **drawn), REFERENCE, TEXTS)
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +177,11 @@ def test_text_of_files_cannot_become_markup(folder):
     assert '<script>alert(1)</script> & "quoted"' in found.text and "<img src=x" in found.text
 
 
-def test_figures_without_a_section_are_shown_all_the_same(folder):
+def test_figures_the_section_says_nothing_of_are_shown_all_the_same(folder):
     for ending in ("svg", "png"):
         shutil.copyfile(folder / f"figures/table1_loss_by_p.{ending}", folder / f"figures/brand_new.{ending}")
     shutil.copyfile(folder / "tables/table1_loss_by_p.csv", folder / "tables/brand_new.csv")
-    found = Page(render(folder, {**CAPTIONS, "brand_new": "Scale laptop."}))
+    found = Page(render(folder, further=[Figure.of("brand_new", "a", "t:t", "s:s")]))
     assert "figure-brand_new" in {a.get("id") for a in found.all("figure")} and len(found.all("img")) == 3
 
 
@@ -211,18 +211,18 @@ def test_a_finished_run_raises_no_alarm(parsed):
 
 
 def test_a_failed_job_is_shown_with_its_log(folder):
-    (folder / "logs/evaluate_text.log").write_text("reading\nerror: docs.jsonl is damaged; harvest again.\n")
+    (folder / "logs/measure/text.log").write_text("reading\nerror: docs.jsonl is damaged; harvest again.\n")
     text = squeezed(Page(render(folder)).text)
-    assert "This run is not complete" in text and "1 job began and did not end well: evaluate_text" in text
+    assert "This run is not complete" in text and "1 job began and did not end well: measure/text" in text
     assert "error: docs.jsonl is damaged; harvest again." in text
 
 
 def test_a_job_that_failed_when_it_ran_again_is_shown(folder):
     """Its benchmark is of the earlier success."""
-    log = folder / "logs/judge_claims.log"
+    log = folder / "logs/judge/synthetic.log"
     log.write_text("error: synthetic_loss.csv lacks a column; measure it again.\n")
     os.utime(log, (time.time() + 5, time.time() + 5))
-    assert [job.name for job in Results(folder).unfinished_jobs] == ["judge_claims"]
+    assert [job.name for job in Results(folder).unfinished_jobs] == ["judge/synthetic"]
     log.write_text("judged 175 claims\n")  # a copy may mix up the times
     os.utime(log, (time.time() + 5, time.time() + 5))
     assert not Results(folder).unfinished_jobs
@@ -230,17 +230,17 @@ def test_a_job_that_failed_when_it_ran_again_is_shown(folder):
 
 def test_training_that_was_given_up_before_the_verdicts_is_not_missed(folder):
     """A size that is no longer asked for leaves a log and no benchmark."""
-    log = folder / "logs/bundles/tune_family_d99.log"
+    log = folder / "logs/train/tune_family_d99.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("stopped by signal 15\n")
     judged = (folder / "tables/verdicts.csv").stat().st_mtime
     os.utime(log, (judged - 5, judged - 5))
     assert not Results(folder).unfinished_jobs
     os.utime(log, (judged + 5, judged + 5))
-    assert [job.name for job in Results(folder).unfinished_jobs] == ["bundles/tune_family_d99"]
+    assert [job.name for job in Results(folder).unfinished_jobs] == ["train/tune_family_d99"]
     os.utime(log, (judged - 5, judged - 5))
     (folder / "tables/verdicts.csv").unlink()
-    assert [job.name for job in Results(folder).unfinished_jobs] == ["bundles/tune_family_d99"]
+    assert [job.name for job in Results(folder).unfinished_jobs] == ["train/tune_family_d99"]
 
 
 def test_a_picture_whose_table_is_gone_is_not_shown(folder):
@@ -275,7 +275,7 @@ def test_a_damaged_record_is_told_once_the_workflow_has_stopped_and_refused_befo
     results = Results(folder, stopped=True)
     run = results.runs.set_index(["run", "seed"]).loc[("dp-p1-vanilla", 0)]
     assert run["status"] == "damaged" and sentence in run["note"]
-    text = squeezed(Page(page.render(results, "laptop", {}, REFERENCE, TEXTS)).text)
+    text = squeezed(Page(page.render(results, dag_of(folder), REFERENCE, TEXTS)).text)
     assert sentence in text and "1 training run with a record that cannot be read" in text
     assert "1 with a damaged record" in text and "stopped or d" not in text
 
@@ -379,22 +379,8 @@ def test_numbers_in_prose_come_from_the_files(finished):
         fill("{paper:no-such-row}", results, paper)
 
 
-def test_the_command_writes_the_page(finished, html, tmp_path):
-    out = tmp_path / "report.html"
-    write_report.main(
-        [
-            "--results",
-            str(finished),
-            "--reference",
-            str(REFERENCE),
-            "--texts",
-            str(TEXTS),
-            "--out",
-            str(out),
-            "--scale",
-            "laptop",
-            "--captions",
-            json.dumps(CAPTIONS),
-        ]
-    )
-    assert out.read_text() == html and out.stat().st_size < embed.LIMIT
+def test_the_command_writes_the_page(finished, html, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "start", lambda: None)
+    monkeypatch.setattr(commands, "open_dag", lambda settings: dag_of(finished))
+    commands.report(finished / "settings.json", tmp_path / "report.html", REFERENCE, TEXTS, stopped=False)
+    assert (tmp_path / "report.html").read_text() == html and len(html.encode()) < embed.LIMIT

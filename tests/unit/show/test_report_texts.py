@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from myopia.judge.claims import read_claims
+from myopia.config.experiment import experiment, known
 from myopia.show.report.results import PLACEHOLDER
+from myopia.show.report.sections import section_texts
+from own_claims import all_claims
 from results_folder import REFERENCE, TEXTS
 
-SECTIONS = yaml.safe_load((TEXTS / "sections.yaml").read_text())
+PAGE = yaml.safe_load((TEXTS / "page.yaml").read_text())
+EXPERIMENTS = [experiment(name) for name in known()]
+SECTIONS = {one.name: section_texts(one) for one in EXPERIMENTS}
 ERRORS = yaml.safe_load((REFERENCE / "paper_errors.yaml").read_text())
-CLAIMS = read_claims(REFERENCE / "claims.yaml")
+CLAIMS = all_claims(EXPERIMENTS)
 
 
 def texts(node):
@@ -27,7 +31,7 @@ def texts(node):
 
 def test_placeholders_name_rows_that_exist():
     paper, claims = set(pd.read_csv(REFERENCE / "paper_values.csv")["id"]), set(CLAIMS.by_id())
-    found = [match for text in [*texts(SECTIONS), *texts(ERRORS)] for match in PLACEHOLDER.finditer(text)]
+    found = [match for text in [*texts(PAGE), *texts(SECTIONS), *texts(ERRORS)] for match in PLACEHOLDER.finditer(text)]
     assert len(found) >= 6
     for match in found:
         assert {match["first"], match["second"]} - {None} <= (claims if match["kind"] == "ours" else paper), match[0]
@@ -35,17 +39,27 @@ def test_placeholders_name_rows_that_exist():
 
 
 def test_the_answer_rests_on_claims_that_exist():
-    known = CLAIMS.by_id()
-    for topic in SECTIONS["answer"].values():
-        assert {*topic["claims"], *topic.get("estimates", ())} <= set(known)
+    asked = CLAIMS.by_id()
+    for topic in PAGE["answer"].values():
+        assert {*topic["claims"], *topic.get("estimates", ())} <= set(asked)
+        assert topic["figure"] in {figure.name for one in EXPERIMENTS for figure in one.drawn}
 
 
 def test_every_family_of_claims_is_shown_in_one_place():
     shown = [
-        f for part in SECTIONS["sections"] for figure in part["figures"].values() for f in figure.get("families", ())
+        family
+        for told in SECTIONS.values()
+        for figure in told["figures"].values()
+        for family in figure.get("families", ())
     ]
     assert len(shown) == len(set(shown))
     assert {claim.family for claim in CLAIMS.claims} - {"controls"} <= set(shown)
+
+
+def test_sections_speak_of_figures_there_are():
+    for one in EXPERIMENTS:
+        told = set(SECTIONS[one.name]["figures"])
+        assert told == {figure.name for figure in one.drawn}, one.name
 
 
 def test_errors_are_whole_and_of_one_shape():

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from myopia.config.load import ROOT
 from myopia.show import watch
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, read_states
-from results_folder import ROOT, add_run
+from results_folder import add_run
 from unit.show.test_states import holder  # noqa: F401
 
-SCRIPT = ROOT / "scripts" / "watch_runs.py"
+WATCH = (sys.executable, "-u", "-m", "myopia", "watch")
+ENVIRONMENT = {"COLUMNS": "200", "PYTHONPATH": str(ROOT / "scripts")}
 
 
 def tell(state: Path, run: str, seed: int, when: float, **more) -> None:
@@ -72,11 +74,7 @@ def test_a_resumed_run_does_not_show_its_predecessors_speed(tmp_path, holder):  
 
 def test_the_command_draws_once(folder):
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--results", folder, "--once"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"COLUMNS": "200"},
+        [*WATCH, "--results", folder, "--once"], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )
     assert "2 running, 1 crashed, 1 stopped, 1 finished; 40,000 tokens/s in all" in done.stdout
     for line in ("text-vanilla", "250/1,000", "3.2500", "20,000", "silent for", "nobody holds its lock"):
@@ -86,11 +84,7 @@ def test_the_command_draws_once(folder):
 
 def test_nothing_there_is_no_error(tmp_path):
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--results", tmp_path / "x", "--once"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"COLUMNS": "200"},
+        [*WATCH, "--results", tmp_path / "x", "--once"], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )
     assert "no run has started here" in done.stdout
 
@@ -103,8 +97,8 @@ def test_it_follows_a_run_that_dies(tmp_path, holder):  # noqa: F811
     tell(state, "a-run", 0, now)
     owner = holder(state / "lock")
     watcher = subprocess.Popen(
-        [sys.executable, "-u", SCRIPT, "--results", tmp_path, "--every", "0.1"], stdout=subprocess.PIPE, text=True,
-        env={"COLUMNS": "160", "FORCE_COLOR": "1", "TERM": "xterm"},
+        [*WATCH, "--results", tmp_path, "--every", "0.1"], stdout=subprocess.PIPE, text=True,
+        env={**ENVIRONMENT, "COLUMNS": "160", "FORCE_COLOR": "1", "TERM": "xterm"},
     )  # fmt: skip
     seen, deadline = "", time.monotonic() + 60
     try:

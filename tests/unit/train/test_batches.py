@@ -79,7 +79,7 @@ def test_losses_are_the_documented_means(task, corpus, vanilla):
         ({"batch_size": 5000, "micro_batch": 5000}, "fewer than one batch of 5000"),
         ({"eval": {"every": 5, "sequences": 5000}}, "windows but eval.sequences is 5000"),
         ({"data": {"kind": "tokens", "corpus": "tiny", "T": 32}}, "windows of 16 tokens but the run wants T = 32"),
-        ({"data": {"kind": "images"}}, "data.kind must be dp, tokens or"),
+        ({"data": {"kind": "images"}}, "data.kind is .images."),
         ({"data": {"kind": "dp", "p": 1.5, "a": 2, "b": 2, "T": 8}}, "data.p must be a number between 0 and 1"),
     ],
 )

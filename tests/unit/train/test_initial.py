@@ -38,7 +38,7 @@ def fine_tuning(arm="myopic", **changes):
 
 @pytest.fixture(scope="module")
 def pretrained(corpus, tmp_path_factory):
-    """Place of a finished pretraining run, seed 0."""
+    """RunContext of a finished pretraining run, seed 0."""
     where = place(tmp_path_factory.mktemp("pretrain"), corpus)
     train(pretraining(), 0, where)
     return where

@@ -14,10 +14,7 @@ from myopia.train.trainer import train
 from tiny_runs import dp_spec, place
 
 SPEC = dp_spec(steps=6, eval={"every": 3, "sequences": 8})
-SENTENCE = (
-    r"run .*: the state at step 1 in \S+ is undamaged but does not fit this network, so another version of myopia, torch "
-    "or transformers has written it: go on with that one, or remove the folder to train from the start"
-)
+SENTENCE = r"run .*: the state at step 1 in \S+ is undamaged but does not fit this network"
 
 
 def renamed(state):
@@ -69,15 +66,15 @@ def test_it_is_refused_in_one_sentence_and_kept(stopped, change):
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
-def test_a_divided_one_as_well(stopped):
+def test_a_sharded_one_as_well(stopped):
     where, folder = stopped
-    rest = torch.load(folder / "step-1.pt", weights_only=True)
+    trainer_state = torch.load(folder / "step-1.pt", weights_only=True)
     for path in folder.glob("step-1.*"):
         path.unlink()
     with StateDirectory(where.state, folder.name, "run 0") as state:
-        state.begin_parts(1)
-        dcp.save({"model/other": torch.zeros(2)}, checkpoint_id=state.parts(1), no_dist=True)
-        state.seal_parts(1, {key: rest[key] for key in ("curve", "sum", "count")}, 1.0)
+        state.begin_sharded(1)
+        dcp.save({"model/other": torch.zeros(2)}, checkpoint_id=state.shard_folder(1), no_dist=True)
+        state.commit_sharded(1, {key: trainer_state[key] for key in ("curve", "sum", "count")}, 1.0)
     with pytest.raises(MyopiaError, match=SENTENCE):
         train(SPEC, 0, where)
     assert (folder / "step-1").is_dir()

@@ -226,13 +226,14 @@ def test_state_saves_do_not_change_the_result(tmp_path):
     assert results(tmp_path / "often/run") == results(tmp_path / "never/run")
 
 
-def test_the_script_stops_between_two_seeds(tmp_path, monkeypatch):
-    import train_models
+def test_a_job_stops_between_two_seeds(tmp_path, monkeypatch):
+    from myopia.train.job import train_all
 
-    started = []
-    monkeypatch.setattr(trainer, "train", lambda spec, seed, place, stop, team: (started.append(seed), stop.append(15)))
-    arguments = ["--runs", str(tmp_path / "r"), "--state", str(tmp_path / "s")]
-    code = train_models.main(["--spec", json.dumps(dp_spec()), "--seeds", "0", "1", *arguments])
+    started, stop = [], []
+    monkeypatch.setattr(
+        trainer, "train", lambda spec, seed, context, stop, process_group: (started.append(seed), stop.append(15))
+    )
+    code = train_all([dp_spec()], [0, 1], place(tmp_path), str(tmp_path), 1, stop)
     assert (code, started) == (EXIT_PREEMPTED, [0])
 
 
@@ -274,6 +275,6 @@ def test_a_watcher_never_sees_nan(tmp_path):
     with open_run(dp_spec(), 0, place(tmp_path)) as run:
         run.evaluate()
         run.train_step()
-        run.tell(1.0)
+        run.log_progress(1.0)
         progress = json.loads((run.state.folder / "progress.json").read_text())
     assert progress["step"] == 1 and np.isfinite(progress["loss"])

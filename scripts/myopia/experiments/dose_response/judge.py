@@ -1,4 +1,4 @@
-"""Estimators of the dose-response: how the gap closes as beta of the off-diagonal gradient is let back in.
+"""Estimators of the beta sweep: how the gap closes as beta of the off-diagonal gradient is let back in.
 
 The share of the gap closed at beta is (L(0) - L(beta)) / (L(0) - L(vanilla)), per seed: 0 for the myopic arm by
 definition, 1 where nothing is left of the gap. The task is D_p at one `p`, or text of one `corpus`.
@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from myopia.config.runs import DOSES
+from myopia.config.runs import PAIR
+from myopia.experiments.dose_response.settings import SWEPT
 from myopia.experiments.synthetic.judge import losses
-from myopia.experiments.text.judge import text_loss
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, ratio_statistic
-
-BETA = {"myopic": 0.0, **DOSES, "beta1": 1.0}
-"""Arm -> beta, ascending."""
+from myopia.judge.text_loss import text_loss
 
 
 @dataclass(frozen=True)
-class Dosed:
+class SweepLosses:
     """Summed losses of arms on the same held-out units, [seeds, units], `vanilla` among them, and their counts."""
 
     sums: dict[str, Array]
@@ -35,32 +33,32 @@ class Dosed:
         return Ratio(self.sums["myopic"] - self.sums[arm], gap, coefficient)
 
 
-def dosed(
+def sweep_losses(
     context: Context, arms: list[str], p: float | None = None, corpus: str | None = None, cluster: str = "doc"
-) -> Dosed:
+) -> SweepLosses:
     """The named arms, myopic and vanilla on one task, paired by seed and held-out unit; `NotRun` names what is missing."""
-    wanted = list(dict.fromkeys(["vanilla", "myopic", *arms]))
+    wanted = list(dict.fromkeys([*PAIR, *arms]))
     if corpus is None:
         _, found = losses(context, [(arm, 1) for arm in wanted], p if p is not None else "auto")
         sums = {arm: one["loss"] for arm, one in zip(wanted, found, strict=True)}
-        return Dosed(sums, found[0]["n"], found[0]["loss_trivial"])
+        return SweepLosses(sums, found[0]["n"], found[0]["loss_trivial"])
     text = text_loss(context, corpus, wanted, cluster)
-    return Dosed({arm: text.sums[arm].sum(-1) for arm in wanted}, text.n.sum(-1), None)
+    return SweepLosses({arm: text.sums[arm].sum(-1) for arm in wanted}, text.n.sum(-1), None)
 
 
 @estimator
 def dose_share(context: Context, *, arm: str, p: float | None = None, corpus: str | None = None) -> Estimate:
     """Share of the gap closed by one arm."""
-    return ratio_contrast([dosed(context, [arm], p, corpus).closed(arm)])
+    return ratio_contrast([sweep_losses(context, [arm], p, corpus).closed(arm)])
 
 
 @estimator
 def dose_slope(context: Context, *, p: float | None = None, corpus: str | None = None) -> Estimate:
-    """Least-squares slope of the share closed on beta over all five doses: 1 where every bit of beta closes as much."""
-    found = dosed(context, list(BETA), p, corpus)
-    beta = np.array(list(BETA.values()))
+    """Least-squares slope of the share closed on beta over all five arms: 1 where every bit of beta closes as much."""
+    found = sweep_losses(context, list(SWEPT), p, corpus)
+    beta = np.array(list(SWEPT.values()))
     weight = (beta - beta.mean()) / ((beta - beta.mean()) ** 2).sum()
-    return ratio_contrast([found.closed(arm, w) for arm, w in zip(BETA, weight, strict=True) if w])
+    return ratio_contrast([found.closed(arm, w) for arm, w in zip(SWEPT, weight, strict=True) if w])
 
 
 @estimator
@@ -70,23 +68,23 @@ def dose_weakest_step(context: Context, *, p: float | None = None, corpus: str |
     All steps are above delta (the curve rises everywhere) if and only if this one is, and no correction for their
     number is needed: an intersection-union test.
     """
-    found = dosed(context, list(BETA), p, corpus)
+    found = sweep_losses(context, list(SWEPT), p, corpus)
     steps = [
-        ratio_contrast([found.closed(after), found.closed(before, -1.0)]) for before, after in itertools.pairwise(BETA)
+        ratio_contrast([found.closed(after), found.closed(before, -1.0)]) for before, after in itertools.pairwise(SWEPT)
     ]
     return min(steps, key=lambda step: step.interval()[0] if np.isfinite(step.se) else step.value)
 
 
 @estimator
 def dose_half(context: Context, *, p: float | None = None, corpus: str | None = None) -> Estimate:
-    """The beta at which half of the gap is first closed, by straight lines between doses; 1 if it never is."""
-    found = dosed(context, list(BETA), p, corpus)
-    return ratio_statistic([found.closed(arm) for arm in BETA], half_closing)
+    """The beta at which half of the gap is first closed, by straight lines between arms; 1 if it never is."""
+    found = sweep_losses(context, list(SWEPT), p, corpus)
+    return ratio_statistic([found.closed(arm) for arm in SWEPT], half_closing)
 
 
 def half_closing(share_KX: Array) -> Array:
-    """First crossing of 1/2 along the doses of `BETA`, for shares [K, ...] -> [...]."""
-    beta = np.array(list(BETA.values()))
+    """First crossing of 1/2 along the arms of `SWEPT`, for shares [K, ...] -> [...]."""
+    beta = np.array(list(SWEPT.values()))
     flat = share_KX.reshape(len(beta), -1)
     where = np.full(flat.shape[1], 1.0)
     done = ~np.isfinite(flat).all(0)

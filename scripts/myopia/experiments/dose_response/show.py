@@ -1,4 +1,4 @@
-"""Figure of the dose-response: what comes back as the off-diagonal gradient is let back in."""
+"""Figure of the beta sweep: what comes back as the off-diagonal gradient is let back in."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def dose_response(frame: pd.DataFrame, caption: str = "") -> Figure:
 def _gaps(axis: Axes, rows: pd.DataFrame) -> None:
     look = style.look("vanilla")
     axis.axhline(0, color=look.color, linestyle=look.line, linewidth=1, label=look.label)
-    _doses(axis, rows)
+    _curve(axis, rows)
 
 
-def _doses(axis: Axes, rows: pd.DataFrame) -> None:
+def _curve(axis: Axes, rows: pd.DataFrame) -> None:
     """The curve, its ends in the looks of their arms."""
     style.points(axis, rows, "beta", "dose")
     for arm in ("myopic", "beta1"):
@@ -58,7 +58,7 @@ def _shares(axis: Axes, here: pd.DataFrame) -> None:
     axis.plot([0, 1], [0, 1], color="#777777", linestyle=":", linewidth=0.9, label="in proportion to beta", zorder=1)
     seeds = here[here["metric"] == "seed"]
     axis.plot(seeds["beta"], seeds["value"], ".", color=style.look("dose").color, markersize=3, alpha=0.6)
-    _doses(axis, here[here["metric"] == "share"])
+    _curve(axis, here[here["metric"] == "share"])
     half = here[here["metric"] == "half"]
     if len(half) and style.finite(half["value"].iloc[0]):
         one = half.iloc[0]

@@ -1,4 +1,4 @@
-"""The table behind the dose-response figure: loss and share of the gap closed against beta, on every task that has doses."""
+"""The table behind the dose-response figure: loss and share of the gap closed against beta, on every task swept."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.config.runs import DOSES
-from myopia.experiments.dose_response.judge import BETA, Dosed, dose_half, dosed
+from myopia.config.runs import BETA_SWEEP
+from myopia.config.tables import TEXT_LOSS
+from myopia.experiments.dose_response import EXPERIMENT
+from myopia.experiments.dose_response.judge import SweepLosses, dose_half, sweep_losses
+from myopia.experiments.dose_response.settings import SWEPT
+from myopia.experiments.synthetic import LOSS
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import Estimate, Ratio, ratio_contrast
-
-DOSE = ["task", "unit", "arm", "beta", "metric", "seed", "value", "ci_low", "ci_high", "seeds", "documents"]
 
 
 def dose_response(context: Context) -> pd.DataFrame:
@@ -27,44 +29,45 @@ def dose_response(context: Context) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for task, unit, where in _tasks(context):
         rows += [{"task": task, "unit": unit} | row for row in _task_rows(context, where)]
-    return pd.DataFrame(rows, columns=DOSE).sort_values(["task", "metric", "beta", "arm", "seed"], kind="stable")
+    columns = EXPERIMENT.figure("dose_response").columns
+    return pd.DataFrame(rows, columns=columns).sort_values(["task", "metric", "beta", "arm", "seed"], kind="stable")
 
 
 def _tasks(context: Context) -> list[tuple[str, str, dict[str, Any]]]:
     found: list[tuple[str, str, dict[str, Any]]] = []
-    if context.measures.present("synthetic_loss.csv"):
-        table = context.measures.table("synthetic_loss.csv")
-        for p in sorted(table.loc[table["arm"].isin(DOSES) & (table["shift"] == 1), "p"].unique()):
+    if context.measures.present(LOSS.name):
+        table = context.measures.table(LOSS.name)
+        for p in sorted(table.loc[table["arm"].isin(BETA_SWEEP) & (table["shift"] == 1), "p"].unique()):
             found.append((f"D_p, p = {p:g}", "share of trivial loss", {"p": float(p)}))
-    if context.measures.present("text_loss.csv.gz"):
-        table = context.measures.table("text_loss.csv.gz")
-        for corpus in sorted(table.loc[table["arm"].isin(DOSES), "corpus"].unique()):
+    if context.measures.present(TEXT_LOSS.name):
+        table = context.measures.table(TEXT_LOSS.name)
+        for corpus in sorted(table.loc[table["arm"].isin(BETA_SWEEP), "corpus"].unique()):
             found.append((corpus, "nats/token", {"corpus": corpus}))
     return found
 
 
 def _task_rows(context: Context, where: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
-    for arm in ("vanilla", *BETA):
+    for arm in ("vanilla", *SWEPT):
         try:
-            found = dosed(context, [arm], **where)
+            found = sweep_losses(context, [arm], **where)
         except NotRun:
             continue
-        told = {"arm": arm, "beta": BETA.get(arm, 1.0)}
+        fields = {"arm": arm, "beta": SWEPT.get(arm, 1.0)}
         below = found.n if found.trivial is None else found.trivial
-        rows.append(told | {"metric": "loss"} | _numbers(ratio_contrast([Ratio(found.sums[arm], below)])))
+        rows.append(fields | {"metric": "loss"} | _numbers(ratio_contrast([Ratio(found.sums[arm], below)])))
         if arm == "vanilla":
             continue
         gap = found.sums[arm] - found.sums["vanilla"]
-        rows.append(told | {"metric": "gap"} | _numbers(ratio_contrast([Ratio(gap, below)])))
-        rows.append(told | {"metric": "share"} | _numbers(ratio_contrast([found.closed(arm)])))
-        rows += [told | {"metric": "seed", "seed": k, "value": share} for k, share in enumerate(_by_seed(found, arm))]
+        rows.append(fields | {"metric": "gap"} | _numbers(ratio_contrast([Ratio(gap, below)])))
+        rows.append(fields | {"metric": "share"} | _numbers(ratio_contrast([found.closed(arm)])))
+        rows += [fields | {"metric": "seed", "seed": k, "value": share} for k, share in enumerate(_by_seed(found, arm))]
     with suppress(NotRun):
         rows.append({"beta": math.nan, "metric": "half"} | _numbers(dose_half(context, **where)))
     return rows
 
 
-def _by_seed(found: Dosed, arm: str) -> np.ndarray:
+def _by_seed(found: SweepLosses, arm: str) -> np.ndarray:
     one = found.closed(arm)
     with np.errstate(invalid="ignore", divide="ignore"):
         return one.numerator.sum(1) / one.denominator.sum(1)

@@ -32,9 +32,10 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
+from myopia.experiments.gradients import POINTS, SPECTRA
 from myopia.experiments.gradients.settings import DENSE_LIMIT, PRODUCT_LIMIT
 from myopia.experiments.synthetic.data import DpTask, sample
-from myopia.experiments.tokens.measure import spread_windows
+from myopia.measure.text import spread_windows
 from myopia.model.attach import to_vanilla
 from myopia.model.build import load_language_model
 from myopia.model.regression import load_regression_model
@@ -43,11 +44,6 @@ from myopia.model.two_sets import TwoSets
 CHUNK = 64  # rows of a matrix computed at once
 TOLERANCE = 1e-3  # of an end of the spectrum, relative
 ITERATIONS = 20  # restarts of Lanczos, each some ten products; what has not converged by then is left out
-
-SPECTRUM_COLUMNS = "task,run,arm,seed,matrix,position,index,real,imaginary,method".split(",")
-POINT_COLUMNS = (
-    "task,run,arm,seed,parameters,sequences,loss,weights,gradient_total,gradient_myopic,gradient_future".split(",")
-)
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ def _require(pair: TwoSets, limit: int, what: str) -> None:
     if size > limit:
         raise MyopiaError(
             f"{what} are made for at most {limit:,} parameters and this network has {size:,}; take a smaller network "
-            "(config keys anatomy.bias.model, anatomy.lanczos.seeds)"
+            "(config keys gradients.bias.model, gradients.lanczos.seeds)"
         )
 
 
@@ -172,21 +168,22 @@ def _require(pair: TwoSets, limit: int, what: str) -> None:
 def forward_bias(
     runs: Sequence[BiasRun], sequences: int, windows: int, device: torch.device | str = "cpu"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Spectra and the points they were taken at (`SPECTRUM_COLUMNS`, `POINT_COLUMNS`).
+    """`SPECTRA`, and the points they were taken at, `POINTS`.
 
     sequences: held-out sequences of the synthetic task; windows: test windows of a corpus.
     """
     spectra, points = [], []
     for run in runs:
         pair = _pair(run, sequences, windows, device)
-        told = {"task": run.task, "run": run.run, "arm": run.arm, "seed": run.seed}
-        points.append(told | _point(pair, sequences if run.data is not None else windows))
+        fields = {"task": run.task, "run": run.run, "arm": run.arm, "seed": run.seed}
+        points.append(fields | _point(pair, sequences if run.data is not None else windows))
         rows = _dense(pair) if len(pair.point) <= DENSE_LIMIT else _ends(pair)
-        spectra.append(pd.DataFrame(rows).assign(**told))
+        spectra.append(pd.DataFrame(rows).assign(**fields))
         to_vanilla(pair.model)
-    spectrum = pd.concat(spectra)[SPECTRUM_COLUMNS] if spectra else pd.DataFrame(columns=SPECTRUM_COLUMNS)
+    columns = [*SPECTRA.columns]
+    spectrum = pd.concat(spectra)[columns] if spectra else pd.DataFrame(columns=columns)
     order = ["task", "run", "seed", "matrix", "position", "index"]
-    return spectrum.sort_values(order, kind="stable"), pd.DataFrame(points, columns=POINT_COLUMNS)
+    return spectrum.sort_values(order, kind="stable"), pd.DataFrame(points, columns=[*POINTS.columns])
 
 
 def _pair(run: BiasRun, sequences: int, windows: int, device: torch.device | str) -> TwoSets:

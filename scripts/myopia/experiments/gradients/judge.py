@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from myopia.judge.measures import Measures, NotRun, Paper, cube
+from myopia.experiments.gradients import ANATOMY, SPECTRA, THEORY
+from myopia.judge.measures import Measures, NotRun, Paper, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, seed_mean
 
-ANATOMY, SPECTRA, POINTS, THEORY = (
-    "gradient_anatomy.csv.gz", "forward_bias.csv.gz", "forward_bias_points.csv", "theory.csv.gz",
-)  # fmt: skip
 GROUPS = {"all": ("embeddings", "no-embeddings"), "no-embeddings": ("no-embeddings",)}
 PAPER_BATCHES = 15
 """The authors added up the mean gradients of 15 batches of 64 sequences (grad_angle.ipynb: 1,000 sequences, the last,
@@ -90,13 +88,13 @@ def _quantity(name: str, mm: Array, ff: Array, mf: Array) -> Array:
 def series(context: Context, corpus: str, run: str, of: str, group: str) -> Series:
     """The checkpoints of one run (every seed), read once."""
     key = ("anatomy", corpus, run, of, group)
-    if key not in context.measures.made:
-        context.measures.made[key] = _series(context.measures, corpus, run, of, group)
-    return context.measures.made[key]
+    if key not in context.measures.cache:
+        context.measures.cache[key] = _series(context.measures, corpus, run, of, group)
+    return context.measures.cache[key]
 
 
 def _series(measures: Measures, corpus: str, run: str, of: str, group: str) -> Series:
-    frame = measures.table(ANATOMY)
+    frame = measures.table(ANATOMY.name)
     frame = frame[(frame["corpus"] == corpus) & (frame["run"] == run) & (frame["of"] == of)]
     frame = frame[frame["group"].isin(GROUPS[group])]
     if frame.empty:
@@ -105,7 +103,7 @@ def _series(measures: Measures, corpus: str, run: str, of: str, group: str) -> S
     summed = frame.groupby(names, as_index=False)[list(PRODUCTS)].sum()
     seeds = sorted(summed["seed"].astype(int).unique())
     axes = {"step": sorted(summed["step"].astype(int).unique()), "block": sorted(summed["block"].astype(int).unique())}
-    p = {name: cube(summed, name, seeds, axes) for name in PRODUCTS}
+    p = {name: to_array(summed, name, seeds, axes) for name in PRODUCTS}
     return Series(
         frame["arm"].iloc[0], corpus, seeds, axes["step"], len(axes["block"]),
         Inner.of(p["m_m"], p["m_M"], p["m_M"]),
@@ -116,7 +114,7 @@ def _series(measures: Measures, corpus: str, run: str, of: str, group: str) -> S
 
 def first_measured(context: Context, arms: Sequence[str], corpus: str, of: str, group: str) -> Series:
     """The first of `arms` that was measured: public checkpoints on whatever corpus, own runs on `corpus`."""
-    frame = context.measures.table(ANATOMY)
+    frame = context.measures.table(ANATOMY.name)
     for arm in arms:
         rows = frame[frame["arm"] == arm]
         if arm != "public":
@@ -219,7 +217,7 @@ def paper_value(paper: Paper, name: str, step: int) -> float | None:
 @estimator
 def bias_lowest(context: Context, *, arm: str, matrix: str, task: str = "bias-dp") -> Estimate:
     """Smallest real part among the eigenvalues of `matrix`, in units of the largest modulus of the same network."""
-    frame = context.measures.table(SPECTRA)
+    frame = context.measures.table(SPECTRA.name)
     frame = frame[(frame["task"] == task) & (frame["arm"] == arm) & (frame["matrix"] == matrix)]
     if frame.empty:
         raise NotRun(f"no spectrum of {matrix} was taken for the arm {arm} on {task}")
@@ -235,7 +233,7 @@ def lowest_of(frame: pd.DataFrame) -> pd.Series:
 @estimator
 def theory_value(context: Context, *, toys: Sequence[str], quantity: str, pick: str = "max") -> Estimate:
     """`max` or `min` over x of a quantity of each random problem, and over `toys`; problems are the seeds."""
-    frame = context.measures.table(THEORY)
+    frame = context.measures.table(THEORY.name)
     frame = frame[frame["toy"].isin(toys) & (frame["quantity"] == quantity)]
     if frame.empty:
         raise NotRun(f"{quantity} was not checked on {', '.join(toys)}")

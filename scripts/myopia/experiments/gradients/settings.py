@@ -1,11 +1,30 @@
-"""Gradient anatomy and forward bias: which steps keep their weights, and the small networks whose Hessians are taken."""
+"""Settings of the gradients experiment, and the small networks it trains: two arms whose Hessians can be written out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from pydantic import Strict
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import PAIR, Spec, add, check_batches, check_heads, common_spec, grid_specs, purpose_of
+from myopia.config.schema import (
+    Count,
+    Distinct,
+    Evaluation,
+    Natural,
+    Number,
+    Optimizer,
+    Rates,
+    Section,
+    Share,
+    Text,
+    defaults,
+    key,
+    optimizer,
+)
+from myopia.config.shapes import shape_of
 
 DENSE_LIMIT = 2_000
 """Most parameters whose Hessians are written out: 2,000 squared is 32 MB, and eigenvalues take a minute."""
@@ -13,86 +32,187 @@ DENSE_LIMIT = 2_000
 PRODUCT_LIMIT = 20_000_000
 """Most parameters for products alone: Lanczos keeps 20 vectors, and a product keeps the graph of a gradient."""
 
-BIAS_TASK = "bias-dp"
-"""How the small networks' task is named in the tables."""
+
+class Revisions(Section):
+    """Public training revisions of a model on the hub, measured as well: the checkpoints of the paper's Fig 11."""
+
+    repo: Text = key("Hub id.")
+    corpus: Text = key("Corpus its gradients are taken on; its tokenizer must be the model's.")
+    steps: Annotated[list[Natural], Distinct] = key(
+        "Training steps; step k is the revision `step<k>`. None means that nothing is fetched."
+    )
 
 
-def snapshot_steps(steps: int, ratio: float) -> list[int]:
-    """Step 0, step 1 and each time the step has grown by `ratio`, as whole numbers below `steps`."""
-    found, at = [0], 1.0
-    while round(at) < steps:
-        if round(at) > found[-1]:
-            found.append(round(at))
-        at *= ratio
-    return found
+class Task(Section):
+    """The small networks' task (as synthetic.task)."""
+
+    p: Share = key("Chance that a position asks for the sum.")
+    a: Count = key("Window length.", unit="positions")
+    b: Number = key("Angular frequency.", unit="radians per unit of x")
+    T: Annotated[int, Strict(), Ge(2)] = key("Sequence length.", unit="positions")
 
 
-def keeps_snapshots(settings: Mapping[str, Any], arm: str) -> bool:
-    """Whether language runs of an arm keep their weights along training."""
-    return arm in settings["anatomy"]["arms"]
+class Model(Section):
+    """GPT-2 blocks between linear maps, at most 2,000 parameters."""
+
+    n_layers: Count = key("Layers.")
+    n_heads: Count = key("Attention heads.")
+    d_model: Count = key("Width.")
+    d_mlp: Count = key("Width inside the MLP.")
+    activation: Literal["gelu", "gelu_pytorch_tanh", "tanh", "silu"] = key(
+        "MLP activation; smooth, since Theorem 13 asks for second derivatives."
+    )
 
 
-def bias_spec(settings: Mapping[str, Any], arm: str, common: Mapping[str, Any]) -> dict[str, Any]:
-    """One network small enough to write its Hessians out. `common`: what all runs of an arm share (`config.runs`)."""
-    part = settings["anatomy"]["bias"]
+class Bias(Section):
+    """Networks small enough to write their Hessians out, one per arm, trained on the synthetic task."""
+
+    task: Task = key("Their task (as synthetic.task).", {"p": 0.5, "a": 2, "b": 2, "T": 6})
+    model: Model = key(
+        "GPT-2 blocks between linear maps, at most 2,000 parameters.",
+        {"n_layers": 2, "n_heads": 1, "d_model": 4, "d_mlp": 8, "activation": "gelu_pytorch_tanh"},
+    )
+    # best mean validation loss on seeds 100-102 at laptop's 1,500 steps (docs/results/laptop/tuning-bias.csv)
+    optim: Optimizer = key("Optimiser and schedule.", optimizer(vanilla=3.0e-2, myopic=1.0e-2))
+    # extended once: vanilla's best was 3e-2, then the highest
+    lr_grid: Rates = key("Learning rates tried for both arms by the target `tuned`.", [3.0e-3, 1.0e-2, 3.0e-2, 1.0e-1])
+    batch_size: Count = key("Global batch.", 64, unit="sequences")
+    micro_batch: Count = key("Sequences per forward pass.", 64, unit="sequences")
+    steps: Count = key("Optimiser steps.", 3000)
+    eval: Evaluation = key("Validation while training.", {"every": 500, "sequences": 256})
+    sequences: Count = key("Held-out sequences whose mean loss is differentiated.", 48, unit="sequences")
+
+
+class Lanczos(Section):
+    """Ends of the spectrum of language runs, from Hessian products (at most 20,000,000 parameters)."""
+
+    seeds: Natural = key("How many of the seeds; 0 means none.")
+    windows: Count = key("Test windows whose mean loss is differentiated.", unit="windows")
+
+
+class Gradients(Section):
+    """Where gradients come from (paper D.4, Fig 11), whether myopic descent is forward-biased (Theorem 13), and convex
+    toys of the theory (Appendix C)."""
+
+    arms: Annotated[list[Literal["vanilla", "myopic"]], Distinct] = key(
+        "Language runs whose gradients are followed along their training, at the steps of text.snapshots.", [*PAIR]
+    )
+    blocks: Annotated[int, Strict(), Ge(3)] = key(
+        "Disjoint blocks of test windows; pairs of blocks give unbiased norms.", 8
+    )
+    block_windows: Count = key("Windows of a block.", 16, unit="windows")
+    moment_blocks: Count = key(
+        "Batches of validation windows, as large as training's, whose mean squared gradient stands for AdamW's second "
+        "moments.",
+        4,
+    )
+    revisions: Revisions = key(
+        "Public training revisions of a model on the hub, measured as well.",
+        {"repo": "EleutherAI/pythia-410m-deduped", "corpus": "pile-hub", "steps": []},
+    )
+    bias: Bias = key(
+        "Networks small enough to write their Hessians out, one per arm, trained on the synthetic task.", defaults(Bias)
+    )
+    lanczos: Lanczos = key(
+        "Ends of the spectrum for the language runs of gradients.arms, from Hessian products (at most 20,000,000 "
+        "parameters).",
+        {"seeds": 1, "windows": 8},
+    )
+    problems: Count = key("Random convex toys of each kind.", 20)
+
+
+def runs(settings: dict[str, Any]) -> dict[str, Spec]:
+    """The small networks, one for each arm of the pair; language runs belong to the experiment `text`."""
+    specs: dict[str, Spec] = {}
+    for arm in PAIR:
+        add(specs, _spec(settings, arm, purpose_of(settings)))
+    return specs
+
+
+def tuning_runs(settings: dict[str, Any]) -> dict[str, Spec]:
+    """The small networks' learning-rate grid."""
+    return grid_specs(lambda arm: _spec(settings, arm, "tuning"), settings["gradients"]["bias"]["lr_grid"])
+
+
+def _spec(settings: dict[str, Any], arm: str, purpose: str) -> Spec:
+    small = settings["gradients"]["bias"]
     return {
-        **common,
+        **common_spec(settings, small, arm, purpose),
         "name": f"bias-{arm}",
         "precision": "fp32",  # at a point with small gradients
-        "model": {"kind": "regression", **part["model"], "n_positions": part["task"]["T"]},
-        "data": {"kind": "dp", **part["task"], "shift": 1},
+        "model": _model(small),
+        "data": {"kind": "dp", **small["task"], "shift": 1},
     }
 
 
-def check_anatomy(settings: Mapping[str, Any]) -> None:
-    """What the schema cannot say.
+def _model(small: dict[str, Any]) -> Spec:
+    return {"kind": "regression", **small["model"], "n_positions": small["task"]["T"]}
 
-    Raises:
-        MyopiaError: names the key and the mend.
-    """
-    part = settings["anatomy"]
-    for arm in part["arms"]:
-        if arm not in settings["text"]["arms"]:
-            raise MyopiaError(
-                f"config key anatomy.arms: {arm} is not among text.arms, so it is not trained; add it there"
-            )
-    small = part["bias"]
-    if small["batch_size"] % small["micro_batch"]:
-        raise MyopiaError(
-            f"config key anatomy.bias.batch_size: {small['batch_size']} is not a multiple of micro_batch "
-            f"{small['micro_batch']}"
-        )
-    if small["model"]["d_model"] % small["model"]["n_heads"]:
-        raise MyopiaError(
-            f"config key anatomy.bias.model.d_model: {small['model']['d_model']} is not divisible by n_heads "
-            f"{small['model']['n_heads']}"
-        )
+
+def corpora(settings: dict[str, Any]) -> dict[str, str]:
+    """The corpus that public revisions are measured on, if any are."""
+    public = settings["gradients"]["revisions"]
+    return {public["corpus"]: "gradients.revisions.corpus"} if public["steps"] else {}
+
+
+def options(settings: dict[str, Any]) -> Spec:
+    """How much text, how many sequences and how many toys are measured."""
+    section = settings["gradients"]
+    return {
+        **{key: section[key] for key in ("blocks", "block_windows", "moment_blocks", "problems")},
+        "bias_sequences": section["bias"]["sequences"],
+        "lanczos_windows": section["lanczos"]["windows"],
+    }
+
+
+def anatomy_caption(settings: dict[str, Any]) -> str:
+    """How much text gradients are taken on."""
+    section = settings["gradients"]
+    return (
+        f"Scale {settings['scale']}: {section['blocks']} blocks of {section['block_windows']} windows of"
+        f" {settings['context_length']} tokens (paper: Pythia-410m-deduped, 15 batches of 64 sequences)."
+    )
+
+
+def bias_caption(settings: dict[str, Any]) -> str:
+    """The small networks and their task."""
+    small = settings["gradients"]["bias"]
+    task, model = small["task"], small["model"]
+    return (
+        f"Scale {settings['scale']}: a = {task['a']}, b = {task['b']}, T = {task['T']}, p = {task['p']},"
+        f" {model['n_layers']} layers, d_model {model['d_model']}, {small['steps']} steps of {small['batch_size']}"
+        " sequences."
+    )
+
+
+def toys_caption(settings: dict[str, Any]) -> str:
+    """How many toys."""
+    problems = settings["gradients"]["problems"]
+    return f"Scale {settings['scale']}: {problems} random problems of each kind, drawn from their seeds."
+
+
+def check(settings: dict[str, Any]) -> None:
+    """Refuse what the types cannot; MyopiaError names the key and the mend."""
+    section = settings["gradients"]
+    text = settings["text"]
+    for arm in section["arms"]:
+        for place, arms in (("text.arms", text["arms"]), ("text.snapshots.arms", text["snapshots"]["arms"])):
+            if arm not in arms:
+                raise MyopiaError(
+                    f"config key gradients.arms: {arm} is not among {place}, so no weights of its training are kept; add "
+                    "it there"
+                )
+    small = section["bias"]
+    check_batches(small, "gradients.bias")
+    check_heads(small["model"], "gradients.bias.model")
     if small["task"]["a"] >= small["task"]["T"]:
         raise MyopiaError(
-            f"config key anatomy.bias.task.T: {small['task']['T']} positions are too few for a window of "
+            f"config key gradients.bias.task.T: {small['task']['T']} positions are too few for a window of "
             f"{small['task']['a']}"
         )
-    for arm in ("vanilla", "myopic"):
-        if arm not in small["optim"]["lr"]:
-            raise MyopiaError(f"config key anatomy.bias.optim.lr: the arm {arm} needs a learning rate")
-    size, limit = bias_parameters(small), DENSE_LIMIT
-    if size > limit:
+    size = shape_of(_model(small), None).parameters
+    if size > DENSE_LIMIT:
         raise MyopiaError(
-            f"config key anatomy.bias.model: it has {size:,} parameters, and Hessians are written out for at most "
-            f"{limit:,}; lower d_model, d_mlp or n_layers"
+            f"config key gradients.bias.model: it has {size:,} parameters, and Hessians are written out for at most "
+            f"{DENSE_LIMIT:,}; lower d_model, d_mlp or n_layers"
         )
-    public = part["revisions"]
-    if public["steps"] and public["corpus"] not in settings["corpora"]:
-        known = ", ".join(settings["corpora"])
-        raise MyopiaError(
-            f"config key anatomy.revisions.corpus: {public['corpus']!r} is not a corpus of this scale ({known}); name "
-            "one whose tokenizer is the model's"
-        )
-
-
-def bias_parameters(part: Mapping[str, Any]) -> int:
-    """Parameters of the small network: GPT-2 blocks between linear maps, learned positions."""
-    model = part["model"]
-    d, mlp = model["d_model"], model["d_mlp"]
-    block = (4 * d * d + 4 * d) + (2 * d * mlp + mlp + d) + 4 * d
-    return model["n_layers"] * block + 3 * d + part["task"]["T"] * d + 2 * d + d + 1

@@ -8,24 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.gradients.judge import (
-    ANATOMY,
-    GROUPS,
-    POINTS,
-    SPECTRA,
-    THEORY,
-    jackknifed,
-    lowest_of,
-    paper_value,
-    series,
-)
+from myopia.experiments.gradients import ANATOMY, EXPERIMENT, POINTS, SPECTRA, THEORY
+from myopia.experiments.gradients.judge import GROUPS, jackknifed, lowest_of, paper_value, series
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import seed_mean
 
-FIG11 = "corpus,run,arm,kind,of,group,step,quantity,form,value,ci_low,ci_high,seeds,documents".split(",")
-BIAS = "task,arm,kind,matrix,x,value,imaginary,ci_low,ci_high,method,seeds".split(",")
-TOYS = "toy,quantity,x,value,low,high,seeds".split(",")
 QUANTITIES = ("myopic", "future", "total", "cosine")
 
 
@@ -34,24 +22,24 @@ def fig11_gradient_anatomy(context: Context) -> pd.DataFrame:
 
     `form`: raw or unbiased; the paper's points (raw, without embeddings) beside the public checkpoints, on our scale.
     """
-    table = context.measures.table(ANATOMY)
+    table = context.measures.table(ANATOMY.name)
     rows: list[dict[str, Any]] = []
     for corpus, run in sorted(set(zip(table["corpus"], table["run"], strict=True))):
         for of in ("gradient", "adamw"):
             for group in GROUPS:
                 found = series(context, corpus, run, of, group)
-                told = {"corpus": corpus, "run": run, "arm": found.arm, "kind": "ours", "of": of, "group": group}
+                fields = {"corpus": corpus, "run": run, "arm": found.arm, "kind": "ours", "of": of, "group": group}
                 for quantity in QUANTITIES:
                     for form in ("raw", "unbiased"):
                         numbers = found.quantity(quantity, form)
                         rows += [
-                            told | {"step": step, "quantity": quantity, "form": form}
+                            fields | {"step": step, "quantity": quantity, "form": form}
                             | _estimated(numbers[0][:, k], numbers[1][:, k])
                             for k, step in enumerate(found.steps)
                         ]  # fmt: skip
         if found.arm == "public":
             rows += _paper_rows(context, corpus, run, found.steps)
-    return pd.DataFrame(rows, columns=FIG11)
+    return pd.DataFrame(rows, columns=[*EXPERIMENT.figure("fig11_gradient_anatomy").columns])
 
 
 def _estimated(per_seed: np.ndarray, without: np.ndarray) -> dict[str, Any]:
@@ -66,10 +54,10 @@ def _estimated(per_seed: np.ndarray, without: np.ndarray) -> dict[str, Any]:
 
 
 def _paper_rows(context: Context, corpus: str, run: str, steps: Sequence[int]) -> list[dict[str, Any]]:
-    told = {"corpus": corpus, "run": run, "arm": "public", "kind": "paper", "of": "gradient",
+    fields = {"corpus": corpus, "run": run, "arm": "public", "kind": "paper", "of": "gradient",
             "group": "no-embeddings", "form": "raw", "seeds": 1, "documents": 0}  # fmt: skip
     values = {(q, step): paper_value(context.paper, q, step) for q in QUANTITIES for step in steps}
-    return [told | {"quantity": q, "step": step, "value": v} for (q, step), v in values.items() if v is not None]
+    return [fields | {"quantity": q, "step": step, "value": v} for (q, step), v in values.items() if v is not None]
 
 
 def forward_bias(context: Context) -> pd.DataFrame:
@@ -79,41 +67,41 @@ def forward_bias(context: Context) -> pd.DataFrame:
     of the first seed; `untied`: lowest eigenvalue of a position's block (x: position), in units of the largest of all
     blocks; `lowest`: of the whole matrix; `ends`: Lanczos, not rescaled; `point`: what was measured where (matrix: name).
     """
-    table = context.measures.table(SPECTRA)
+    table = context.measures.table(SPECTRA.name)
     rows: list[dict[str, Any]] = []
     for (task, arm, matrix), part in table.groupby(["task", "arm", "matrix"], sort=True):
-        told = {"task": task, "arm": arm, "matrix": matrix, "method": part["method"].iloc[0]}
-        if told["method"] == "lanczos":
+        fields = {"task": task, "arm": arm, "matrix": matrix, "method": part["method"].iloc[0]}
+        if fields["method"] == "lanczos":
             for index, end in zip(sorted(part["index"].unique()), ("lowest", "highest"), strict=False):
                 values = part.loc[part["index"] == index, "real"].to_numpy()
-                rows.append(told | {"kind": "ends", "matrix": f"{matrix}, {end}"} | _over_seeds(values))
+                rows.append(fields | {"kind": "ends", "matrix": f"{matrix}, {end}"} | _over_seeds(values))
             continue
         part = part.assign(scale=np.hypot(part["real"], part["imaginary"]).groupby(part["seed"]).transform("max"))
         part = part.assign(real=part["real"] / part["scale"], imaginary=part["imaginary"] / part["scale"])
-        rows.append(told | {"kind": "lowest"} | _over_seeds(lowest_of(part).to_numpy()))
+        rows.append(fields | {"kind": "lowest"} | _over_seeds(lowest_of(part).to_numpy()))
         if matrix == "untied":
             lowest = part.groupby(["position", "seed"])["real"].min()
             rows += [
-                told | {"kind": "untied", "x": position} | _over_seeds(values.to_numpy())
+                fields | {"kind": "untied", "x": position} | _over_seeds(values.to_numpy())
                 for position, values in lowest.groupby("position")
             ]
             continue
         size = part["index"].max() + 1
         rows += [
-            told | {"kind": "spectrum", "x": (index + 0.5) / size} | _over_seeds(values.to_numpy())
+            fields | {"kind": "spectrum", "x": (index + 0.5) / size} | _over_seeds(values.to_numpy())
             for index, values in part.groupby("index")["real"]
         ]
         if matrix == "jacobian":
             first = part[part["seed"] == part["seed"].min()]
             rows += [
-                told | {"kind": "plane", "x": k, "value": re, "imaginary": im, "seeds": 1}
+                fields | {"kind": "plane", "x": k, "value": re, "imaginary": im, "seeds": 1}
                 for k, (re, im) in enumerate(zip(first["real"], first["imaginary"], strict=True))
             ]
-    return pd.DataFrame([*rows, *_points(context)], columns=BIAS)
+    return pd.DataFrame([*rows, *_points(context)], columns=[*EXPERIMENT.figure("forward_bias").columns])
 
 
 def _points(context: Context) -> list[dict[str, Any]]:
-    table = context.measures.table(POINTS)
+    table = context.measures.table(POINTS.name)
     names = ["parameters", "sequences", "loss", "weights", "gradient_total", "gradient_myopic", "gradient_future"]
     return [
         {"task": task, "arm": arm, "kind": "point", "matrix": name} | _over_seeds(part[name].to_numpy(dtype=float))
@@ -133,7 +121,7 @@ def theory(context: Context) -> pd.DataFrame:
 
     Distances are in units of the first one, bonus and malus in units of the problem's gap.
     """
-    table = context.measures.table(THEORY)
+    table = context.measures.table(THEORY.name)
     if table.empty:
         raise NotRun("no toy was checked")
     wide = table.set_index(["toy", "seed", "quantity", "x"])["value"]
@@ -152,4 +140,4 @@ def theory(context: Context) -> pd.DataFrame:
              "seeds": len(values)}
             for x in values.columns
         ]  # fmt: skip
-    return pd.DataFrame(rows, columns=TOYS)
+    return pd.DataFrame(rows, columns=[*EXPERIMENT.figure("theory").columns])

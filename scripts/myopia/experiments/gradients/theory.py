@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
 from scipy.optimize import minimize
 
+from myopia.experiments.gradients import THEORY
+
 Array = NDArray[np.float64]
-COLUMNS = "toy,seed,quantity,x,value".split(",")
 STEPS = 60
 """Steps of descent that are followed."""
 
@@ -218,7 +219,7 @@ def contraction(path: Array, goal: Array) -> tuple[Array, float]:
 
 
 def theory(seeds: Sequence[int]) -> pd.DataFrame:
-    """All toys of all seeds (`COLUMNS`)."""
+    """`THEORY`: all toys of all seeds."""
     rows: list[tuple[Any, ...]] = []
     for seed in seeds:
         for curved in (False, True):
@@ -226,7 +227,7 @@ def theory(seeds: Sequence[int]) -> pd.DataFrame:
             rows += _planning(f"planning, {name}", seed, Planning.draw(seed, curved))
         rows += _coupled("forward-biased", seed, Coupled.draw(seed, 0.5))
         rows += _coupled("not forward-biased", seed, Coupled.draw(seed, 1.5))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=[*THEORY.columns])
 
 
 def _planning(toy: str, seed: int, problem: Planning) -> list[tuple[Any, ...]]:
@@ -290,16 +291,3 @@ def _coupled(toy: str, seed: int, problem: Coupled) -> list[tuple[Any, ...]]:
     squared, _ = contraction(descend(problem.field, start, 1 / bound), np.linalg.solve(j, problem.c))
     rows += [(toy, seed, "theorem 13, distance", k, v) for k, v in enumerate(squared)]
     return [*rows, (toy, seed, "theorem 13, growth", len(squared) - 1, float(np.log10(squared[-1] / squared[0])))]
-
-
-# --- closed forms of Appendix C, corrected (docs/theory.md) ---
-
-
-def variance_of_sine(b: float) -> float:
-    """Var sin(b x) for x ~ N(0, 1): (1 - e^{-2 b^2}) / 2 (Lemma 14)."""
-    return (1 - np.exp(-2 * b**2)) / 2
-
-
-def correlation_with_sine(b: float) -> float:
-    """corr(x, sin(b x)) for x ~ N(0, 1): sqrt(2) b e^{-b^2 / 2} / sqrt(1 - e^{-2 b^2}) (Lemma 15)."""
-    return float(np.sqrt(2) * b * np.exp(-(b**2) / 2) / np.sqrt(1 - np.exp(-2 * b**2)))

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from myopia.common.errors import MyopiaError
+from myopia.data.random import WORDS_PER_COUNTER, uniforms
 from myopia.experiments.induction.settings import why_no_task
-from myopia.experiments.synthetic.data import WORDS_PER_COUNTER, uniforms
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.experiments.induction import HEADS, LOSS
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
 
-LOSS, HEADS = "induction_loss.csv.gz", "induction_heads.csv"
 UNKNOWABLE = ("first", "0")
 """Groups of places whose token nobody can know: before the first repeat, and the first token of each."""
 
@@ -25,10 +25,10 @@ def repeats(
     context: Context, arms: Sequence[str], since: str | None = None, period: int | None = None
 ) -> tuple[dict[str, Array], Array, Array]:
     """(summed loss by arm, summed loss of the bag, counts), [seeds, blocks], over all knowable places or one group."""
-    table = context.measures.table(LOSS)
+    table = context.measures.table(LOSS.name)
     frames = []
     for arm in arms:
-        rows = pick(table, f"induction, arm {arm},", arm=arm)
+        rows = select(table, f"induction, arm {arm},", arm=arm)
         rows = rows[rows["since"] == since] if since is not None else rows[~rows["since"].isin(UNKNOWABLE)]
         rows = rows if period is None else rows[rows["period"] == period]
         if rows.empty:
@@ -37,8 +37,8 @@ def repeats(
         frames.append(summed.groupby(["seed", "block"], as_index=False)[["n", "total", "bag"]].sum())
     seeds = common_seeds(frames, "induction")
     axes = {"block": sorted(set().union(*(frame["block"] for frame in frames)))}
-    sums = {arm: cube(frame, "total", seeds, axes) for arm, frame in zip(arms, frames, strict=True)}
-    return sums, cube(frames[0], "bag", seeds, axes), cube(frames[0], "n", seeds, axes)
+    sums = {arm: to_array(frame, "total", seeds, axes) for arm, frame in zip(arms, frames, strict=True)}
+    return sums, to_array(frames[0], "bag", seeds, axes), to_array(frames[0], "n", seeds, axes)
 
 
 @estimator
@@ -57,7 +57,7 @@ def induction_skill(context: Context, *, arm: str) -> Estimate:
 
 def heads_at(context: Context, arm: str, step: Literal["first", "last"] = "last") -> pd.DataFrame:
     """Scores of an arm's heads after or before training."""
-    rows = pick(context.measures.table(HEADS), f"heads of induction, arm {arm},", arm=arm)
+    rows = select(context.measures.table(HEADS.name), f"heads of induction, arm {arm},", arm=arm)
     rows = rows[rows["step"] == (rows["step"].max() if step == "last" else 0)]
     if rows.empty:
         raise NotRun(f"heads of induction, arm {arm}, were not kept at step 0")
@@ -113,6 +113,6 @@ def induction_damage(context: Context, *, arms: Sequence[str], score: str = "pre
 
 def by_step(context: Context, arm: str, score: str, layers: Literal["first", "later"]) -> pd.DataFrame:
     """Best head's score at every step kept, a row per seed and a column per step."""
-    rows = pick(context.measures.table(HEADS), f"heads of induction, arm {arm},", arm=arm)
+    rows = select(context.measures.table(HEADS.name), f"heads of induction, arm {arm},", arm=arm)
     wide = in_layers(rows, layers).pivot_table(index="seed", columns="step", values=score, aggfunc=np.max)
     return wide.dropna(axis=1)

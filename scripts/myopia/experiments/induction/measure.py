@@ -23,20 +23,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
+from myopia.experiments.induction import CURVE, HEADS, LOSS
 from myopia.experiments.induction.data import Induction, bag_nats
+from myopia.experiments.induction.settings import BLOCK
 from myopia.measure.text import position_losses
 from myopia.model.build import load_language_model
 
 TEST_SEED, TEST_STREAM = 0, "test"  # all runs are measured on the same sequences
-BLOCK = 64
-"""Sequences to a block, the held-out unit that is resampled."""
-
 SINCE = {"first": (-1, -1), "0": (0, 0), "1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8 on": (8, 10**6)}
 """Groups of predicted tokens by their place in the present reading; `first`: before the first repeat."""
-
-LOSS_COLUMNS = "run,arm,seed,block,period,since,n,loss,loss_bag".split(",")
-HEAD_COLUMNS = "run,arm,seed,step,layer,head,previous,match,duplicate,damage".split(",")
-CURVE_COLUMNS = "run,arm,seed,step,tokens,validation_loss".split(",")
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,19 @@ class InductionRun:
         return Induction.from_spec({key: value for key, value in self.data.items() if key != "kind"})
 
 
+def measure(runs: list[dict[str, Any]], options: dict[str, Any], device: str) -> dict[str, pd.DataFrame]:
+    """All tables of these runs; head scores are taken on the CPU, where weights of attention are exact.
+
+    runs, options: as `settings.units` and `settings.measuring` give them.
+    """
+    opened = [InductionRun(**{**run, "folder": Path(run["folder"])}) for run in runs]
+    return {
+        LOSS.name: repeat_losses(opened, options["test_sequences"]),
+        HEADS.name: head_scores(opened, options["head_sequences"]),
+        CURVE.name: curves(opened),
+    }
+
+
 def repeat_losses(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
     """One row per run, block of test sequences, period and group of places: mean nats of n predictions.
 
@@ -72,10 +80,10 @@ def repeat_losses(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
                                  "total": np.where(inside, loss_NP, 0.0).sum(1)})  # fmt: skip
             sums = rows.groupby(["block", "period"], as_index=False).sum()
             sums = sums[sums["n"] > 0]
-            told = {"run": run.run, "arm": run.arm, "seed": run.seed, "since": name,
+            fields = {"run": run.run, "arm": run.arm, "seed": run.seed, "since": name,
                     "loss": sums["total"] / sums["n"], "loss_bag": bag_nats(sums["period"])}  # fmt: skip
-            frames.append(sums.assign(**told))
-    return pd.concat(frames)[LOSS_COLUMNS].sort_values(LOSS_COLUMNS[:6], kind="stable")
+            frames.append(sums.assign(**fields))
+    return pd.concat(frames)[[*LOSS.columns]].sort_values([*LOSS.columns[:6]], kind="stable")
 
 
 def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
@@ -91,7 +99,7 @@ def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
         for step in sorted({*run.snapshots, run.steps}):
             scores = attention_scores(_model_at(run, step), ids_NT)
             for layer, head in np.ndindex(damage_LH.shape):
-                told = {
+                fields = {
                     "run": run.run,
                     "arm": run.arm,
                     "seed": run.seed,
@@ -101,17 +109,17 @@ def head_scores(runs: Sequence[InductionRun], sequences: int) -> pd.DataFrame:
                 }
                 numbers = {name: values_LH[layer, head] for name, values_LH in scores.items()}
                 damage = damage_LH[layer, head] if step == run.steps else np.nan
-                rows.append(told | numbers | {"damage": damage})
-    return pd.DataFrame(rows, columns=HEAD_COLUMNS).sort_values(HEAD_COLUMNS[:6], kind="stable")
+                rows.append(fields | numbers | {"damage": damage})
+    return pd.DataFrame(rows, columns=HEADS.columns).sort_values([*HEADS.columns[:6]], kind="stable")
 
 
 def curves(runs: Sequence[InductionRun]) -> pd.DataFrame:
     """Validation loss (of the tokens a reader can know) against training step, from each run's own curve."""
     frames = [
-        pd.read_csv(run.folder / "curve.csv").assign(run=run.run, arm=run.arm, seed=run.seed)[CURVE_COLUMNS]
+        pd.read_csv(run.folder / "curve.csv").assign(run=run.run, arm=run.arm, seed=run.seed)[[*CURVE.columns]]
         for run in runs
     ]
-    return pd.concat(frames).sort_values(CURVE_COLUMNS[:4], kind="stable")
+    return pd.concat(frames).sort_values([*CURVE.columns[:4]], kind="stable")
 
 
 @torch.no_grad()

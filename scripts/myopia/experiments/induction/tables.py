@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from myopia.config.runs import PAIR
+from myopia.experiments.induction import CURVE, EXPERIMENT, LOSS
 from myopia.experiments.induction.judge import (
-    LOSS,
     UNKNOWABLE,
     by_step,
     head_damage,
@@ -18,8 +19,6 @@ from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import Estimate, Ratio, ratio_contrast, seed_curve, seed_mean
 
-INDUCTION = ["panel", "arm", "label", "x", "value", "ci_low", "ci_high", "seeds", "documents"]
-ARMS = ("vanilla", "myopic")
 SCORES = {"previous": ("previous", "first"), "duplicate": ("duplicate", "first"), "match": ("match", "later")}
 """Panel of head scores -> (score, the layers whose best head is drawn)."""
 
@@ -34,19 +33,21 @@ def induction(context: Context) -> pd.DataFrame:
     which tokens are repeated, but not their order.
     """
     rows: list[dict[str, Any]] = []
-    context.measures.table(LOSS)
-    for arm in ARMS:
+    context.measures.table(LOSS.name)
+    for arm in PAIR:
         for part in (_curve, _scores, _losses, _damages):
             try:
                 rows += [{"arm": arm} | row for row in part(context, arm)]
             except NotRun:
                 continue
     rows += _bag(context, rows)
-    return pd.DataFrame(rows, columns=INDUCTION).sort_values(["panel", "arm", "x", "label"], kind="stable")
+    return pd.DataFrame(rows, columns=EXPERIMENT.figure("induction").columns).sort_values(
+        ["panel", "arm", "x", "label"], kind="stable"
+    )
 
 
 def _curve(context: Context, arm: str) -> list[dict[str, Any]]:
-    table = context.measures.table("induction_curve.csv")
+    table = context.measures.table(CURVE.name)
     rows = table[table["arm"] == arm]
     return _by_step("curve", rows.pivot_table(index="seed", columns="step", values="validation_loss").dropna(axis=1))
 
@@ -70,7 +71,7 @@ def _by_step(panel: str, wide: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _losses(context: Context, arm: str) -> list[dict[str, Any]]:
-    table = context.measures.table(LOSS)
+    table = context.measures.table(LOSS.name)
     rows = []
     for k, place in enumerate(PLACES):
         if place in set(table["since"]):
@@ -88,14 +89,14 @@ def _bag(context: Context, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if arm is None:
         return []
     _, bag, n = repeats(context, [arm])
-    told = [{"panel": "curve", "x": 0, "value": float(bag.sum() / n.sum())}]
+    fields = [{"panel": "curve", "x": 0, "value": float(bag.sum() / n.sum())}]
     for row in (row for row in rows if row["arm"] == arm and row["panel"] in ("since", "period")):
         if row["panel"] == "since" and row["label"] in UNKNOWABLE:
             continue
         where = {"since": row["label"]} if row["panel"] == "since" else {"period": row["x"]}
         _, bag, n = repeats(context, [arm], **where)
-        told.append({key: row.get(key) for key in ("panel", "label", "x")} | {"value": float(bag.sum() / n.sum())})
-    return [{"arm": "bag"} | row for row in told]
+        fields.append({key: row.get(key) for key in ("panel", "label", "x")} | {"value": float(bag.sum() / n.sum())})
+    return [{"arm": "bag"} | row for row in fields]
 
 
 def _damages(context: Context, arm: str) -> list[dict[str, Any]]:

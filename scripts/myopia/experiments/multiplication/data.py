@@ -1,7 +1,7 @@
 """Multiplication as made token sequences (paper D.3, Fig 8; the authors' src/data/arithmetic.py).
 
 Digit counts of both operands are uniform in 1..digits, then x ~ U{0, ..., 10^d - 1}: leading zeros are possible. How a
-problem is written down is a `Format` (config/multiplication.py). A problem is a function of (seed, stream, index)
+problem is written down is a `Format` (formats.py). A problem is a function of (seed, stream, index)
 and `digits` alone, so that all formats and arms of one seed train on the same problems in the same order.
 
 Shape suffixes: N problems, T tokens, A answer digits.
@@ -18,9 +18,9 @@ import numpy as np
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_json
+from myopia.data.random import uniforms
 from myopia.data.tokenizer_folder import copy_tokenizer, load_tokenizer, vocabulary_size
-from myopia.experiments.multiplication.settings import SYMBOLS, Format
-from myopia.experiments.synthetic.data import uniforms
+from myopia.experiments.multiplication.formats import SYMBOLS, Format
 
 STAR, EQUALS, FILLER = (SYMBOLS.index(symbol) for symbol in "*=.")
 

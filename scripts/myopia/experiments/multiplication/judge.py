@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from myopia.common.errors import MyopiaError
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.config.runs import PAIR
+from myopia.experiments.multiplication import CELLS
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, ratio_statistic
 
-CELLS, DIGITS = "multiplication_cells.csv.gz", "multiplication_digits.csv"
-PAIR = ("vanilla", "myopic")
 Cell = tuple[int, int]  # digits of the first and of the second operand
 
 
@@ -49,16 +49,16 @@ class Exact:
 def exact(context: Context, role: str, arm: str) -> Exact:
     """All cells of one format, by the role it plays, and arm."""
     key = ("multiplication", role, arm)
-    if key not in context.measures.made:
+    if key not in context.measures.cache:
         what = f"multiplication, format {role}, arm {arm},"
-        frame = pick(context.measures.part(CELLS, ["role", "arm"], [role, arm]), what, arm=arm)
+        frame = select(context.measures.part(CELLS.name, ["role", "arm"], [role, arm]), what, arm=arm)
         cells = sorted({(int(a), int(b)) for a, b in zip(frame["x_digits"], frame["y_digits"], strict=True)})
         frame = frame.assign(cell=[cells.index(c) for c in zip(frame["x_digits"], frame["y_digits"], strict=True)])
         seeds = common_seeds([frame], what)
         axes = {"block": sorted(frame["block"].unique()), "cell": range(len(cells))}
-        sums = [cube(frame, name, seeds, axes) for name in ("correct", "n", "correct_new", "n_new")]
-        context.measures.made[key] = Exact(seeds, cells, *sums)
-    return context.measures.made[key]
+        sums = [to_array(frame, name, seeds, axes) for name in ("correct", "n", "correct_new", "n_new")]
+        context.measures.cache[key] = Exact(seeds, cells, *sums)
+    return context.measures.cache[key]
 
 
 def together(context: Context, wanted: Sequence[tuple[str, str]]) -> tuple[list[Exact], list[int]]:
@@ -68,7 +68,7 @@ def together(context: Context, wanted: Sequence[tuple[str, str]]) -> tuple[list[
     if not seeds:
         raise NotRun(f"multiplication: {', '.join(f'{role} {arm}' for role, arm in wanted)} share no seed")
     if any(one.n.shape[1:] != found[0].n.shape[1:] or one.cells != found[0].cells for one in found):
-        raise MyopiaError(f"{CELLS}: formats and arms were asked different problems; measure them again.")
+        raise MyopiaError(f"{CELLS.name}: formats and arms were asked different problems; measure them again.")
     return found, seeds
 
 

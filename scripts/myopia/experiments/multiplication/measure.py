@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.config.runs import ARMS
+from myopia.experiments.multiplication import CELLS, DIGITS
 from myopia.experiments.multiplication.data import Multiplication, cell_problems, pair_keys, read_symbols, trained_pairs
 from myopia.model.build import load_trained
 
@@ -31,14 +32,6 @@ BATCH = 1024  # problems per forward pass; no result depends on it beyond roundi
 BLOCK = 32  # problems that are counted together: the held-out unit
 CHECKED = 64  # problems whose wrong answers are continued without a cache as well
 TIE = 1e-3  # two symbols whose logits are closer may be ordered either way by rounding
-
-CELLS = "role,run,arm,seed,digits,pad,T,x_digits,y_digits,block,n,correct,n_new,correct_new".split(",")
-"""`correct`: problems of the block whose product is right in its first x_digits + y_digits digits, the longest it can
-be (the authors' score); `n_new`, `correct_new`: the same for problems that training never showed."""
-
-DIGITS = "role,run,arm,seed,digits,pad,T,x_digits,y_digits,position,n,loss,right_given,right_greedy".split(",")
-"""By answer digit, 0 the least significant: nats given all earlier digits, share of right digits given them, share of
-right digits in the model's own answer."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +56,23 @@ class Answers:
     loss_NA: np.ndarray  # nats, after the right ones before
 
 
-def measure(runs: Sequence[MultiplicationRun], count: int, device: str = "cpu") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(`CELLS`, `DIGITS`) of every run on `count` problems for each pair of digit counts.
+def measure(runs: list[dict[str, Any]], options: dict[str, Any], device: str) -> dict[str, pd.DataFrame]:
+    """Both tables of these runs.
+
+    runs, options: as `settings.units` and `settings.options` give them.
+    """
+    opened = [MultiplicationRun(**{**run, "folder": Path(run["folder"]), "roles": tuple(run["roles"])}) for run in runs]
+    return exact_match(opened, options["problems"], device)
+
+
+def exact_match(runs: Sequence[MultiplicationRun], count: int, device: str = "cpu") -> dict[str, pd.DataFrame]:
+    """`CELLS` and `DIGITS` of every run on `count` problems for each pair of digit counts.
 
     Raises:
         MyopiaError: a folder's tokenizer is not that of its training, or the two ways of answering disagree.
     """
     known: dict[tuple[int, int, int], np.ndarray] = {}
-    cells, digits = [], []
+    found: dict[str, list[pd.DataFrame]] = {table.name: [] for table in (CELLS, DIGITS)}
     for run in runs:
         stream = Multiplication.from_spec({k: v for k, v in run.data.items() if k != "kind"})
         numbers, _ = read_symbols(run.folder)
@@ -82,22 +84,19 @@ def measure(runs: Sequence[MultiplicationRun], count: int, device: str = "cpu") 
         key = (stream.form.digits, run.seed, run.examples)
         if key not in known:
             known[key] = trained_pairs(*key)
-        found = _one_run(run, stream, model, known[key], count)
+        cells, digits = _one_run(run, stream, model, known[key], count)
         for role in run.roles:
-            for frames, frame in zip((cells, digits), found, strict=True):
-                frames.append(frame.assign(role=role))
-        LOG.info(
-            "%s seed %d: %.3f of all answers are right",
-            run.run,
-            run.seed,
-            found[0]["correct"].sum() / len(found[0]) / BLOCK,
-        )
-    tables = []
-    for frames, columns in ((cells, CELLS), (digits, DIGITS)):
-        frame = pd.concat(frames) if frames else pd.DataFrame(columns=columns)
-        keys = [c for c in ("role", "run", "seed", "x_digits", "y_digits", "block", "position") if c in columns]
-        tables.append(frame[columns].sort_values(keys, kind="stable"))
-    return tables[0], tables[1]
+            found[CELLS.name].append(cells.assign(role=role))
+            found[DIGITS.name].append(digits.assign(role=role))
+        right = cells["correct"].sum() / len(cells) / BLOCK
+        LOG.info("%s seed %d: %.3f of all answers are right", run.run, run.seed, right)
+    return {table.name: _sorted(found[table.name], table.columns) for table in (CELLS, DIGITS)}
+
+
+def _sorted(frames: list[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    frame = pd.concat(frames) if frames else pd.DataFrame(columns=columns)
+    keys = [c for c in ("role", "run", "seed", "x_digits", "y_digits", "block", "position") if c in columns]
+    return frame[[*columns]].sort_values(keys, kind="stable")
 
 
 def _one_run(

@@ -1,172 +1,184 @@
-"""Formats of the multiplication experiment (paper D.3, Figs 8-10): which sequences are trained on, and what for.
-
-    lead x filler | x, `pad` digits | * | y, `pad` digits | = | after x filler | x y, 2 `digits` digits
-
-Digits stand least significant first, zeros fill up. A format plays one or several roles:
-
-    grid   Fig 9: operands padded to one length, exact match over digit counts
-    short  Fig 10: the shorter padding
-    long   Fig 10: the longer padding; its further zeros are positions at which a model can compute
-    after  control: as many content-free symbols between "=" and the answer, where a model can compute as well
-    lead   control: as many symbols before the operands, which see nothing of the problem: only the distance grows
-"""
+"""Settings and runs of the multiplication experiment: formats x arms, all at the same learning rates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import Strict
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import PAIR, Spec, add, common_spec, grid_specs, purpose_of
+from myopia.config.schema import Count, Distinct, Evaluation, Optimizer, Rates, Section, Text, key, optimizer
+from myopia.experiments.multiplication.formats import MAX_DIGITS, SYMBOLS, Planned, formats, roles_of
 
-SYMBOLS = (*"0123456789", "*", "=", ".")
-"""One token each; the last is the filler of the controls."""
+if TYPE_CHECKING:
+    from myopia.config.dag import Dag
 
-MAX_DIGITS = 9  # the product of two numbers of 9 digits fits 64 bits
-MAX_TOKENS = 1024
-LOSSES = ("answer", "all")
-
-
-@dataclass(frozen=True)
-class Format:
-    """One way of writing a problem down.
-
-    digits: most digits of an operand; pad: digits an operand is padded to; after, lead: filler symbols before the
-    answer and before the operands; loss_on: `answer`, or `all` tokens but the first.
-    Raises MyopiaError for a value outside these domains.
-    """
-
-    digits: int
-    pad: int
-    after: int = 0
-    lead: int = 0
-    loss_on: str = "answer"
-
-    def __post_init__(self) -> None:
-        for key in ("digits", "pad", "after", "lead"):
-            value, least = getattr(self, key), 1 if key in ("digits", "pad") else 0
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise MyopiaError(f"multiplication: {key} must be a whole number of at least {least}, not {value!r}")
-        if self.digits > MAX_DIGITS:
-            raise MyopiaError(
-                f"multiplication: digits is {self.digits}, but products of operands of more than {MAX_DIGITS} digits "
-                f"do not fit 64 bits; take at most {MAX_DIGITS}"
-            )
-        if self.pad < self.digits:
-            raise MyopiaError(
-                f"multiplication: pad {self.pad} is too short for operands of {self.digits} digits; pad to at least "
-                f"{self.digits}"
-            )
-        if self.T > MAX_TOKENS:
-            raise MyopiaError(
-                f"multiplication: padding to {self.pad} makes sequences of {self.T} tokens, more than {MAX_TOKENS}; "
-                "pad less"
-            )
-        if self.loss_on not in LOSSES:
-            raise MyopiaError(f"multiplication: loss_on must be {' or '.join(LOSSES)}, not {self.loss_on!r}")
-
-    @property
-    def prompt(self) -> int:
-        """Tokens before the answer."""
-        return self.lead + 2 * self.pad + 2 + self.after
-
-    @property
-    def answer(self) -> int:
-        """Tokens of the answer."""
-        return 2 * self.digits
-
-    @property
-    def T(self) -> int:
-        """Tokens of a sequence."""
-        return self.prompt + self.answer
-
-    @property
-    def name(self) -> str:
-        """What names its runs."""
-        extra = f"-after{self.after}" if self.after else ""
-        extra += f"-lead{self.lead}" if self.lead else ""
-        extra += "-all" if self.loss_on == "all" else ""
-        return f"mult-d{self.digits}-pad{self.pad}{extra}"
-
-    def data(self, tokenizer: str | None) -> dict[str, Any]:
-        """The `data` of a run spec."""
-        given = {} if tokenizer is None else {"tokenizer": tokenizer}
-        return {"kind": "multiplication", "T": self.T, **asdict(self), **given}
+Digits = Annotated[int, Strict(), Ge(1), Le(MAX_DIGITS)]
+LossOn = Literal["answer", "all"]
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A format with its batch and every role it plays."""
+class Grid(Section):
+    """Fig 9: exact match over digit counts."""
 
-    format: Format
-    batch_size: int
-    roles: tuple[str, ...]
-
-    @property
-    def control(self) -> bool:
-        """Whether it is not in the paper."""
-        return not {"grid", "short", "long"} & set(self.roles)
-
-    @property
-    def tuned(self) -> bool:
-        """Whether learning rates are chosen on it; the other formats run at the same ones."""
-        return bool({"grid", "short"} & set(self.roles))
+    digits: Digits = key("Most digits of an operand; counts are uniform from 1 on.")
+    pad: Count = key("Digits an operand is padded to; at least `digits`.")
+    loss_on: LossOn = key("Tokens whose prediction is trained: the answer's, or all but the first.")
+    batch_size: Count = key("Global batch.", unit="problems")
 
 
-def formats(part: Mapping[str, Any]) -> list[Planned]:
-    """The formats a scale trains, each once, in the order grid, short, long, after, lead.
+class Filler(Section):
+    """Fig 10: the same problems with short and with long padding."""
 
-    Raises:
-        MyopiaError: digits or padding out of range; two formats that would share a name but not a batch.
-    """
-    grid, filler = part["grid"], part["filler"]
-    asked = [("grid", Format(grid["digits"], grid["pad"], loss_on=grid["loss_on"]), grid["batch_size"])]
-    short, long = filler["pads"]
-    if long <= short:
-        raise MyopiaError(
-            f"config key multiplication.filler.pads: {long} is not longer than {short}; give the shorter padding first"
-        )
-    extra = {"short": {}, "long": {}, "after": {"after": 2 * (long - short)}, "lead": {"lead": 2 * (long - short)}}
-    for role in ("short", "long", *(r for r in ("after", "lead") if r in filler["controls"])):
-        pad = long if role == "long" else short
-        made = Format(filler["digits"], pad, loss_on=filler["loss_on"], **extra[role])
-        asked.append((role, made, filler["batch_size"]))
-    found: dict[str, Planned] = {}
-    for role, made, batch in asked:
-        known = found.get(made.name)
-        if known is not None and known.batch_size != batch:
-            raise MyopiaError(
-                f"config key multiplication: grid and filler both train {made.name}, in batches of "
-                f"{known.batch_size} and {batch}; give them one batch_size"
-            )
-        roles = (*known.roles, role) if known else (role,)
-        found[made.name] = Planned(made, batch, roles)
-    return list(found.values())
+    digits: Digits = key("Most digits of an operand.")
+    pads: Annotated[list[Count], Len(2, 2)] = key("Digits operands are padded to, short and long; at least `digits`.")
+    controls: Annotated[list[Literal["after", "lead"]], Distinct] = key(
+        "With as many filler symbols as long padding adds: `after` puts them between the equals sign and the answer, "
+        "`lead` before the operands, where they see nothing and only lengthen the distance."
+    )
+    loss_on: LossOn = key("Tokens whose prediction is trained: the answer's, or all but the first.")
+    batch_size: Count = key("Global batch.", unit="problems")
 
 
-def roles_of(part: Mapping[str, Any], run: str) -> list[str]:
-    """Roles of a run, by its name `<format>-<arm>`."""
-    return [role for one in formats(part) if run.rsplit("-", 1)[0] == one.format.name for role in one.roles]
+class Multiplication(Section):
+    """Paper D.3: digits least significant first, zeros fill up; GPT-2's shape from random initialisation."""
+
+    # batch of Table 4 and of the authors' 8-digit script
+    grid: Grid = key(
+        "Fig 9: exact match over digit counts, operands padded to one length.",
+        {"digits": 8, "pad": 8, "loss_on": "answer", "batch_size": 512},
+    )
+    # as the authors' 5-digit script had it
+    filler: Filler = key(
+        "Fig 10: the same problems with short and with long padding; a format that Fig 9 has too is trained once.",
+        {"digits": 5, "pads": [5, 10], "controls": ["after", "lead"], "loss_on": "answer", "batch_size": 1024},
+    )
+    tokenizer: Text | None = key(
+        "Folder whose tokenizer is used, such as GPT-2's; it must have one token for every digit and sign. null: a "
+        "vocabulary of the 13 symbols alone.",
+        None,
+    )
+    examples: Count = key("Training problems of every run.", 10_000_000, unit="problems")
+    micro_batch: Count = key("Most problems per forward pass; gradients are accumulated.", 512, unit="problems")
+    # attention dropout is 0 in every arm (protocol section 2)
+    model: dict[str, Any] = key(
+        "Settings of GPT-2's config; positions follow from the format, attention dropout is 0 unless set.",
+        {
+            "n_layer": 12,
+            "n_embd": 768,
+            "n_head": 12,
+            "embd_pdrop": 0.1,
+            "resid_pdrop": 0.1,
+            "activation_function": "gelu_pytorch_tanh",
+        },
+    )
+    optim: Optimizer = key("Optimiser and schedule, the same in all formats.", optimizer(vanilla=6.0e-4, myopic=6.0e-4))
+    lr_grid: Rates = key(
+        "Learning rates tried for both arms by the target `tuned`, on the grid and on short padding; all formats run at "
+        "the rates of optim.lr.",
+        [3.0e-4, 6.0e-4, 1.2e-3],
+    )
+    eval: Evaluation = key("Validation while training.", {"every": 500, "sequences": 8192})
+    test_problems: Annotated[int, Strict(), Ge(32)] = key(
+        "Fresh problems for each pair of digit counts.", 1024, unit="problems"
+    )
 
 
-def check_multiplication(settings: Mapping[str, Any]) -> None:
+def runs(settings: dict[str, Any]) -> dict[str, Spec]:
+    """One run for each format and arm; formats that are not in the paper are controls."""
+    specs: dict[str, Spec] = {}
+    for planned in formats(settings["multiplication"]):
+        for arm in PAIR:
+            add(specs, _spec(settings, planned, arm, "control" if planned.control else purpose_of(settings)))
+    return specs
+
+
+def tuning_runs(settings: dict[str, Any]) -> dict[str, Spec]:
+    """The learning-rate grid, of the formats rates are chosen on."""
+    section = settings["multiplication"]
+    specs: dict[str, Spec] = {}
+    for planned in (one for one in formats(section) if one.tuned):
+        specs |= grid_specs(lambda arm, one=planned: _spec(settings, one, arm, "tuning"), section["lr_grid"])
+    return specs
+
+
+def _spec(settings: dict[str, Any], planned: Planned, arm: str, purpose: str) -> Spec:
+    """One run: GPT-2's shape with as many positions as the format has tokens."""
+    section, form, batch = settings["multiplication"], planned.format, planned.batch_size
+    tokenizer = section["tokenizer"]
+    batched = {
+        **section,
+        "batch_size": batch,
+        "micro_batch": min(section["micro_batch"], batch),
+        "steps": math.ceil(section["examples"] / batch),
+    }
+    # The type's defaults name special tokens of its own tokenizer, which ours need not have.
+    config = {"attn_pdrop": 0.0, "n_positions": form.T, "bos_token_id": None, "eos_token_id": None, **section["model"]}
+    if tokenizer is None:
+        config.setdefault("vocab_size", len(SYMBOLS))
+    return {
+        **common_spec(settings, batched, arm, purpose),
+        "name": f"{form.name}-{arm}",
+        "model": {"kind": "language", "model_type": "gpt2", "config": config},
+        "data": form.data(tokenizer),
+    }
+
+
+def units(dag: Dag) -> dict[str, list[Spec]]:
+    """Each run and seed can be measured alone."""
+    section = dag.settings["multiplication"]
+    return {
+        f"{run}-seed{seed}": [
+            {
+                "run": run,
+                "arm": dag.runs[run]["arm_name"],
+                "seed": seed,
+                "folder": dag.folder(run, seed),
+                "roles": roles_of(section, run),
+                "data": dag.runs[run]["data"],
+                "examples": dag.runs[run]["steps"] * dag.runs[run]["batch_size"],
+            }
+        ]
+        for run in dag.of("multiplication")
+        for seed in dag.seeds(run)
+    }
+
+
+def options(settings: dict[str, Any]) -> Spec:
+    """How many problems of each pair of digit counts a run is asked."""
+    return {"problems": settings["multiplication"]["test_problems"]}
+
+
+def caption(settings: dict[str, Any]) -> str:
+    """What the figures' captions say about this scale."""
+    section, n = settings["multiplication"], len(settings["seeds"])
+    model = ", ".join(f"{name} {value}" for name, value in sorted(section["model"].items()) if name.startswith("n_"))
+    return (
+        f"Scale {settings['scale']}: GPT-2's shape ({model}), {section['examples']:,} training problems,"
+        f" {n} seed{'' if n == 1 else 's'} (paper: GPT-2 small, 10,000,000 problems, one run)."
+    )
+
+
+def check(settings: dict[str, Any]) -> None:
     """Refuse an experiment that could not be trained; MyopiaError names the key."""
-    part = settings["multiplication"]
-    for one in formats(part):
-        if one.batch_size % min(part["micro_batch"], one.batch_size):
+    section = settings["multiplication"]
+    for one in formats(section):
+        if one.batch_size % min(section["micro_batch"], one.batch_size):
             raise MyopiaError(
-                f"config key multiplication.micro_batch: {part['micro_batch']} does not divide the batch of "
+                f"config key multiplication.micro_batch: {section['micro_batch']} does not divide the batch of "
                 f"{one.batch_size}"
             )
-        positions = part["model"].get("n_positions", one.format.T)
+        positions = section["model"].get("n_positions", one.format.T)
         if not isinstance(positions, int) or positions < one.format.T:
             raise MyopiaError(
                 f"config key multiplication.model.n_positions: {one.format.name} has {one.format.T} tokens, more than "
                 f"{positions!r}; leave n_positions out"
             )
-    width, heads = part["model"].get("n_embd", 768), part["model"].get("n_head", 12)
+    width, heads = section["model"].get("n_embd", 768), section["model"].get("n_head", 12)
     if width % heads:
         raise MyopiaError(f"config key multiplication.model: n_embd {width} is not divisible by n_head {heads}")
-    for arm in ("vanilla", "myopic"):
-        if part["optim"]["lr"].get(arm, 0) <= 0:
-            raise MyopiaError(f"config key multiplication.optim.lr: the arm {arm} needs a learning rate above 0")
+    for arm in PAIR:
+        if arm not in section["optim"]["lr"]:
+            raise MyopiaError(f"config key multiplication.optim.lr: the arm {arm} needs a learning rate")

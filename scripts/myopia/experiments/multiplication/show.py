@@ -53,7 +53,7 @@ def _has_interval(rows: pd.DataFrame) -> bool:
 
 
 def _new_problems(ours: pd.DataFrame) -> str:
-    """What share of the test problems training never showed: in a small world they recur."""
+    """What share of the test problems training never showed: with few digits they recur."""
     new = ours[ours["share_new"].notna()].groupby(["x_digits", "y_digits"])["share_new"].mean()
     if new.empty:
         return ""

@@ -6,43 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from myopia.experiments.multiplication.judge import (
-    DIGITS,
-    PAIR,
-    Cell,
-    between_cells,
-    effect_terms,
-    exact,
-    paper_cell,
-    together,
-)
-from myopia.judge.measures import NotRun, pick
+from myopia.config.runs import PAIR
+from myopia.experiments.multiplication import CELLS, DIGITS, EXPERIMENT
+from myopia.experiments.multiplication.judge import Cell, between_cells, effect_terms, exact, paper_cell, together
+from myopia.judge.measures import NotRun, select
 from myopia.judge.registry import Context
 from myopia.judge.stats import Estimate, ratio_contrast, seed_curve
 
 OFF_CEILING = (0.05, 0.95)
 ROLES = ("short", "long", "after", "lead")
-_INTERVAL = ["value", "ci_low", "ci_high", "seeds", "documents"]
-FIG9 = ["kind", "series", "digits", "pad", "x_digits", "y_digits", *_INTERVAL, "judged", "share_new", "value_new"]
-"""series: an arm, or `difference` (vanilla - myopic). `judged`: 1 if the cell counts in the verdict; `share_new`: share
-of the test problems that training never showed; `value_new`: exact match on those alone."""
-FIG10 = [
-    "kind",
-    "measure",
-    "role",
-    "arm",
-    "digits",
-    "pad",
-    "T",
-    "x_digits",
-    "y_digits",
-    *_INTERVAL,
-    "judged",
-    "share_new",
-]
-"""measure: `exact` in every cell; `level` its mean over the judged cells, `effect` that mean minus `short`'s (neither has
-digits). `judged`: 1 if vanilla with short padding is off ceiling and floor in the cell."""
-BY_DIGIT = ["role", "arm", "digits", "pad", "T", "x_digits", "y_digits", "position", "metric", *_INTERVAL[:4]]
 
 
 def _interval(estimate: Estimate) -> dict[str, Any]:
@@ -52,7 +24,7 @@ def _interval(estimate: Estimate) -> dict[str, Any]:
 
 
 def _form(context: Context, role: str) -> dict[str, int]:
-    rows = context.measures.table("multiplication_cells.csv.gz")
+    rows = context.measures.table(CELLS.name)
     rows = rows[rows["role"] == role]
     return {name: int(rows[name].iloc[0]) for name in ("digits", "pad", "T")}
 
@@ -65,12 +37,16 @@ def _judged(context: Context, role: str) -> list[Cell]:
 
 
 def _arms(context: Context, role: str) -> list[str]:
-    rows = context.measures.table("multiplication_cells.csv.gz")
+    rows = context.measures.table(CELLS.name)
     return [arm for arm in PAIR if ((rows["role"] == role) & (rows["arm"] == arm)).any()]
 
 
 def fig9_multiplication(context: Context) -> pd.DataFrame:
-    """Exact match by digit counts, both arms and their difference, and the paper's cells where sizes are the paper's."""
+    """Exact match by digit counts, both arms and their difference, and the paper's cells where sizes are the paper's.
+
+    series: an arm, or `difference` (vanilla - myopic). judged: 1 if the cell counts in the verdict. share_new: share of
+    the test problems that training never showed; value_new: exact match on those alone.
+    """
     arms = _arms(context, "grid")
     if not arms:
         raise NotRun("the grid of digit counts was not measured")
@@ -88,7 +64,7 @@ def fig9_multiplication(context: Context) -> pd.DataFrame:
         if len(arms) == 2:
             gap = ratio_contrast([found[0].of(cell, seeds), found[1].of(cell, seeds, -1.0)])
             rows.append({**common, "kind": "ours", "series": "difference", **_interval(gap)})
-    return _frame(rows + _paper_fig9(context, form), FIG9)
+    return _frame(rows + _paper_fig9(context, form), "fig9_multiplication")
 
 
 def _new(one: Any, cell: Cell, seeds: list[int]) -> dict[str, float]:
@@ -115,7 +91,11 @@ def _paper_fig9(context: Context, form: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def fig10_filler(context: Context) -> pd.DataFrame:
-    """Exact match by format, arm and cell; over the judged cells its mean, and what a format changes against `short`."""
+    """Exact match by format, arm and cell; over the judged cells its mean, and what a format changes against `short`.
+
+    measure: `exact` in every cell; `level` its mean over the judged cells, `effect` that mean minus `short`'s (neither has
+    digits). judged: 1 if vanilla with short padding is off ceiling and floor in the cell.
+    """
     present = [(role, arm) for role in ROLES for arm in _arms(context, role)]
     if not present:
         raise NotRun("no format with filler was measured")
@@ -134,7 +114,7 @@ def fig10_filler(context: Context) -> pd.DataFrame:
         if judged and role != "short" and ("short", arm) in present:
             terms = effect_terms(context, role, "short", [arm], judged)
             rows.append({**common, "measure": "effect", **_interval(ratio_contrast(terms)), "judged": 1})
-    return _frame(rows + _paper_fig10(context, rows), FIG10)
+    return _frame(rows + _paper_fig10(context, rows), "fig10_filler")
 
 
 def _paper_fig10(context: Context, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -164,14 +144,14 @@ def _paper_fig10(context: Context, ours: list[dict[str, Any]]) -> list[dict[str,
 
 def multiplication_digits(context: Context) -> pd.DataFrame:
     """Loss and accuracy by answer digit in the hardest cell, by format and arm."""
-    table = context.measures.table(DIGITS)
+    table = context.measures.table(DIGITS.name)
     rows: list[dict[str, Any]] = []
     for role in ROLES:
         for arm in PAIR:
             here = table[(table["role"] == role) & (table["arm"] == arm)]
             if here.empty:
                 continue
-            here = pick(here, f"answer digits, format {role}, arm {arm},", arm=arm)
+            here = select(here, f"answer digits, format {role}, arm {arm},", arm=arm)
             top = int(here["digits"].iloc[0])
             here = here[(here["x_digits"] == top) & (here["y_digits"] == top)]
             common = {"role": role, "arm": arm, **{name: int(here[name].iloc[0]) for name in
@@ -184,11 +164,13 @@ def multiplication_digits(context: Context) -> pd.DataFrame:
                                  "ci_low": curve.low[k], "ci_high": curve.high[k], "seeds": curve.seeds})  # fmt: skip
     if not rows:
         raise NotRun("no format with filler was measured")
-    return _frame(rows, BY_DIGIT)
+    return _frame(rows, "multiplication_digits")
 
 
-def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows).reindex(columns=columns)
+def _frame(rows: list[dict[str, Any]], figure: str) -> pd.DataFrame:
+    """Rows as a figure's table, in the order of its keys."""
+    columns = EXPERIMENT.figure(figure).columns
+    frame = pd.DataFrame(rows).reindex(columns=[*columns])
     keys = [
         c
         for c in columns

@@ -83,7 +83,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 raise MyopiaError(
                     f"{path}: refused, because reading it needs {', '.join(foreign)}, and a checkpoint can run any "
                     "program through such a name; delete the file, or, if the name is sure to be plain data, allow it "
-                    "in scripts/myopia/model/released.py."
+                    "in scripts/myopia/experiments/released/convert.py."
                 )
             value = torch.load(str(path), map_location="cpu", mmap=True, weights_only=True)
         except pickle.UnpicklingError as error:
@@ -184,7 +184,7 @@ def convert_released(
 
     Args:
         checkpoint: the Lightning file.
-        fetched: record of `data.released.fetch_released`.
+        fetched: record of `fetch.fetch_released`.
         size, arm: what the checkpoint is supposed to be.
         base: folder with the architecture's config.json.
         tokenizer: folder whose files are copied.
@@ -214,7 +214,7 @@ def convert_released(
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as name:
         temporary = Path(name)
-        model.save_pretrained(temporary, max_shard_size="1TB")  # the measuring rooms expect one file
+        model.save_pretrained(temporary, max_shard_size="1TB")  # measuring expects one file
         for file in Path(tokenizer).iterdir():
             shutil.copyfile(file, temporary / file.name)
         (temporary / "README.md").write_text(_card(record), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The authors' released checkpoints: found on the hub, pinned, and brought here. Nothing is opened in this room."""
+"""The authors' released checkpoints: found on the hub, pinned to a commit and sha256, downloaded. None is unpickled here."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _NAME = re.compile(
 
 
 def parse_file_name(name: str) -> dict[str, Any]:
-    """What the authors wrote into a checkpoint's name: arm, size, lr, warmup, global_step, train_loss.
+    """The fields of a checkpoint's file name: arm, size, lr, warmup, global_step, train_loss; empty for any other name.
 
-    Empty for any other name. The learning rate in a name is the one of the script's table, which the script did not
-    pass on to the myopic runs; what a run used is in the checkpoint itself, if anywhere.
+    The learning rate in a name is that of the authors' script's table, which the script did not pass on to the myopic
+    runs; what a run used is in the checkpoint itself, if anywhere.
     """
     found = _NAME.fullmatch(name)
     if found is None:
@@ -50,10 +50,10 @@ def resolve_released(
     """Pin every checkpoint and fetch the small files: `<out>/base/pythia-<size>/config.json`, `<out>/tokenizer/`.
 
     Args:
-        specs: entries of `config.released.released_specs`.
+        specs: entries of `settings.checkpoints`.
         out: folder; its `released.lock.json` is written last: {"models": {"<repo>@<revision>": {"commit", "files":
             {name: sha256}}}}, for a checkpoint also its name and size.
-        pins: a lock of the same form kept under version control; what it names must still be there unchanged.
+        pins: a lock of the same form under version control; what it pins must still be there unchanged.
 
     Raises:
         MyopiaError: hub, repository, revision or file not there; a repository without exactly one checkpoint, or
@@ -85,9 +85,18 @@ def resolve_released(
 def fetch_released(
     lock: str | Path, repo: str, revision: str, state: str | Path, out: str | Path, record: str | Path
 ) -> dict[str, Any]:
-    """Bring the one checkpoint of `repo`, as the lock pins it, to `out`, and where it came from to `record`.
+    """Download the checkpoint of `repo` that the lock pins to `out`, and write where it came from to `record`.
 
-    `state` is a folder that outlives a killed job, so that the download continues instead of starting over.
+    Args:
+        lock: `released.lock.json`.
+        repo: hub id.
+        revision: as the lock names it.
+        state: folder that outlives a killed job: a file that has come is not downloaded again.
+        out: file of the checkpoint.
+        record: JSON file; the dictionary in it is returned.
+
+    Raises:
+        MyopiaError: the lock lacks the checkpoint, the hub cannot be reached, or other bytes came than those pinned.
     """
     try:
         entry = _read_lock(lock)[_key(repo, revision)]
@@ -126,9 +135,9 @@ def _pin_checkpoint(spec: Mapping[str, str], known: Mapping[str, Any] | None) ->
             "name the file in config key released.file."
         )
     name = fitting[0]
-    said = parse_file_name(Path(name).name)
+    named = parse_file_name(Path(name).name)
     for key in ("arm", "size"):
-        if said and said[key] != spec[key]:
+        if named and named[key] != spec[key]:
             raise MyopiaError(
                 f"hub: '{repo}' should hold the {spec['arm']} model of size {spec['size']}, but its file is called "
                 f"{name}: a mislabelled checkpoint; correct config key released.repo or leave the size out."
@@ -162,7 +171,7 @@ def _fetch_base(spec: Mapping[str, str], folder: Path, known: Mapping[str, Any] 
 
 
 def _entry(commit: str | None, files: Sequence[HubFile], known: Mapping[str, Any] | None, repo: str) -> dict[str, Any]:
-    """A repository's entry in the lock; what an earlier lock says of the same files must be true of these."""
+    """A repository's entry in the lock. Raises MyopiaError if `known`, an earlier entry, has another sha256 of a file."""
     listed = {file.path: file.sha256 for file in files}
     for path, earlier in (known or {}).get("files", {}).items():
         if listed.get(path, earlier) != earlier:

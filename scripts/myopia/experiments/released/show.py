@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from myopia.config.runs import PAIR
+from myopia.experiments.zero_shot.show import fig5_zero_shot
 from myopia.show import style
 
 ALONE = "One pair of runs per size: intervals (95%) cover held-out documents only, no other seed; nothing is judged."
-ARMS = ("vanilla", "myopic")
 
 
 def fig7_released(frame: pd.DataFrame, caption: str = "") -> Figure:
@@ -30,7 +31,7 @@ def fig7_released(frame: pd.DataFrame, caption: str = "") -> Figure:
     figure = style.new_figure(7.4, 2.4 * len(corpora) + 0.3, len(corpora), 3, text)
     for row, ((left, middle, right), corpus) in enumerate(zip(style.grid(figure, 3), corpora, strict=True)):
         mine = ours[ours["corpus"] == corpus]
-        for arm in ARMS:
+        for arm in PAIR:
             style.points(left, mine[mine["series"] == arm], "parameters", arm)
             _theirs(left, frame, arm)
         style.points(middle, mine[mine["series"] == "gap"], "parameters", "gap")
@@ -94,6 +95,11 @@ def released_position(frame: pd.DataFrame, caption: str = "") -> Figure:
     return figure
 
 
+def fig5_released(frame: pd.DataFrame, caption: str = "") -> Figure:
+    """Accuracy by task against parameters, as Fig 5 is drawn."""
+    return fig5_zero_shot(frame, caption)
+
+
 def _documents(ours: pd.DataFrame) -> str:
     low, high = int(ours["documents"].min()), int(ours["documents"].max())
     return f"{low}" if low == high else f"{low}-{high}"
@@ -109,7 +115,7 @@ def _theirs(axis: Axes, frame: pd.DataFrame, series: str) -> None:
 
 
 def _rates(axis: Axes, frame: pd.DataFrame) -> None:
-    for arm in ARMS:
+    for arm in PAIR:
         look = style.look(arm)
         for kind, face in (("rate in name", "none"), ("rate recorded", look.color)):
             rows = frame[(frame["kind"] == kind) & (frame["series"] == arm)].sort_values("parameters")

@@ -1,4 +1,4 @@
-"""The gaps of the family's networks as plain text, for the end of `snakemake gap`."""
+"""The gaps of the networks as plain text, for the end of `snakemake gap`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ STARTS = {"checkpoint": "fine-tuned", "random": "from random initialisation"}
 
 def render(frame: pd.DataFrame) -> str:
     """One paragraph per pair: gap with interval, both losses, rates, and what speaks against reading it."""
-    lines, told = [], set()
+    lines, shown = [], set()
     for row in frame.itertuples():
         pair = (row.size, row.start, row.lr_vanilla, row.lr_myopic, row.gap)
-        if pair in told:  # vanilla's best rate is often the myopic arm's, too
+        if pair in shown:  # vanilla's best rate is often the myopic arm's, too
             continue
-        told.add(pair)
+        shown.add(pair)
         interval = (
             " (one seed: no interval)" if math.isnan(row.ci_low) else f" [{number(row.ci_low)}, {number(row.ci_high)}]"
         )

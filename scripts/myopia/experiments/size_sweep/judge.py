@@ -1,6 +1,6 @@
-"""Estimators of the model family (paper Fig 7): gaps in nats per token on held-out text, and how they grow with size.
+"""Estimators of the size sweep (paper Fig 7): gaps in nats per token on held-out text, and how they grow with size.
 
-N is the number of parameters without embeddings. Choices and starts: `judge.family`, `config.family`.
+N is the number of parameters without embeddings. Choices: `pairs`; starts: `runs`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats as _scipy
 
-from myopia.experiments.size_sweep import pairs as family
+from myopia.experiments.size_sweep import RUNS, pairs
 from myopia.experiments.size_sweep.pairs import Pair
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context, estimator
@@ -29,9 +29,9 @@ def family_gap(
     positions: Sequence[int] | None = None,
 ) -> Estimate:
     """Gap of one size (the largest if not named), over the stretches beginning at `positions` (all if not given)."""
-    found = family.pairs(context, choice, start)
+    found = pairs.pairs(context, choice, start)
     one = found[-1] if size is None else _named(found, size)
-    return ratio_contrast(family.gap_terms(context, [one], at=positions))
+    return ratio_contrast(pairs.gap_terms(context, [one], at=positions))
 
 
 @estimator
@@ -51,9 +51,9 @@ def family_slope(
     chosen = settled(context, choice, start, min_sizes, min_ratio)
     weights = slope_weights([one.n_params for one in chosen])
     if at == "loss":
-        _, gaps = family.gaps_at_equal_loss(context, chosen)
+        _, gaps = pairs.gaps_at_equal_loss(context, chosen)
         return seed_mean(weights @ np.stack(gaps))
-    return ratio_contrast(family.gap_terms(context, chosen, list(weights)))
+    return ratio_contrast(pairs.gap_terms(context, chosen, list(weights)))
 
 
 def slope_weights(n_params: Sequence[float]) -> Array:
@@ -64,8 +64,8 @@ def slope_weights(n_params: Sequence[float]) -> Array:
 
 def settled(context: Context, choice: str, start: str, min_sizes: int, min_ratio: float) -> list[Pair]:
     """Pairs fit for a slope; `NotRun` if too few sizes have settled or their span is too short (protocol 3)."""
-    everyone = family.pairs(context, choice, start)
-    chosen = [one for one in everyone if not family.rising(context, one)]
+    everyone = pairs.pairs(context, choice, start)
+    chosen = [one for one in everyone if not pairs.rising(context, one)]
     if len(chosen) < min_sizes:
         raise NotRun(
             f"the gap has settled at {len(chosen)} of {len(everyone)} sizes ({choice}); a slope needs {min_sizes}"
@@ -86,15 +86,15 @@ def family_contrast(
     """
     chosen = []
     for k in range(2):
-        found = family.pairs(context, choices[k % len(choices)], start)
+        found = pairs.pairs(context, choices[k % len(choices)], start)
         chosen.append(found[-1] if sizes is None else _named(found, sizes[k % len(sizes)]))
-    return ratio_contrast(family.gap_terms(context, chosen, [1.0, -1.0]))
+    return ratio_contrast(pairs.gap_terms(context, chosen, [1.0, -1.0]))
 
 
 @estimator
 def family_dip(context: Context, *, choice: str, size: str, start: str = "checkpoint") -> Estimate:
     """Smallest gap of the other sizes minus the gap at `size`: above 0 if the curve is lowest there."""
-    found = family.pairs(context, choice, start)
+    found = pairs.pairs(context, choice, start)
     here = found.index(_named(found, size))
     if len(found) < 3:
         raise NotRun("a dip needs at least 3 sizes")
@@ -102,7 +102,7 @@ def family_dip(context: Context, *, choice: str, size: str, start: str = "checkp
     def dip(gaps: Array) -> Array:
         return np.delete(gaps, here, axis=0).min(0) - gaps[here]
 
-    return ratio_statistic(family.gap_terms(context, found), dip)
+    return ratio_statistic(pairs.gap_terms(context, found), dip)
 
 
 @estimator
@@ -129,8 +129,8 @@ def family_order(context: Context, *, choice: str, start: str = "checkpoint") ->
 @estimator
 def family_edges(context: Context, *, start: str = "checkpoint") -> Estimate:
     """How many best learning rates lie at the edge of their grid: a best value there extends the grid."""
-    edges = sum(bool(best.edge) for best in family.best_rates(context, start).values())
-    seeds = context.measures.table(family.RUNS)["seed"].nunique()
+    edges = sum(bool(best.edge) for best in pairs.best_rates(context, start).values())
+    seeds = context.measures.table(RUNS.name)["seed"].nunique()
     return Estimate(float(edges), 0.0, float(max(seeds - 1, 1)), 0.0, seeds, 0)
 
 
@@ -142,10 +142,10 @@ def _named(found: Sequence[Pair], size: str) -> Pair:
 
 
 def _beside_paper(context: Context, choice: str, start: str) -> tuple[list[Ratio], Array]:
-    found = [one for one in family.pairs(context, choice, start) if one.size.startswith(PAPER_NAMES)]
+    found = [one for one in pairs.pairs(context, choice, start) if one.size.startswith(PAPER_NAMES)]
     known = set(context.paper.frame["id"])
     keys = {one.size: f"code-pythia-gap-{one.size.removeprefix(PAPER_NAMES)}" for one in found}
     found = [one for one in found if keys[one.size] in known]
     if len(found) < 3:
         raise NotRun("fewer than 3 Pythia sizes of the paper were trained")
-    return family.gap_terms(context, found), np.array([context.paper.get(keys[one.size])[0] for one in found])
+    return pairs.gap_terms(context, found), np.array([context.paper.get(keys[one.size])[0] for one in found])

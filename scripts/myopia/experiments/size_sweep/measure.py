@@ -1,4 +1,4 @@
-"""The model family: what each run is, its held-out loss by document and stretch of positions, its learning curve."""
+"""The size sweep measured: what each run is, its held-out loss by document and stretch of positions, its learning curve."""
 
 from __future__ import annotations
 
@@ -12,72 +12,93 @@ import pandas as pd
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
+from myopia.experiments.size_sweep import CURVE, LOSS, RUNS
 from myopia.measure.text import TextRun, text_curve, text_loss
 
 STRETCHES = (0, 1, 9, 32)
 """First positions of the stretches losses are pooled over: alone at the start, early (1-8), middle, late (32 on).
 
-A family has hundreds of runs; by single position its table would have 20 times the rows and serve nothing more.
+A sweep has hundreds of runs; by single position its table would have 20 times the rows and serve nothing more.
 """
-ROLE = ["recipe", "start", "size", "arm", "run", "lr", "warmup", "batch_size"]
+CONDITION = ("recipe", "start", "size", "arm", "run", "lr", "warmup", "batch_size")
 
 
 @dataclass(frozen=True)
-class FamilyRuns:
-    """Where a family's runs lie, and which of their seeds are judged."""
+class SweptRun:
+    """A run on one seed, and the conditions it stands for (`runs.SweepRun` as mappings)."""
 
+    run: str
+    arm: str
+    seed: int
+    folder: Path
     corpus: str
-    roles: Sequence[dict[str, Any]]  # config.family.Member
-    runs: Path
     tokens: Path
-    seeds: Sequence[int]
-    tuning_seeds: Sequence[int]
+    conditions: Sequence[dict[str, Any]]
+    trained: bool = True  # False: on a tuning seed, which only chooses a rate
 
-    def judged(self) -> list[TextRun]:
-        """Every run once per judged seed, whatever roles it plays."""
-        arms = {role["run"]: role["arm"] for role in self.roles}
-        return [
-            TextRun(run, arm, seed, self.corpus, self.runs / run / f"seed{seed}", self.tokens)
-            for run, arm in sorted(arms.items())
-            for seed in self.seeds
-        ]
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> SweptRun:
+        """From an entry of `runs.units`."""
+        places = {key: Path(entry[key]) for key in ("folder", "tokens")}
+        return cls(**{**{key: value for key, value in entry.items() if key != "also"}, **places})
+
+    @property
+    def text(self) -> TextRun:
+        return TextRun(self.run, self.arm, self.seed, self.corpus, self.folder, self.tokens)
 
 
-def family_runs(family: FamilyRuns) -> pd.DataFrame:
-    """One row per role and seed: the recipe's settings, the network's size, the final validation loss.
+def measure(runs: list[dict[str, Any]], options: dict[str, Any], device: str) -> dict[str, pd.DataFrame]:
+    """All tables of the runs of some sizes.
 
-    Tuning seeds are there where a grid has several rates to choose from (`tuned`): they do that and nothing else.
-    `frozen`: the rate that was chosen before, on record in config.yaml.
+    runs, options: as `runs.units` and `settings.options` give them.
+    """
+    swept = sorted((SweptRun.of(entry) for entry in runs), key=lambda one: one.run)
+    judged = [one.text for one in swept if one.trained]
+    return {
+        RUNS.name: run_table(swept),
+        LOSS.name: loss_table(judged, options["max_windows"], device),
+        CURVE.name: text_curve(judged)[[*CURVE.columns]],
+    }
+
+
+def run_table(swept: Sequence[SweptRun]) -> pd.DataFrame:
+    """`RUNS`: one row per condition and seed, with the recipe's settings, the network's size, the final validation loss.
+
+    Tuning seeds are there where a grid has several rates to choose from: they do that and nothing else.
+
+    Raises:
+        MyopiaError: a run's metrics cannot be read.
     """
     rows = []
-    for role in family.roles:
-        tuning = family.tuning_seeds if role["tuned"] else []
-        for seed in [*family.seeds, *tuning]:
-            path = family.runs / role["run"] / f"seed{seed}" / "metrics.json"
-            try:
-                metrics = json.loads(path.read_text())
-            except (OSError, ValueError) as error:
-                raise MyopiaError(f"{path} cannot be read ({error}); train this run again") from None
+    for one in swept:
+        path = one.folder / "metrics.json"
+        try:
+            metrics = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise MyopiaError(f"{path} cannot be read ({error}); train this run again") from None
+        for condition in one.conditions:
             rows.append(
                 {
-                    "corpus": family.corpus, **{key: role[key] for key in ROLE}, "frozen": int(role["frozen"]), "seed": seed,
-                    "steps": metrics["steps"], "tokens": metrics["tokens"], "parameters": metrics["parameters"],
+                    "corpus": one.corpus, **{key: condition[key] for key in CONDITION}, "frozen": int(condition["frozen"]),
+                    "seed": one.seed, "steps": metrics["steps"], "tokens": metrics["tokens"],
+                    "parameters": metrics["parameters"],
                     "parameters_without_embeddings": metrics["parameters_without_embeddings"],
                     "validation_loss": metrics["final_validation_loss"],
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows).sort_values(["parameters", "recipe", "start", "arm", "lr", "seed"], kind="stable")
+    frame = pd.DataFrame(rows, columns=[*RUNS.columns])
+    return frame.sort_values(["parameters", "recipe", "start", "arm", "lr", "seed"], kind="stable")
 
 
-def family_loss(family: FamilyRuns, max_windows: int, device: str = "cpu") -> pd.DataFrame:
-    """`text_loss`, with positions pooled into STRETCHES; `n` counts tokens, `position` is a stretch's first.
+def loss_table(judged: Sequence[TextRun], max_windows: int, device: str = "cpu") -> pd.DataFrame:
+    """`LOSS`: `text_loss` with positions pooled into STRETCHES.
 
     Every run is measured on the same windows: arms, recipes and sizes are paired by document.
     """
-    pooled = [pool_positions(text_loss([run], max_windows, device)) for run in family.judged()]
+    pooled = [pool_positions(text_loss([run], max_windows, device)) for run in judged]
     frame = pd.concat(pooled).sort_values(["run", "seed", "doc", "position"], kind="stable")
-    frame.insert(6, "component", frame["doc"].map(components(family.tokens)))
-    return frame
+    frame.insert(6, "component", frame["doc"].map(components(judged[0].tokens)))
+    return frame[[*LOSS.columns]]
 
 
 def components(tokens: Path) -> dict[str, str]:
@@ -94,8 +115,3 @@ def pool_positions(frame: pd.DataFrame) -> pd.DataFrame:
     grouped = summed.groupby([*keys, "position"], sort=False)
     pooled = grouped.agg(last_position=("last_position", "max"), n=("n", "sum"), total=("total", "sum")).reset_index()
     return pooled.assign(loss=pooled["total"] / pooled["n"]).drop(columns="total")
-
-
-def family_curve(family: FamilyRuns) -> pd.DataFrame:
-    """`text_curve` of every judged run."""
-    return text_curve(family.judged())

@@ -1,4 +1,4 @@
-"""Reading a model family: its sizes, the best learning rates, pairs of runs to compare, their losses and curves.
+"""Reading the size sweep: its sizes, the best learning rates, pairs of runs to compare, their losses and curves.
 
 A *choice* says which vanilla run is compared with which myopic run at a size:
 
@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
-from myopia.judge.measures import NotRun, cube, one_run
+from myopia.config.runs import PAIR
+from myopia.experiments.size_sweep import CURVE, LOSS, RUNS
+from myopia.judge.measures import NotRun, one_run, to_array
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Ratio, still_rising
 
-PAIR = ("vanilla", "myopic")
 CHOICES = ("best", "matched", "as_run", "paper_table5")
 SETTLED = 0.05
 """A gap has settled if it rises by no more than this share of itself over the last quarter (amendment 5)."""
 Made = TypeVar("Made")
-RUNS, LOSS, CURVE = "family_runs.csv", "family_loss.csv.gz", "family_curve.csv"
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Pair:
 
 def _once(context: Context, key: tuple[Any, ...], make: Callable[[], Made]) -> Made:
     """What `make` gives, made once for all claims and tables that read these measurements."""
-    made = context.measures.made
-    if ("family", *key) not in made:
-        made["family", *key] = make()
-    return made["family", *key]
+    cache = context.measures.cache
+    if ("size_sweep", *key) not in cache:
+        cache["size_sweep", *key] = make()
+    return cache["size_sweep", *key]
 
 
 def sizes(context: Context) -> pd.Series:
     """Parameters without embeddings by size, smallest first."""
-    frame = context.measures.table(RUNS)
+    frame = context.measures.table(RUNS.name)
     return _once(
         context,
         ("sizes",),
@@ -80,15 +80,18 @@ def best_rates(context: Context, start: str) -> dict[tuple[str, str], Best]:
 
 
 def _best_rates(context: Context, start: str) -> dict[tuple[str, str], Best]:
-    grids = [_of(frame, "matched", start) for frame in (context.measures.spent(RUNS), context.measures.table(RUNS))]
+    grids = [
+        _of(frame, "matched", start)
+        for frame in (context.measures.tuning_rows(RUNS.name), context.measures.table(RUNS.name))
+    ]
     tuning, judged = grids
     if judged.empty:
         raise NotRun(f"no grid of learning rates was trained from {_from(start)}")
     found = {}
     for (size, arm), rows in judged.groupby(["size", "arm"]):
-        spent = tuning[(tuning["size"] == size) & (tuning["arm"] == arm)]
-        by_rate = (rows if spent.empty else spent).groupby("lr")["validation_loss"].mean()
-        best, selected_on = float(by_rate.idxmin()), "same seeds" if spent.empty else "tuning seeds"
+        apart = tuning[(tuning["size"] == size) & (tuning["arm"] == arm)]
+        by_rate = (rows if apart.empty else apart).groupby("lr")["validation_loss"].mean()
+        best, selected_on = float(by_rate.idxmin()), "same seeds" if apart.empty else "tuning seeds"
         frozen = rows.loc[rows["frozen"] == 1, "lr"]
         if len(frozen):
             best, selected_on = float(frozen.iloc[0]), "config.yaml"
@@ -109,8 +112,8 @@ def _from(start: str) -> str:
 def run_at(
     context: Context, size: str, recipe: str, start: str, arm: str, lr: float | None = None
 ) -> tuple[str, float]:
-    """(name, rate) of the run that plays a role; `lr` where the recipe is a grid."""
-    rows = _of(context.measures.table(RUNS), recipe, start)
+    """(name, rate) of the run that stands for a condition; `lr` where the recipe is a grid."""
+    rows = _of(context.measures.table(RUNS.name), recipe, start)
     rows = rows[(rows["size"] == size) & (rows["arm"] == arm)]
     if lr is not None:
         rows = rows[np.isclose(rows["lr"], lr, rtol=1e-6)]
@@ -123,7 +126,7 @@ def run_at(
 def pair(context: Context, size: str, choice: str, start: str) -> Pair:
     """The two runs a choice compares at a size; `NotRun` if they were not trained."""
     edge, selected_on = False, ""
-    frozen = choice == "best" and not _of(context.measures.table(RUNS), "best", start).empty
+    frozen = choice == "best" and not _of(context.measures.table(RUNS.name), "best", start).empty
     if frozen:
         found = {arm: run_at(context, size, "best", start, arm) for arm in PAIR}
         selected_on = "config.yaml"
@@ -174,7 +177,7 @@ class Sums:
 
 def documents(context: Context) -> pd.DataFrame:
     """Every held-out document once, with its component; the order of the axis of all sums."""
-    frame = context.measures.table(LOSS)[["doc", "component"]]
+    frame = context.measures.table(LOSS.name)[["doc", "component"]]
     return _once(
         context, ("documents",), lambda: frame.drop_duplicates("doc").sort_values("doc").reset_index(drop=True)
     )
@@ -182,7 +185,7 @@ def documents(context: Context) -> pd.DataFrame:
 
 def stretches(context: Context) -> list[int]:
     """First positions of the stretches that losses were pooled over."""
-    frame = context.measures.table(LOSS)
+    frame = context.measures.table(LOSS.name)
     return _once(context, ("stretches",), lambda: sorted(frame["position"].astype(int).unique()))
 
 
@@ -192,17 +195,17 @@ def sums(context: Context, run: str) -> Sums:
 
 
 def _sums(context: Context, run: str) -> Sums:
-    frame = context.measures.part(LOSS, ["run"], [run])
+    frame = context.measures.part(LOSS.name, ["run"], [run])
     if frame.empty:
         raise NotRun(f"the held-out loss of run {run} was not measured")
     seeds = sorted(frame["seed"].astype(int).unique())
     axes = {"doc": list(documents(context)["doc"]), "position": stretches(context)}
-    n = cube(frame, "n", seeds, axes)
-    total = n * cube(frame, "loss", seeds, axes)
+    n = to_array(frame, "n", seeds, axes)
+    total = n * to_array(frame, "loss", seeds, axes)
     if np.isnan(total).any():
-        raise MyopiaError(f"{LOSS} holds an undefined loss of {run}; measure it again.")
+        raise MyopiaError(f"{LOSS.name} holds an undefined loss of {run}; measure it again.")
     if not (n == _once(context, ("tokens",), lambda: n[0])).all():
-        raise MyopiaError(f"{LOSS}: run {run} was measured on other tokens than its siblings; measure it again.")
+        raise MyopiaError(f"{LOSS.name}: run {run} was measured on other tokens than its siblings; measure it again.")
     return Sums(total, n, seeds)
 
 
@@ -211,7 +214,7 @@ def common_seeds(context: Context, chosen: Sequence[Pair]) -> list[int]:
     have = [set(sums(context, run).seeds) for one in chosen for run in one.runs.values()]
     seeds = sorted(set.intersection(*have))
     if not seeds:
-        raise NotRun("the runs of the family share no seed")
+        raise NotRun("the runs of the size sweep share no seed")
     return seeds
 
 
@@ -268,7 +271,7 @@ def curves(context: Context, one: Pair) -> Curves:
 def _curves(context: Context, one: Pair) -> Curves:
     wide = {}
     for arm, run in one.runs.items():
-        rows = context.measures.part(CURVE, ["run"], [run])
+        rows = context.measures.part(CURVE.name, ["run"], [run])
         if rows.empty:
             raise NotRun(f"the learning curve of run {run} was not measured")
         wide[arm] = rows.pivot(index="seed", columns="step", values="validation_loss")
@@ -283,13 +286,13 @@ def _curves(context: Context, one: Pair) -> Curves:
 
 def change(context: Context, run: str) -> Array:
     """Validation loss at a run's end minus at its start, by seed: what training did at all; [seeds]."""
-    rows = context.measures.part(CURVE, ["run"], [run])
+    rows = context.measures.part(CURVE.name, ["run"], [run])
     wide = rows.pivot(index="seed", columns="step", values="validation_loss").sort_index(axis=1)
     return (wide.iloc[:, -1] - wide.iloc[:, 0]).to_numpy()
 
 
 def rising(context: Context, one: Pair) -> bool:
-    """Whether the pair's gap still rises: then its size is no answer yet (hollow, left out of slopes)."""
+    """Whether the pair's gap still rises: then its size is no answer yet (drawn hollow, left out of slopes)."""
     found = curves(context, one)
     key = ("rising", *sorted(one.runs.items()))
     return _once(context, key, lambda: still_rising(found.steps, found.gap_SK, SETTLED))

@@ -1,244 +1,257 @@
-"""The model family (paper section 5.2): sizes x recipes x arms as run specs, and which run stands for what.
-
-A *recipe* says how the two arms of a pair are trained (protocol section 2), a *start* where from:
-
-    matched       both arms over one grid of rates; which are compared is frozen in `finetune_lr` after tuning, or else
-                  chosen by validation loss, later, by `judge`
-    best          each arm at its best rate, frozen after tuning: where a grid on every seed would cost too much
-    as_run        each arm at the learning rate and warm-up the authors' scripts really gave it
-    paper_table5  both arms at the rate and batch of the paper's Table 5
-
-    checkpoint    fine-tuned from a vanilla model: released weights, or our own pretraining run of the same seed
-    random        from random initialisation: the gap the paper defines, which a fine-tuning gap is not
-
-Two recipes that ask for the same training share one run.
-"""
+"""Settings of the size sweep: recipes, networks, and what cannot be trained."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Len
+from pydantic import StringConstraints
 
 from myopia.common.errors import MyopiaError
-from myopia.common.files import canonical_json
-from myopia.config.runs import ARMS
+from myopia.config.schema import (
+    ByArm,
+    Count,
+    Distinct,
+    Natural,
+    Positive,
+    Schedule,
+    Section,
+    Seeds,
+    Text,
+    defaults,
+    key,
+)
+from myopia.experiments.size_sweep.runs import finetune_grid, sweep
 
-RECIPES = ("matched", "best", "as_run", "paper_table5")  # the grid first: its runs are named by their rate
-STARTS = ("checkpoint", "random")
-PAIR = ("vanilla", "myopic")
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run in the role it plays: an arm of a recipe at a size."""
-
-    size: str
-    recipe: str
-    start: str
-    arm: str
-    run: str
-    lr: float
-    warmup: float
-    batch_size: int
-    frozen: bool  # of a grid: its arm's best rate, says config.yaml
-
-
-@dataclass(frozen=True)
-class Family:
-    """All runs of a scale's family by name, and every role they play."""
-
-    specs: dict[str, dict[str, Any]]
-    size_of: dict[str, str]
-    members: tuple[Member, ...]
-
-    def runs_of(self, *sizes: str) -> list[str]:
-        """Runs of some sizes, each after the run it starts from."""
-        return [name for name in self.specs if self.size_of[name] in sizes]
-
-    def tuning_runs(self) -> list[str]:
-        """Runs that tuning seeds train: grids of more than one rate, and the pretraining they start from."""
-        grid = {member.run for member in self.members if self._tuned(member)}
-        grid |= {self.specs[run]["init_from"] for run in grid if "init_from" in self.specs[run]}
-        return [name for name in self.specs if name in grid]
-
-    def _tuned(self, member: Member) -> bool:
-        """Whether there is a rate to choose where this run stands."""
-
-        def grid(m: Member) -> tuple[str, ...]:
-            return m.recipe, m.size, m.start, m.arm
-
-        tried = [other for other in self.members if grid(other) == grid(member)]
-        return member.recipe == "matched" and len(tried) > 1 and not any(other.frozen for other in tried)
-
-    def roles(self) -> list[dict[str, Any]]:
-        """The members as plain mappings for `evaluate_family.py`; `tuned`: tuning seeds were trained too."""
-        return [{**asdict(member), "tuned": self._tuned(member)} for member in self.members]
+Grid = Annotated[list[Positive], Len(1), Distinct]
+Starts = Annotated[list[Literal["checkpoint", "random"]], Distinct]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+$", strict=True)]
+NETWORKS = yaml.safe_load(Path(__file__).with_name("networks.yaml").read_text())
+EQUAL_WARMUP = {"vanilla": 0.05, "myopic": 0.05}
 
 
-def family(settings: dict[str, Any]) -> Family:
-    """Everything the family trains at this scale. Seeds are not part of a spec."""
-    made = _Making(settings, "judged" if settings["judged"] else "smoke")
-    for size in settings["family"]["sizes"]:
-        for recipe in RECIPES:
-            for start in settings["family"]["recipes"].get(recipe, []):
-                made.add(size, recipe, start)
-    return Family(made.specs, made.size_of, tuple(made.members))
+class Recipes(Section):
+    """Which recipe is trained from which start."""
+
+    matched: Starts = key("Both arms over one grid of learning rates.")
+    best: Annotated[list[Literal["random"]], Distinct] = key(
+        "Each arm at the rate frozen for it in networks.<name>.scratch_lr."
+    )
+    as_run: Starts = key("Rates and warm-ups as the authors' scripts really set them, unequal between the arms.")
+    paper_table5: Starts = key(
+        "Rate and batch of the paper's Table 5, equal in both arms; sizes the table does not list are left out."
+    )
 
 
-def frozen_rate_specs(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The grids that freeze `scratch_lr` and `finetune_lr`; trained on tuning seeds by the `tuned` target."""
-    made, part = _Making(settings, "tuning"), settings["family"]
-    for size in part["sizes"]:
-        if "random" in part["recipes"].get("best", []):
-            made.add(size, "matched", "random")
-        if "finetune_lr" in part["networks"][size] and "checkpoint" in part["recipes"].get("matched", []):
-            made.add(size, "matched", "checkpoint")
-    # Folders of their own: a scale may train the same grid on its judged seeds as well.
-    named = {name: name.replace(f"family-{size}", f"family-{size}-tuning") for name, size in made.size_of.items()}
-    return {
-        named[name]: {**spec, "name": named[name], "purpose": "tuning"}
-        | ({"init_from": named[spec["init_from"]]} if "init_from" in spec else {})
-        for name, spec in made.specs.items()
-    }
+class Warmup(Section):
+    """Linear warm-up of each recipe, as a share of all steps."""
+
+    matched: ByArm = key("Also that of pretraining (vanilla).")
+    best: ByArm = key("From random initialisation.")
+    as_run: ByArm = key("The authors' (protocol section 2).")
+    paper_table5: ByArm = key("That of the Pythia suite.")
 
 
-def finetune_grid(part: dict[str, Any], size: str) -> list[float]:
-    """The learning rates both arms of a size are fine-tuned at; `part` is the config's `family`."""
-    return part["networks"][size].get("lr_grid", part["finetune"]["lr_grid"])
+class Pretrain(Section):
+    """Vanilla training of the checkpoints that fine-tuning starts from, where none are released."""
+
+    steps: Count = key("Optimiser steps.")
+    batch_size: Count = key("Global batch.", unit="sequences")
 
 
-class _Making:
-    """Specs as they come, equal ones once."""
+class Scratch(Section):
+    """Recipes that start from random initialisation."""
 
-    def __init__(self, settings: dict[str, Any], purpose: str) -> None:
-        self.settings, self.part, self.purpose = settings, settings["family"], purpose
-        self.specs: dict[str, dict[str, Any]] = {}
-        self.size_of: dict[str, str] = {}
-        self.members: list[Member] = []
-        self.known: dict[tuple[str, str], str] = {}
-
-    def add(self, size: str, recipe: str, start: str) -> None:
-        """All runs of one recipe from one start; a size that Table 5 does not list has no such recipe."""
-        network = self.part["networks"][size]
-        for arm in PAIR:
-            if recipe == "matched":
-                grid = finetune_grid(self.part, size) if start == "checkpoint" else self.part["scratch"]["lr_grid"]
-                for rate in grid:
-                    self.member(size, recipe, start, arm, rate, f"{arm}-lr{rate:g}")
-            elif recipe == "best":
-                self.member(size, recipe, start, arm, network["scratch_lr"][arm], arm)
-            elif recipe == "as_run":
-                self.member(size, recipe, start, arm, network["as_run"][arm], f"{arm}-as-run")
-            elif "table5" in network:
-                self.member(size, recipe, start, arm, network["table5"]["lr"], f"{arm}-table5")
-
-    def member(self, size: str, recipe: str, start: str, arm: str, rate: float, name: str) -> None:
-        part, network = self.part, self.part["networks"][size]
-        warmup = part["warmup"][recipe][arm]
-        if start == "checkpoint":
-            batch = network["table5"]["batch_size"] if recipe == "paper_table5" else part["finetune"]["batch_size"]
-            # Equal tokens in every recipe, whatever its batch; the authors' 10M sequences in 6,144s are 1,628 steps.
-            steps = math.ceil(part["finetune"]["sequences"] / batch)
-            spec = self.spec(size, arm, rate, warmup, batch, steps)
-            if "pretrained" not in network:
-                spec["init_from"] = self.pretraining(size)
-                # The order of windows goes on where pretraining stopped: fine-tuning reads text it has not seen.
-                spec["data"]["first_sample"] = part["pretrain"]["steps"] * part["pretrain"]["batch_size"]
-        else:
-            name = f"scratch-{name}"
-            batch = part["scratch"]["batch_size"]
-            spec = self.spec(size, arm, rate, warmup, batch, part["scratch"]["steps"], random=True)
-        run = self.keep(size, {**spec, "name": f"family-{size}-{name}", "purpose": self.purpose})
-        frozen = recipe == "matched" and start == "checkpoint" and network.get("finetune_lr", {}).get(arm) == rate
-        self.members.append(Member(size, recipe, start, arm, run, rate, warmup, batch, frozen))
-
-    def pretraining(self, size: str) -> str:
-        """The vanilla run from random initialisation that stands for a released checkpoint."""
-        pretrain, rate = self.part["pretrain"], self.part["networks"][size]["scratch_lr"]["vanilla"]
-        warmup = self.part["warmup"]["matched"]["vanilla"]
-        spec = self.spec(size, "vanilla", rate, warmup, pretrain["batch_size"], pretrain["steps"])
-        return self.keep(size, {**spec, "name": f"family-{size}-pretrain", "purpose": "pretraining"})
-
-    def keep(self, size: str, spec: dict[str, Any]) -> str:
-        """Name of the run that trains this; an equal one of the size that is already there serves."""
-        content = canonical_json({key: value for key, value in spec.items() if key not in ("name", "purpose")})
-        if (size, content) in self.known:
-            return self.known[size, content]
-        name = spec["name"]
-        if name in self.specs:
-            raise MyopiaError(
-                f"config: two runs would be called {name}; learning rates in family must differ in their first six "
-                "digits"
-            )
-        self.known[size, content] = name
-        self.specs[name], self.size_of[name] = spec, size
-        return name
-
-    def spec(
-        self, size: str, arm: str, rate: float, warmup: float, batch: int, steps: int, *, random: bool = False
-    ) -> dict[str, Any]:
-        part, network = self.part, self.part["networks"][size]
-        if "pretrained" in network:
-            model: dict[str, Any] = {"pretrained": released_source(size, network)}
-            if random:
-                model["weights"] = "random"
-        else:
-            model = {"model_type": part["model_type"], "config": {**part["config"], **network["config"]}}
-        return {
-            "arm": ARMS[arm],
-            "arm_name": arm,
-            "optim": {**part["optim"], "lr": rate, "warmup": warmup},
-            "steps": steps,
-            "batch_size": batch,
-            "micro_batch": min(network.get("micro_batch", part["finetune"]["micro_batch"]), batch),
-            "precision": self.settings["precision"],
-            "eval": {"every": max(1, steps // part["eval"]["points"]), "sequences": part["eval"]["sequences"]},
-            "model": {"kind": "language", **model},
-            "data": {"kind": "tokens", "corpus": part["corpus"], "T": self.settings["text"]["T"]},
-        }
+    steps: Count = key("Optimiser steps.")
+    batch_size: Count = key("Global batch.", unit="sequences")
+    lr_grid: Grid = key("Learning rates of both arms; the target `tuned` tries them on tuning_seeds.")
 
 
-def check_family(settings: dict[str, Any]) -> None:
-    """Refuse a family that could not be trained.
+class Finetune(Section):
+    """Training from a checkpoint."""
 
-    Raises:
-        MyopiaError: the message names the key.
+    sequences: Count = key("Text of every run, whatever its batch.", unit="sequences")
+    batch_size: Count = key("Global batch (Table 5 has its own).", unit="sequences")
+    micro_batch: Count = key("Most sequences per forward pass, here and from random initialisation.", unit="sequences")
+    lr_grid: Grid = key("Learning rates of both arms.")
+
+
+class Points(Section):
+    """Validation while training."""
+
+    points: Count = key("Points of the learning curve of a run.")
+    sequences: Count = key("Validation set during training.", unit="sequences")
+
+
+class Table5(Section):
+    """A line of the paper's Table 5."""
+
+    lr: Positive = key("Learning rate.")
+    batch_size: Count = key("Batch.", unit="sequences")
+
+
+class Network(Section):
+    """A network: trained here (config), or started from released weights (pretrained); null is as if left out."""
+
+    pretrained: Text | None = key(
+        "Weights to start from: a folder that save_pretrained wrote, or a hub id with its revision, which the target "
+        "`fetch` downloads.",
+        None,
+    )
+    revision: Text | None = key("Branch, tag or commit on the hub; none for a folder.", None)
+    config: dict[str, Any] | None = key("Shape of a network trained here, laid over size_sweep.config.", None)
+    scratch_lr: ByArm | None = key(
+        "Each arm's best rate from random initialisation, frozen after tuning; pretraining uses vanilla's.", None
+    )
+    finetune_lr: ByArm | None = key(
+        "Each arm's best rate of the fine-tuning grid, frozen after tuning; without it tuning_seeds choose in the same run.",
+        None,
+    )
+    as_run: ByArm | None = key("Learning rates of the recipe as_run.", None)
+    table5: Table5 | None = key("Its line of Table 5.", None)
+    lr_grid: Grid | None = key("Fine-tuning rates of this size, in place of finetune.lr_grid.", None)
+    micro_batch: Count | None = key("In place of finetune.micro_batch.", None, unit="sequences")
+
+
+class SizeSweep(Section):
+    """Gap against model size (paper section 5.2, Table 5, Fig 7); recipes: docs/protocol.md section 2."""
+
+    corpus: Text = key("Name of the corpus, cut into windows of context_length tokens like all others.", "docstrings")
+    sizes: Annotated[list[Text], Distinct] = key(
+        "Names under networks, smallest first; none means that nothing is trained here at this scale.", []
+    )
+    seeds: Seeds = key("Training seeds of the size sweep; a slope is judged from 5 on.", [0, 1, 2, 3, 4])
+    tuning_seeds: Annotated[list[Natural], Distinct] = key(
+        "Seeds that choose the best learning rates; none means that the seeds themselves choose, by their validation loss.",
+        [100, 101, 102],
+    )
+    recipes: Recipes = key(
+        "Which recipe is trained from which start: from a checkpoint (released, or pretrained here) or from random "
+        "initialisation.",
+        {"matched": ["checkpoint"], "best": ["random"], "as_run": ["checkpoint"], "paper_table5": []},
+    )
+    warmup: Warmup = key(
+        "Linear warm-up of each recipe.",
+        {
+            "matched": EQUAL_WARMUP,
+            "best": EQUAL_WARMUP,
+            "as_run": {"vanilla": 0.05, "myopic": 0.01},  # as the authors' scripts had it
+            "paper_table5": {"vanilla": 0.01, "myopic": 0.01},
+        },
+        unit="share of all steps",
+    )
+    optim: Schedule = key(
+        "Optimiser and schedule of every run; learning rates and warm-ups are those of the recipe.", defaults(Schedule)
+    )
+    pretrain: Pretrain = key(
+        "Vanilla training of the checkpoints that fine-tuning starts from, where none are released.",
+        {"steps": 800, "batch_size": 32},
+    )
+    scratch: Scratch = key(
+        "Recipes that start from random initialisation.",
+        {"steps": 1200, "batch_size": 32, "lr_grid": [4.0e-3, 8.0e-3, 1.6e-2, 3.2e-2]},
+    )
+    finetune: Finetune = key(
+        "Training from a checkpoint.",
+        {"sequences": 12800, "batch_size": 32, "micro_batch": 32, "lr_grid": [2.56e-3, 6.4e-3, 1.6e-2, 5.12e-2]},
+    )
+    eval: Points = key("Validation while training.", {"points": 10, "sequences": 256})
+    test_windows: Count = key("Most test windows evaluated, spread over documents.", 1024)
+    model_type: Text = key("transformers model type of the networks trained here.", "gpt_neox")
+    config: dict[str, Any] = key(
+        "Settings of that type common to all networks trained here.",
+        {
+            "num_hidden_layers": 2,
+            "max_position_embeddings": 64,
+            # heads are tiny: all of a head is rotated
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
+        },
+    )
+    networks: dict[Name, Network] = key("Networks by name; sizes says which of them a scale uses.", NETWORKS)
+
+
+def resolve(settings: dict[str, Any], data_root: str | None) -> None:
+    """Leave out what a network's description sets to null: it takes back what a default or a scale gives."""
+    networks = settings["size_sweep"]["networks"]
+    for name, network in networks.items():
+        networks[name] = {key: value for key, value in network.items() if value is not None}
+
+
+def conditions(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every condition that a run stands for, in the order they are made.
+
+    Keys: size, recipe, start, arm, run (its name), lr, warmup, batch_size, frozen (whether the settings have frozen this
+    rate of a grid), tuned (whether tuning seeds choose it).
     """
-    part = settings["family"]
-    known = ", ".join(part["networks"])
-    for size in part["sizes"]:
-        if size not in part["networks"]:
+    return sweep(settings).conditions()
+
+
+def corpora(settings: dict[str, Any]) -> dict[str, str]:
+    """The one corpus, if anything is trained."""
+    section = settings["size_sweep"]
+    return {section["corpus"]: "size_sweep.corpus"} if section["sizes"] else {}
+
+
+def options(settings: dict[str, Any]) -> dict[str, Any]:
+    """How much test text losses are measured on."""
+    return {"max_windows": settings["size_sweep"]["test_windows"]}
+
+
+def caption(settings: dict[str, Any]) -> str:
+    """What the figures' captions say about this scale."""
+    section = settings["size_sweep"]
+    given = [size for size in section["sizes"] if "pretrained" in section["networks"][size]]
+    pretrain, scratch, n = section["pretrain"], section["scratch"], len(section["seeds"])
+    start = "released weights" if given else f"pretrained for {pretrain['steps']} steps of {pretrain['batch_size']}"
+    return (
+        f"Scale {settings['scale']}: {', '.join(given) or section['model_type']} on {section['corpus']}; {start},"
+        f" fine-tuned on {section['finetune']['sequences']} sequences of {settings['context_length']} tokens; from random"
+        f" initialisation {scratch['steps']} steps of {scratch['batch_size']}; {n} seed{'' if n == 1 else 's'}"
+        " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
+    )
+
+
+def check(settings: dict[str, Any]) -> None:
+    """Refuse a sweep that could not be trained; MyopiaError names the key."""
+    section = settings["size_sweep"]
+    for size in section["sizes"]:
+        if size not in section["networks"]:
             raise MyopiaError(
-                f"config key family.sizes: {size!r} is not described under family.networks (known: {known})"
+                f"config key size_sweep.sizes: {size!r} is not described under size_sweep.networks (known: "
+                f"{', '.join(section['networks'])})"
             )
         _check_network(settings, size)
-    overlap = set(part["seeds"]) & set(part["tuning_seeds"])
+    overlap = set(section["seeds"]) & set(section["tuning_seeds"])
     if overlap:
-        raise MyopiaError(f"config key family.tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds")
-    for spec in family(settings).specs.values():
+        raise MyopiaError(
+            f"config key size_sweep.tuning_seeds: seed {min(overlap)} is also judged; tune on other seeds"
+        )
+    for spec in sweep(settings).specs.values():
         if spec["batch_size"] % spec["micro_batch"]:
             raise MyopiaError(
-                f"config key family: run {spec['name']} would cut its batch of {spec['batch_size']} into "
+                f"config key size_sweep: run {spec['name']} would cut its batch of {spec['batch_size']} into "
                 f"micro-batches of {spec['micro_batch']}; set micro_batch to a divisor"
             )
 
 
 def _check_network(settings: dict[str, Any], size: str) -> None:
-    part, network = settings["family"], settings["family"]["networks"][size]
-    where = f"config key family.networks.{size}"
+    section, network = settings["size_sweep"], settings["size_sweep"]["networks"][size]
+    where = f"config key size_sweep.networks.{size}"
     if ("pretrained" in network) == ("config" in network):
         raise MyopiaError(f"{where}: give either config (trained here) or pretrained (released weights)")
     if "pretrained" in network:
-        _check_released(settings, size, f"{where}.pretrained")
+        _check_released(network, settings["context_length"], f"{where}.pretrained")
     elif "scratch_lr" not in network:
         raise MyopiaError(f"{where}: the key 'scratch_lr' is missing")
-    for recipe, key in (("as_run", "as_run"), ("best", "scratch_lr")):
-        if part["recipes"].get(recipe) and key not in network:
-            raise MyopiaError(f"{where}: the key {key!r} is missing; give it, or set family.recipes.{recipe} to []")
-    grid = finetune_grid(part, size)
+    for recipe, rates in (("as_run", "as_run"), ("best", "scratch_lr")):
+        if section["recipes"][recipe] and rates not in network:
+            raise MyopiaError(
+                f"{where}: the key {rates!r} is missing; give it, or set size_sweep.recipes.{recipe} to []"
+            )
+    grid = finetune_grid(section, size)
     for arm, rate in network.get("finetune_lr", {}).items():
         if rate not in grid:
             raise MyopiaError(
@@ -246,34 +259,15 @@ def _check_network(settings: dict[str, Any], size: str) -> None:
                 f"({', '.join(f'{tried:g}' for tried in grid)}); freeze one of these"
             )
     if "config" in network:
-        config = {**part["config"], **network["config"]}
+        config = {**section["config"], **network["config"]}
         width, heads = config.get("hidden_size"), config.get("num_attention_heads")
         if width and heads and width % heads:
             raise MyopiaError(f"{where}.config: width {width} is not divisible by {heads} heads")
-        positions = config.get("max_position_embeddings")
-        if positions and positions < settings["text"]["T"]:
-            raise MyopiaError(
-                f"{where}.config: windows of {settings['text']['T']} tokens (text.T) do not fit into its "
-                f"{positions} positions"
-            )
+        _check_positions(config.get("max_position_embeddings"), settings["context_length"], f"{where}.config")
 
 
-def released_source(size: str, network: dict[str, Any]) -> dict[str, Any]:
-    """What a spec says of released weights: a folder as it is, or a hub id, fetched into networks/<size>."""
-    if "revision" not in network:
-        return {"id": str(Path(network["pretrained"]).expanduser())}
-    return {"id": network["pretrained"], "revision": network["revision"], "network": size}
-
-
-def fetched_networks(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Networks of this scale's family whose weights come from the hub."""
-    part = settings["family"]
-    return {size: part["networks"][size] for size in part["sizes"] if "revision" in part["networks"][size]}
-
-
-def _check_released(settings: dict[str, Any], size: str, where: str) -> None:
-    """A hub id has a revision; anything else must be a folder with a model that can read the windows."""
-    network, T = settings["family"]["networks"][size], settings["text"]["T"]
+def _check_released(network: dict[str, Any], T: int, where: str) -> None:
+    """A hub id has a revision; anything else must be a folder with a model that can read windows of T tokens."""
     folder = Path(network["pretrained"]).expanduser()
     if "revision" in network:
         if folder.is_dir():
@@ -289,6 +283,9 @@ def _check_released(settings: dict[str, Any], size: str, where: str) -> None:
         raise MyopiaError(f"{where}: {folder / 'config.json'} cannot be read ({error})") from None
     if not any(folder.glob("*.safetensors")):
         raise MyopiaError(f"{where}: {folder} holds no .safetensors file; save the model with save_pretrained")
-    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    _check_positions(config.get("max_position_embeddings") or config.get("n_positions"), T, where)
+
+
+def _check_positions(positions: int | None, T: int, where: str) -> None:
     if positions and positions < T:
-        raise MyopiaError(f"{where}: windows of {T} tokens (text.T) do not fit into the {positions} positions it has")
+        raise MyopiaError(f"{where}: windows of {T} tokens (context_length) do not fit into its {positions} positions")

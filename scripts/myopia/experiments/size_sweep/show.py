@@ -1,4 +1,4 @@
-"""Figures of the model family: gap against size, and gap against learning rate."""
+"""Figures of the size sweep: gap against size, and gap against learning rate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from myopia.config.runs import PAIR
 from myopia.show import style
 
 COLUMNS = 4
@@ -92,7 +93,7 @@ def _slopes(ours: pd.DataFrame) -> str:
 def _loss_by_size(axis: Axes, frame: pd.DataFrame) -> None:
     rows = frame[(frame["panel"] == "loss") & (frame["start"] == "checkpoint")]
     mine = rows[(rows["kind"] == "ours") & (rows["choice"] == "best")]
-    for arm in ("vanilla", "myopic"):
+    for arm in PAIR:
         style.points(axis, mine[mine["arm"] == arm], "n_params", arm)
         paper = rows[(rows["kind"] == "paper") & (rows["arm"] == arm) & rows["n_params"].notna()]
         paper = paper[paper["group"] == "last training losses"].sort_values("n_params")
@@ -295,7 +296,7 @@ def _order(rows: pd.DataFrame) -> Sequence[str]:
 
 
 def _losses_by_rate(axis: Axes, here: pd.DataFrame) -> None:
-    for arm in ("vanilla", "myopic"):
+    for arm in PAIR:
         rows = here[(here["panel"] == "loss") & (here["arm"] == arm)]
         style.points(axis, rows, "lr", arm, mfc="white")
         best = rows[rows["best"] > 0]
@@ -303,7 +304,7 @@ def _losses_by_rate(axis: Axes, here: pd.DataFrame) -> None:
         edge = best[best["edge"].fillna("") != ""]
         axis.plot(edge["lr"], edge["value"], "x", color=style.PAPER, markersize=3, mew=0.7, zorder=4)
     moved = here[here["panel"] == "change"].set_index("arm")["value"]
-    if {"vanilla", "myopic"} <= set(moved.index):
+    if set(PAIR) <= set(moved.index):
         text = f"since step 0: {moved['vanilla']:+.3f}, {moved['myopic']:+.3f}"
         axis.text(0.5, 0.97, text, transform=axis.transAxes, ha="center", va="top", fontsize=6)
     _rate_axis(axis, here)

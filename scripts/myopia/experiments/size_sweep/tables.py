@@ -1,8 +1,8 @@
-"""The tables behind the two figures of the model family.
+"""The tables behind the two figures of the size sweep, and of the target `gap`.
 
-`panel` says what a row shows, `choice` and `start` which pair of runs it compares (`judge.family`); gaps are myopic -
-vanilla, in nats per token. `hollow`: the gap still rises, its size is no answer yet. `edge`: a rate it was chosen from
-lies at the end of its grid.
+`panel` says what a row shows, `choice` and `start` which pair of runs it compares (`pairs`); gaps are myopic -
+vanilla, in nats per token. `hollow`: not converged, the gap still rises and its size is no answer yet. `edge`: a rate it
+was chosen from lies at the end of its grid.
 """
 
 from __future__ import annotations
@@ -13,26 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from myopia.experiments.size_sweep import pairs as family
+from myopia.config.runs import PAIR
+from myopia.experiments.size_sweep import EXPERIMENT, GAP, LOSS, pairs
 from myopia.experiments.size_sweep.judge import PAPER_NAMES, family_slope
-from myopia.experiments.size_sweep.pairs import CHOICES, PAIR, Pair
+from myopia.experiments.size_sweep.pairs import CHOICES, Pair
+from myopia.experiments.size_sweep.runs import STARTS
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import Estimate, ratio_contrast, seed_curve, seed_mean
 
-STARTS = ("checkpoint", "random")
-FIG7 = [
-    "panel", "start", "choice", "kind", "size", "arm", "n_params", "x", "group", "value", "ci_low", "ci_high",
-    "hollow", "edge", "selected_on", "seeds", "documents",
-]  # fmt: skip
-AUDIT = [
-    "panel", "start", "size", "n_params", "choice", "arm", "lr", "value", "ci_low", "ci_high", "validation_loss",
-    "best", "edge", "selected_on", "seeds", "documents",
-]  # fmt: skip
-GAP = [
-    "size", "start", "choice", "gap", "ci_low", "ci_high", "seeds", "documents", "vanilla", "myopic", "lr_vanilla",
-    "lr_myopic", "selected_on", "edge", "hollow",
-]  # fmt: skip
 MOST_COMPONENTS = 22
 """As many as the Pile has; of a corpus with more, the largest are shown."""
 SCALE = {"m": 1e6, "b": 1e9}
@@ -41,7 +30,7 @@ Rows = list[dict[str, Any]]
 
 def fig7_gap_by_size(context: Context) -> pd.DataFrame:
     """Loss and gap against size: every choice and start, at equal text and at equal vanilla loss, and the paper's."""
-    family.sizes(context)  # nothing measured: an empty table, not the paper's numbers alone
+    pairs.sizes(context)  # nothing measured: an empty table, not the paper's numbers alone
     rows: Rows = []
     for start in STARTS:
         for choice in CHOICES:
@@ -53,7 +42,7 @@ def fig7_gap_by_size(context: Context) -> pd.DataFrame:
     rows += _if_run(lambda: _positions(context))
     rows += _if_run(lambda: _components(context))
     rows += _paper(context)
-    frame = pd.DataFrame(rows).reindex(columns=FIG7)
+    frame = pd.DataFrame(rows).reindex(columns=[*EXPERIMENT.figure("fig7_gap_by_size").columns])
     keys = ["panel", "start", "choice", "kind", "n_params", "size", "group", "arm", "x"]
     return frame.sort_values(keys, kind="stable").reset_index(drop=True)
 
@@ -66,10 +55,10 @@ def audit_gap_by_lr(context: Context) -> pd.DataFrame:
     """
     rows: Rows = []
     for start in STARTS:
-        for size, n_params in family.sizes(context).items():
+        for size, n_params in pairs.sizes(context).items():
             here = {"start": start, "size": size, "n_params": n_params}
             rows += [{**here, **row} for row in _if_run(lambda s=start, z=size: _audit(context, s, z))]
-    frame = pd.DataFrame(rows).reindex(columns=AUDIT)
+    frame = pd.DataFrame(rows).reindex(columns=[*EXPERIMENT.figure("audit_gap_by_lr").columns])
     return frame.sort_values(["start", "n_params", "panel", "choice", "arm", "lr"], kind="stable").reset_index(
         drop=True
     )
@@ -81,16 +70,16 @@ def gap_of_networks(context: Context) -> pd.DataFrame:
     for start in STARTS:
         for choice in CHOICES:
             rows += _if_run(lambda s=start, c=choice: _gap_rows(context, s, c))
-    return pd.DataFrame(rows).reindex(columns=GAP)
+    return pd.DataFrame(rows).reindex(columns=[*GAP.columns])
 
 
 def _gap_rows(context: Context, start: str, choice: str) -> Rows:
     rows = []
-    for one in family.pairs(context, choice, start):
-        found = _estimate(ratio_contrast(family.gap_terms(context, [one])))
-        levels = {arm: ratio_contrast([family.level_term(context, run)]).value for arm, run in one.runs.items()}
+    for one in pairs.pairs(context, choice, start):
+        found = _estimate(ratio_contrast(pairs.gap_terms(context, [one])))
+        levels = {arm: ratio_contrast([pairs.level_term(context, run)]).value for arm, run in one.runs.items()}
         rates = {f"lr_{arm}": rate for arm, rate in one.lr.items()}
-        flags = {"selected_on": one.selected_on, "edge": int(one.edge), "hollow": int(family.rising(context, one))}
+        flags = {"selected_on": one.selected_on, "edge": int(one.edge), "hollow": int(pairs.rising(context, one))}
         here = {"size": one.size, "start": start, "choice": choice, "gap": found.pop("value")}
         rows.append({**here, **found, **levels, **rates, **flags})
     return rows
@@ -127,13 +116,13 @@ def _of(one: Pair) -> dict[str, Any]:
 def _gaps(context: Context, start: str, choice: str) -> Rows:
     """Held-out gap and both arms' losses at every size."""
     rows = []
-    for one in family.pairs(context, choice, start):
+    for one in pairs.pairs(context, choice, start):
         base = {"start": start, "choice": choice, **_of(one)}
-        hollow = int(family.rising(context, one))
-        estimate = ratio_contrast(family.gap_terms(context, [one]))
+        hollow = int(pairs.rising(context, one))
+        estimate = ratio_contrast(pairs.gap_terms(context, [one]))
         rows.append({"panel": "gap", **base, "hollow": hollow, **_estimate(estimate)})
         for arm, run in one.runs.items():
-            level = ratio_contrast([family.level_term(context, run)])
+            level = ratio_contrast([pairs.level_term(context, run)])
             rows.append({"panel": "loss", **base, "arm": arm, "hollow": hollow, **_estimate(level)})
     return rows
 
@@ -145,12 +134,12 @@ def _slope(context: Context, start: str, choice: str, at: str) -> Rows:
 
 def _equal_loss(context: Context, start: str) -> Rows:
     """Gap of the best pair where vanilla's validation loss passes the level that all sizes reach."""
-    chosen = family.pairs(context, "best", start)
-    level, gaps = family.gaps_at_equal_loss(context, chosen)
+    chosen = pairs.pairs(context, "best", start)
+    level, gaps = pairs.gaps_at_equal_loss(context, chosen)
     return [
         {
             "panel": "equal_loss", "start": start, "choice": "best", **_of(one), "x": level,
-            "hollow": int(family.rising(context, one)), **_estimate(seed_mean(gap)),
+            "hollow": int(pairs.rising(context, one)), **_estimate(seed_mean(gap)),
         }
         for one, gap in zip(chosen, gaps, strict=True)
     ]  # fmt: skip
@@ -159,9 +148,9 @@ def _equal_loss(context: Context, start: str) -> Rows:
 def _along_training(context: Context, start: str) -> Rows:
     """Validation gap of the best pair against tokens of training."""
     rows = []
-    for one in family.pairs(context, "best", start):
-        found = family.curves(context, one)
-        curve, hollow = seed_curve(found.gap_SK), int(family.rising(context, one))
+    for one in pairs.pairs(context, "best", start):
+        found = pairs.curves(context, one)
+        curve, hollow = seed_curve(found.gap_SK), int(pairs.rising(context, one))
         for k, tokens in enumerate(found.tokens):
             rows.append(
                 {
@@ -176,13 +165,13 @@ def _along_training(context: Context, start: str) -> Rows:
 def _positions(context: Context) -> Rows:
     """Gap by stretch of positions at the smallest and largest size: position 0 is the control (protocol 4c)."""
     rows = []
-    last = context.measures.table(family.LOSS).groupby("position")["last_position"].max()
+    last = context.measures.table(LOSS.name).groupby("position")["last_position"].max()
     for choice in ("best", "as_run"):
-        found = _if_run(lambda c=choice: family.pairs(context, c, "checkpoint"))
+        found = _if_run(lambda c=choice: pairs.pairs(context, c, "checkpoint"))
         for one in dict.fromkeys([one.size for one in (*found[:1], *found[-1:])]):
             here = next(p for p in found if p.size == one)
-            for first in family.stretches(context):
-                estimate = ratio_contrast(family.gap_terms(context, [here], at=[first]))
+            for first in pairs.stretches(context):
+                estimate = ratio_contrast(pairs.gap_terms(context, [here], at=[first]))
                 rows.append(
                     {
                         "panel": "position", "start": "checkpoint", "choice": choice, **_of(here), "x": first,
@@ -195,15 +184,15 @@ def _positions(context: Context) -> Rows:
 
 def _components(context: Context) -> Rows:
     """Gap of the best pair by component of the held-out text, at the smallest and largest size."""
-    found = family.pairs(context, "best", "checkpoint")
-    tokens = family.level_term(context, found[0].runs["vanilla"]).denominator[0]
-    by_component = pd.Series(tokens).groupby(family.documents(context)["component"].to_numpy()).sum()
+    found = pairs.pairs(context, "best", "checkpoint")
+    tokens = pairs.level_term(context, found[0].runs["vanilla"]).denominator[0]
+    by_component = pd.Series(tokens).groupby(pairs.documents(context)["component"].to_numpy()).sum()
     largest = by_component.sort_values(ascending=False, kind="stable").index[:MOST_COMPONENTS]
     return [
         {
             "panel": "component", "start": "checkpoint", "choice": "best", **_of(one), "group": component,
             "x": by_component[component],
-            **_estimate(ratio_contrast(family.gap_terms(context, [one], component=component))),
+            **_estimate(ratio_contrast(pairs.gap_terms(context, [one], component=component))),
         }
         for one in (found[0], found[-1])
         for component in largest
@@ -212,7 +201,7 @@ def _components(context: Context) -> Rows:
 
 def _paper(context: Context) -> Rows:
     """The paper's Fig 7: last training losses, and the authors' 32 test sequences; x is the nominal size."""
-    frame, ours = context.paper.frame, family.sizes(context)
+    frame, ours = context.paper.frame, pairs.sizes(context)
     frame = frame[(frame["item"] == "Fig 7") & (frame["x_name"] == "model")]
     rows: Rows = []
     for cell in frame.itertuples():
@@ -234,36 +223,36 @@ def _paper(context: Context) -> Rows:
 
 
 def _audit(context: Context, start: str, size: str) -> Rows:
-    rates = family.best_rates(context, start)
+    rates = pairs.best_rates(context, start)
     rows: Rows = []
     for arm in PAIR:
         best = rates.get((size, arm))
         if best is None:
             continue
         for lr, validation in best.validation.items():
-            run, _ = family.run_at(context, size, "matched", start, arm, lr)
+            run, _ = pairs.run_at(context, size, "matched", start, arm, lr)
             chosen = lr == best.lr
             if chosen and start == "checkpoint":
-                moved = _estimate(seed_mean(family.change(context, run)))
+                moved = _estimate(seed_mean(pairs.change(context, run)))
                 rows.append({"panel": "change", "choice": "best", "arm": arm, "lr": lr, **moved})
             rows.append(
                 {
                     "panel": "loss", "choice": "matched", "arm": arm, "lr": lr, "validation_loss": validation,
                     "best": int(chosen), "edge": best.edge if chosen else "", "selected_on": best.selected_on,
-                    **_estimate(ratio_contrast([family.level_term(context, run)])),
+                    **_estimate(ratio_contrast([pairs.level_term(context, run)])),
                 }
             )  # fmt: skip
     for lr in rates[size, "vanilla"].validation.index if (size, "vanilla") in rates else []:
-        runs = {arm: family.run_at(context, size, "matched", start, arm, lr)[0] for arm in PAIR}
+        runs = {arm: pairs.run_at(context, size, "matched", start, arm, lr)[0] for arm in PAIR}
         one = Pair(size, 0.0, runs, {arm: lr for arm in PAIR}, False, "")
-        estimate = ratio_contrast(family.gap_terms(context, [one]))
+        estimate = ratio_contrast(pairs.gap_terms(context, [one]))
         rows.append({"panel": "gap", "choice": "equal rates", "lr": lr, **_estimate(estimate)})
     for choice in CHOICES:
         try:
-            one = family.pair(context, size, choice, start)
+            one = pairs.pair(context, size, choice, start)
         except NotRun:
             continue
-        estimate = ratio_contrast(family.gap_terms(context, [one]))
+        estimate = ratio_contrast(pairs.gap_terms(context, [one]))
         at_edge = "" if not one.edge else "edge"
         rows.append(
             {

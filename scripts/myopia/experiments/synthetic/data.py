@@ -12,7 +12,6 @@ Shape suffixes: B sequences, T positions (0-based here, n = 0..T-1).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,9 +21,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from myopia.common.errors import MyopiaError
-
-WORDS_PER_COUNTER = 4
-"""One step of Philox's 256-bit counter yields four 64-bit words."""
+from myopia.data.random import WORDS_PER_COUNTER, uniforms
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,10 @@ class DpTask:
                 raise MyopiaError(f"The synthetic task lacks the key data.{key}.")
         return cls(**spec)
 
+    def sample(self, seed: int, first: int, count: int, stream: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`sample` of this task."""
+        return sample(self, seed, first, count, stream)
+
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -74,19 +75,6 @@ def _is_whole(value: Any) -> bool:
 def _require(holds: bool, key: str, domain: str, value: Any) -> None:
     if not holds:
         raise MyopiaError(f"data.{key} must be {domain}, but it is {value!r}.")
-
-
-def uniforms(seed: int, stream: str, first_counter: int, count: int) -> np.ndarray:
-    """`count` uniforms in the open interval (0, 1), float64 [count], from a given counter on.
-
-    Pure function of its arguments. Counter c yields the words 4c..4c+3, so a request that starts at
-    counter c equals the tail of one that starts at 0, bit for bit. (seed, stream) are hashed into
-    Philox's 128-bit key: different seeds or stream names give unrelated sequences.
-    """
-    key = hashlib.sha256(f"myopia synthetic {stream} {seed}".encode()).digest()[:16]
-    generator = np.random.Philox(key=int.from_bytes(key, "little"), counter=first_counter)
-    # 52 bits, not 53: k + 1/2 is then exact in float64, so neither 0 nor 1 (infinite normals) can occur.
-    return ((generator.random_raw(count) >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
 def sample(

@@ -22,8 +22,9 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from myopia.experiments.synthetic.data import DpTask, uniforms
-from myopia.experiments.synthetic.runs import Regressor
+from myopia.data.random import uniforms
+from myopia.experiments.synthetic.data import DpTask
+from myopia.experiments.synthetic.network import Regressor
 
 LAGS_BEYOND = 4
 """How many lags past the window are measured (protocol section 4, Fig 2's reference band)."""
@@ -61,7 +62,8 @@ def intervention_slopes(
     seed: int,
     batch: int = 256,
 ) -> list[Slope]:
-    """Slopes per direction and lag, from natural hidden states h_BTD of `layer` and their inputs' z_BT.
+    """Slopes per direction and lag, from natural hidden states h_BTD of `layer`, on the model's device, and their
+    inputs' z_BT.
 
     `weight_D` is the probe w, `pattern_D` = S w / (w'S w), `readout_sd` the standard deviation of its
     read-out on natural sequences. Directions: `probe`, `pattern`, and for each a control, `random` and
@@ -71,24 +73,25 @@ def intervention_slopes(
     makes 0 its expected slope), with changes of equal norm. Expected slopes in a network that pre-caches: 1
     at lags shift..shift+a-1, 0 at the others. The fit is through the origin: c = 0 changes nothing.
     """
-    count, length, _ = h_BTD.shape
+    (count, length, _), device = h_BTD.shape, h_BTD.device
     lags = measured_lags(task)
-    position = torch.arange(count) % (length - lags[-1])
-    c_B = torch.from_numpy(LIMIT_SD * readout_sd * (2 * uniforms(seed, "intervention", 0, count) - 1))
-    targets_BL = position[:, None] + torch.tensor(list(lags))
-    asked_BL = torch.from_numpy(z_BT).gather(1, targets_BL) == 1
-    batches = torch.arange(count).split(batch)
+    every = torch.arange(count, device=device)
+    position = every % (length - lags[-1])
+    c_B = torch.from_numpy(LIMIT_SD * readout_sd * (2 * uniforms(seed, "intervention", 0, count) - 1)).to(device)
+    targets_BL = position[:, None] + torch.tensor(list(lags), device=device)
+    asked_BL = torch.from_numpy(z_BT).to(device).gather(1, targets_BL) == 1
+    batches = every.split(batch)
     # Through `run_from` as well, so that the same kernels round both outputs: c = 0 changes exactly nothing.
     before_BT = torch.cat([model.run_from(h_BTD[rows], layer) for rows in batches]).double()
     slopes = []
     for name, step_D in _steps(weight_D, pattern_D, seed):
         moved_BTD = h_BTD.clone()
-        moved_BTD[torch.arange(count), position] += (c_B[:, None] * step_D).to(h_BTD.dtype)
+        moved_BTD[every, position] += (c_B[:, None] * step_D.to(device)).to(h_BTD.dtype)
         after_BT = torch.cat([model.run_from(moved_BTD[rows], layer) for rows in batches]).double()
         change_BL = (after_BT - before_BT).gather(1, targets_BL)
         weight_BL = c_B[:, None] * asked_BL
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope_L = (weight_BL * change_BL).sum(0).numpy() / (weight_BL * c_B[:, None]).sum(0).numpy()
+            slope_L = (weight_BL * change_BL).sum(0).cpu().numpy() / (weight_BL * c_B[:, None]).sum(0).cpu().numpy()
         seen_L = asked_BL.sum(0).tolist()
         slopes += [Slope(name, lag, float(slope_L[lag]), seen_L[lag]) for lag in lags]
     return slopes

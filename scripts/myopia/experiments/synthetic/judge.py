@@ -1,4 +1,4 @@
-"""Estimators of the synthetic experiment D_p: losses, probes, neurons, interventions, influence.
+"""Estimators of the synthetic experiment D_p: losses, probes, neurons, interventions.
 
 Losses are mean Huber losses per token; "share" means a share of the trivial predictor's loss on the same
 tokens (the trivial predictor answers x where z = 0 and 0 elsewhere). `p` may be `auto`: the largest p the
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.experiments.synthetic import CORRELATION, ESTIMATE, INTERVENTION, LOSS, PROBE_R2
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
 
@@ -31,10 +32,10 @@ def losses(
     runs: dict[str, str] | None = None,
 ) -> tuple[float, list[dict[str, Array]]]:
     """(p, one dict of [seeds, blocks] sums per wanted (arm, shift)), over the seeds all of them share."""
-    table = context.measures.table("synthetic_loss.csv")
+    table = context.measures.table(LOSS.name)
     value = _largest_p(table, wanted) if p == "auto" else float(p)
     frames = [
-        pick(table, f"D_p with p = {value:g}, arm {arm}, shift {shift}", runs, p=value, arm=arm, shift=shift)
+        select(table, f"D_p with p = {value:g}, arm {arm}, shift {shift}", runs, p=value, arm=arm, shift=shift)
         for arm, shift in wanted
     ]
     seeds = common_seeds(frames, f"D_p with p = {value:g}")
@@ -42,14 +43,14 @@ def losses(
     suffix, count = ("_z1", "n_z1") if tokens == "z1" else ("", "n_tokens")
     result = []
     for frame in frames:
-        n = cube(frame, count, seeds, {"block": blocks})
+        n = to_array(frame, count, seeds, {"block": blocks})
         sums = {"n": n}
         for name in ("loss", "loss_zero", "loss_trivial"):
-            mean = cube(frame, name + suffix, seeds, {"block": blocks})
+            mean = to_array(frame, name + suffix, seeds, {"block": blocks})
             if np.isnan(mean[n > 0]).any():
-                raise MyopiaError(f"synthetic_loss.csv holds an undefined {name + suffix}; measure it again.")
+                raise MyopiaError(f"{LOSS.name} holds an undefined {name + suffix}; measure it again.")
             sums[name] = n * np.nan_to_num(mean)  # a block without z = 1 tokens has no mean there and n = 0
-        sums["loss_present"] = n * cube(frame, "loss_present", seeds, {"block": blocks})
+        sums["loss_present"] = n * to_array(frame, "loss_present", seeds, {"block": blocks})
         if np.any(n.sum(1) == 0):
             raise NotRun(f"D_p with p = {value:g} has a seed without tokens ({tokens})")
         result.append(sums)
@@ -127,10 +128,10 @@ def dp_skill_change(context: Context, *, arm: str, p: P, runs: dict[str, str] | 
 
 def window(context: Context, p: float) -> int:
     """a of D_p at this p (lookbacks 1..a matter), read from the losses' table."""
-    table = context.measures.table("synthetic_loss.csv")
-    rows = pick(table, f"D_p with p = {p:g}", p=p, shift=1)
+    table = context.measures.table(LOSS.name)
+    rows = select(table, f"D_p with p = {p:g}", p=p, shift=1)
     if rows["a"].nunique() != 1:
-        raise MyopiaError(f"synthetic_loss.csv holds several a for p = {p:g}; measure them in separate files.")
+        raise MyopiaError(f"{LOSS.name} holds several a for p = {p:g}; measure them in separate files.")
     return int(rows["a"].iloc[0])
 
 
@@ -149,9 +150,9 @@ def lags_of(context: Context, p: float, lags: str | int | Sequence[int]) -> list
 def probing(context: Context, name: str) -> pd.DataFrame:
     """A probing table without the runs of the control task: only windows that exclude the present count."""
     table = context.measures.table(name)
-    if not context.measures.present("synthetic_loss.csv"):
+    if not context.measures.present(LOSS.name):
         return table
-    losses_table = context.measures.table("synthetic_loss.csv")
+    losses_table = context.measures.table(LOSS.name)
     return table[~table["run"].isin(losses_table.loc[losses_table["shift"] != 1, "run"])]
 
 
@@ -166,14 +167,14 @@ def _profile(
     seeds: Sequence[int] | None = None,
 ) -> tuple[list[int], Array]:
     """(seeds, R^2 [seeds, lags]) of sin(b x_{n-lag}) read from one layer; judged through noise (amendment 1)."""
-    table = probing(context, "probe_r2.csv")
+    table = probing(context, PROBE_R2.name)
     what = f"the {weights} probe of layer {layer} at p = {p:g}, arm {arm},"
-    rows = pick(table, what, p=float(p), arm=arm, layer=layer, feature="sin", weights=weights)
+    rows = select(table, what, p=float(p), arm=arm, layer=layer, feature="sin", weights=weights)
     absent = sorted(set(lags) - set(rows["lookback"].astype(int)))
     if absent:
         raise NotRun(f"{what} was not measured at lookback {absent[0]}")
     seeds = common_seeds([rows], what) if seeds is None else list(seeds)
-    return seeds, cube(rows, metric, seeds, {"lookback": list(lags)})
+    return seeds, to_array(rows, metric, seeds, {"lookback": list(lags)})
 
 
 def _paired_profiles(context: Context, specs: Sequence[dict[str, Any]]) -> list[Array]:
@@ -239,10 +240,10 @@ def neuron_peak(
     context: Context, *, p: float, arms: Sequence[str], layer: int, feature: str = "sin", lookback: int = 0
 ) -> Estimate:
     """Largest |corr(neuron, feature)| of the first arm minus the second's (Fig 3)."""
-    table = probing(context, "neuron_correlation.csv")
+    table = probing(context, CORRELATION.name)
     what = f"neuron correlations of layer {layer} at p = {p:g}"
     where = {"p": float(p), "layer": layer, "feature": feature, "lookback": lookback}
-    frames = [pick(table, f"{what}, arm {arm},", arm=arm, **where) for arm in arms]
+    frames = [select(table, f"{what}, arm {arm},", arm=arm, **where) for arm in arms]
     seeds = common_seeds(frames, what)
     peaks = [f.groupby("seed")["abs_corr"].max().loc[seeds].to_numpy() for f in frames]
     return seed_mean(peaks[0] - peaks[1])
@@ -251,8 +252,8 @@ def neuron_peak(
 @estimator
 def probe_curve_r2(context: Context, *, p: float, arm: str, layer: int = 1) -> Estimate:
     """How well the probe's mean estimate per bin of x follows sin(b x): 1 - residual / total, n-weighted."""
-    table = probing(context, "probe_estimate.csv")
-    rows = pick(table, f"the probe's estimate at p = {p:g}", p=float(p), arm=arm, layer=layer)
+    table = probing(context, ESTIMATE.name)
+    rows = select(table, f"the probe's estimate at p = {p:g}", p=float(p), arm=arm, layer=layer)
     values = []
     for _, one in rows.groupby("seed"):
         n, truth = one["n"].to_numpy(), one["truth"].to_numpy()
@@ -266,25 +267,12 @@ def intervention_slope(
     context: Context, *, p: P, arm: str, direction: str, lags: Any, absolute: bool = False
 ) -> Estimate:
     """Mean slope of the output on the size of the edit, over lags; 1 is full use of the direction."""
-    table = probing(context, "intervention.csv")
+    table = probing(context, INTERVENTION.name)
     p = float(table.loc[table["arm"] == arm, "p"].max()) if p == "auto" else p
     what = f"the {direction} intervention at p = {p:g}, arm {arm},"
-    rows = pick(table, what, p=float(p), arm=arm, direction=direction)
+    rows = select(table, what, p=float(p), arm=arm, direction=direction)
     rows = rows[rows["lag"].isin(lags_of(context, p, lags))]
     if rows.empty:
         raise NotRun(f"{what} was not measured at these lags")
     slopes = rows["slope"].abs() if absolute else rows["slope"]
     return seed_mean(slopes.groupby(rows["seed"]).mean().to_numpy())
-
-
-@estimator
-def influence_past_share(context: Context, *, arm: str, model: str | None = None) -> Estimate:
-    """Share of a loss's sensitivity (norm of d loss_t / d e_s) that falls on the past s < t."""
-    table = context.measures.table("influence.csv")
-    rows = table[(table["arm"] == arm) & ((table["model"] == model) if model else True)]
-    rows = rows[np.isfinite(rows["influence"])]
-    if rows.empty:
-        raise NotRun(f"influence of arm {arm} was not measured")
-    past = rows["influence"].where(rows["s"] < rows["t"], 0.0)
-    by = rows["seed"]
-    return seed_mean((past.groupby(by).sum() / rows["influence"].groupby(by).sum()).to_numpy())

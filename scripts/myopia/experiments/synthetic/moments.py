@@ -34,7 +34,7 @@ class Pooled:
 
 
 class Moments:
-    """Accumulates h'h, h'z and z^2 per position in float64, from batches in one pass.
+    """Accumulates h'h, h'z and z^2 per position in float64, from batches in one pass, where the features lie.
 
     Each position is centred on its mean in the first batch before anything is summed, so a large common
     offset costs no digits; the exact means are put right when pooling.
@@ -49,17 +49,18 @@ class Moments:
         """Add a batch of features and targets, each of any float type; B may vary between batches."""
         # Positions lead, so that each of them is one matrix product over the batch.
         features, targets = h_BTD.shape[2], z_BTK.shape[2]
-        joint = torch.empty(*h_BTD.shape[1::-1], features + targets, dtype=torch.float64)
+        double = {"dtype": torch.float64, "device": h_BTD.device}
+        joint = torch.empty(*h_BTD.shape[1::-1], features + targets, **double)
         h, z = joint.split([features, targets], dim=2)
         h.copy_(h_BTD.transpose(0, 1))
         z.copy_(z_BTK.transpose(0, 1))
         if self._origin_h is None:
             length = len(joint)
             self._origin_h, self._origin_z = h.mean(1, keepdim=True), z.mean(1, keepdim=True)
-            self._sum_h = torch.zeros(length, features, dtype=torch.float64)
-            self._sum_z = torch.zeros(length, targets, dtype=torch.float64)
-            self._products = torch.zeros(length, features, features + targets, dtype=torch.float64)
-            self._squares = torch.zeros(length, targets, dtype=torch.float64)
+            self._sum_h = torch.zeros(length, features, **double)
+            self._sum_z = torch.zeros(length, targets, **double)
+            self._products = torch.zeros(length, features, features + targets, **double)
+            self._squares = torch.zeros(length, targets, **double)
         h -= self._origin_h
         z -= self._origin_z
         self._products.baddbmm_(h.transpose(1, 2), joint)
@@ -71,11 +72,11 @@ class Moments:
     def pooled(self, first: int = 0, targets: Sequence[int] | slice = slice(None)) -> Pooled:
         """Moments over all samples at positions n >= first, for a choice of targets; needs an `add`."""
         assert self._origin_h is not None, "Moments.pooled before Moments.add"
-        shift_h = self._sum_h.numpy()[first:] / self.count
-        shift_z = self._sum_z.numpy()[first:, targets] / self.count
-        mean_h = self._origin_h.numpy()[first:, 0] + shift_h
-        mean_z = self._origin_z.numpy()[first:, 0, targets] + shift_z
-        products = self._products.numpy()[first:].sum(0)
+        sums = (self._origin_h, self._origin_z, self._sum_h, self._sum_z, self._products, self._squares)
+        origin_h, origin_z, sum_h, sum_z, all_products, squares = (each.cpu().numpy()[first:] for each in sums)
+        shift_h, shift_z = sum_h / self.count, sum_z[:, targets] / self.count
+        mean_h, mean_z = origin_h[:, 0] + shift_h, origin_z[:, 0, targets] + shift_z
+        products = all_products.sum(0)
         features = mean_h.shape[1]
         # Within each position (corrected from the origin to the mean), then between positions.
         grand_h, grand_z = mean_h.mean(0), mean_z.mean(0)
@@ -87,7 +88,7 @@ class Moments:
             mean_K=grand_z,
             hh_DD=products[:, :features] + n * (between_h.T @ between_h - shift_h.T @ shift_h),
             hz_DK=products[:, features:][:, targets] + n * (between_h.T @ between_z - shift_h.T @ shift_z),
-            zz_K=self._squares.numpy()[first:, targets].sum(0) + n * ((between_z**2).sum(0) - (shift_z**2).sum(0)),
+            zz_K=squares[:, targets].sum(0) + n * ((between_z**2).sum(0) - (shift_z**2).sum(0)),
         )
 
 

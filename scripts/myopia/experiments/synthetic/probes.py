@@ -35,7 +35,7 @@ from myopia.experiments.synthetic.moments import (
     noise_variance,
     noisy_r2,
 )
-from myopia.experiments.synthetic.runs import Regressor, hidden_states
+from myopia.experiments.synthetic.network import Regressor, hidden_states
 
 FEATURES = ("sin", "x")
 NOISE = 0.1
@@ -106,10 +106,11 @@ def gather(
     batch: int,
     max_lookback: int,
     shuffled: bool,
+    device: str = "cpu",
 ) -> ProbeMoments:
     """Moments of a network's hidden states over sequences 0..count-1 of a stream, in one pass."""
     moments = ProbeMoments(task.b, max_lookback, shuffled)
-    for x_BT, _, states in hidden_states(model, task, stream, data_seed, count, batch):
+    for x_BT, _, states in hidden_states(model, task, stream, data_seed, count, batch, device):
         moments.add(x_BT, states)
     return moments
 
@@ -160,7 +161,7 @@ class SineEstimate:
     def add(self, x_BT: np.ndarray, h_BTD: Tensor) -> None:
         """Add a batch of inputs and the probed hidden state."""
         x = x_BT.astype(np.float64).ravel()
-        h = h_BTD.reshape(len(x), -1).double().numpy()
+        h = h_BTD.reshape(len(x), -1).double().cpu().numpy()
         estimate = h @ self.readout.weight_DK[:, 0] + self.readout.constant_K[0]
         index = np.floor((x + self.limit) * (self.bins / (2 * self.limit))).astype(int)
         inside = (index >= 0) & (index < self.bins)

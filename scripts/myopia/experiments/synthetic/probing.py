@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,129 +13,136 @@ from torch import Tensor
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json
-from myopia.experiments.synthetic import probes
+from myopia.config.experiment import Table
+from myopia.experiments.synthetic import CORRELATION, ESTIMATE, INTERVENTION, PROBE_R2, probes
 from myopia.experiments.synthetic.correlation import absolute_correlation
 from myopia.experiments.synthetic.intervention import intervention_slopes
+from myopia.experiments.synthetic.network import Regressor, SyntheticRun, hidden_states
 from myopia.experiments.synthetic.probes import FEATURES, FIT_STREAM, HELDOUT_STREAM, ProbeMoments, Scores
-from myopia.experiments.synthetic.runs import Regressor, SyntheticRun, hidden_states
-from myopia.model.regression import RegressionModel, load_regression_model
+from myopia.experiments.synthetic.settings import PROBE_BATCH
 
 log = logging.getLogger(__name__)
 
 EARLY_LAYER = 1
 """The hidden state after the first block: where pre-cached values have to stand (paper Algorithm 1)."""
 
-OPTIONS: dict[str, Any] = {
-    "n_fit": 4096,
-    "n_heldout": 4096,
-    "max_lookback": None,
-    "batch": 128,
-    "ridge": 1e-4,
-    "estimate_bins": 200,
-    "estimate_limit": 2.5,
-    "n_intervention": 1024,
-    "data_seed": 0,
-}
-"""Defaults of the measurement spec. Sizes in sequences; `max_lookback` null means min(a + 10, T - 1);
-`estimate_limit` is the largest |x| of Fig 6; `data_seed` names the probing sequences, shared by all runs."""
+PROBE_SEED = 0
+"""Names the probing sequences, which all runs share."""
 
-IDENTITY = ["run", "arm", "p", "seed"]
-R2_COLUMNS = [*IDENTITY, "weights", "layer", "feature", "lookback", "r2_heldout", "r2_insample", "r2_noisy"]
-CORRELATION_COLUMNS = [*IDENTITY, "layer", "neuron", "feature", "lookback", "abs_corr"]
-ESTIMATE_COLUMNS = [*IDENTITY, "layer", "x", "n", "estimate_mean", "estimate_sd", "truth"]
-INTERVENTION_COLUMNS = [*IDENTITY, "direction", "lag", "slope", "n"]
+RIDGE = 1e-4
+"""Of the probes without noise, as the authors'."""
+
 SORTED_BY = ["run", "seed", "weights", "layer", "neuron", "feature", "direction", "x", "lag", "lookback"]
+
+
+@dataclass(frozen=True)
+class Probing:
+    """How runs are probed.
+
+    sequences: that probes are fitted on, and as many others to score them; lookback: largest lag, in positions; batch:
+    sequences per forward pass; bins: of x in the sine estimate, over |x| <= limit; interventions: sequences changed.
+    """
+
+    sequences: int
+    lookback: int
+    batch: int = PROBE_BATCH
+    bins: int = 200
+    limit: float = 2.5
+    interventions: int = 1024
+    device: str = "cpu"
+
+    def check(self, run: SyntheticRun) -> None:
+        """Raise MyopiaError where lookbacks do not fit into the run's sequences, or sequences not into batches."""
+        if self.lookback >= run.task.T:
+            raise MyopiaError(f"The lookback ({self.lookback}) must be below T ({run.task.T}) of {run.label()}.")
+        # The shuffled control permutes inside a batch: a last batch of one would not be shuffled at all.
+        if self.step < 2 or self.sequences % self.step:
+            raise MyopiaError(
+                f"{self.sequences} probing sequences are no multiple of batches of {self.step}, or fewer than 2."
+            )
+
+    @property
+    def step(self) -> int:
+        """Sequences per batch, no more than there are."""
+        return min(self.batch, self.sequences)
 
 
 @dataclass
 class ProbeTables:
-    """Rows of the four tables of probing; columns as in the design."""
+    """Rows of the four tables of probing."""
 
     r2: list[dict[str, Any]] = field(default_factory=list)
     correlation: list[dict[str, Any]] = field(default_factory=list)
     estimate: list[dict[str, Any]] = field(default_factory=list)
     intervention: list[dict[str, Any]] = field(default_factory=list)
 
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The tables by their file names, rows sorted by the columns that identify them."""
+        rows = {PROBE_R2: self.r2, CORRELATION: self.correlation, ESTIMATE: self.estimate,
+                INTERVENTION: self.intervention}  # fmt: skip
+        return {table.name: _sorted(table, of_table) for table, of_table in rows.items()}
 
-def probe_runs(runs: Iterable[SyntheticRun], options: Mapping[str, Any]) -> ProbeTables:
+
+def _sorted(table: Table, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    keys = [name for name in SORTED_BY if name in table.columns]
+    return pd.DataFrame(rows, columns=table.columns).sort_values(keys, kind="stable")
+
+
+def measure(runs: Sequence[dict[str, Any]], options: dict[str, Any], device: str) -> dict[str, pd.DataFrame]:
+    """Four tables of these runs; runs, options: as `settings.probed_units` and `settings.probing` give them."""
+    how = Probing(options["probe_sequences"], options["lookback"], device=device)
+    return probe_runs([SyntheticRun.of(run) for run in runs], how).frames()
+
+
+def probe_runs(runs: Iterable[SyntheticRun], how: Probing) -> ProbeTables:
     """Probe every run: its trained network, the untrained one it began as, and shuffled targets.
 
-    Raises MyopiaError when max_lookback does not fit into a run's sequences.
+    Raises MyopiaError when a lookback does not fit into a run's sequences, or a hidden state is not finite.
     """
     tables = ProbeTables()
     # Both arms of a seed start from the same network and are probed on the same inputs: measured once.
     untrained: dict[str, list[Scores]] = {}
     for run in sorted(runs, key=lambda run: (run.run, run.seed)):
-        _max_lookback(run, options)
+        how.check(run)
         key = canonical_json([run.model, run.seed, vars(run.task)])
         if key not in untrained:
-            untrained[key] = _untrained_scores(RegressionModel.from_spec(dict(run.model), run.seed), run, options)
-        trained = _probe_trained(load_regression_model(run.folder), run, options, tables)
+            untrained[key] = _untrained_scores(run.untrained(how.device), run, how)
+        trained = _probe_trained(run.trained(how.device), run, how, tables)
         for weights, layers in [*trained.items(), ("untrained", untrained[key])]:
             _add_r2(tables, run, weights, layers)
         log.info("[%s] probed: sin(b x_n) at layer 1 R2 %.3f", run.label(), _lag0(trained["trained"]))
     return tables
 
 
-def frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    """A tidy table with exactly these columns, rows sorted by the columns that identify them."""
-    table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values([key for key in SORTED_BY if key in columns], kind="stable")
-
-
-def _max_lookback(run: SyntheticRun, options: Mapping[str, Any]) -> int:
-    chosen = options["max_lookback"]
-    if chosen is None:
-        return min(run.task.a + 10, run.task.T - 1)
-    if chosen >= run.task.T:
-        raise MyopiaError(f"The key max_lookback ({chosen}) must be below T ({run.task.T}) of {run.label()}.")
-    return chosen
-
-
-def _batch(options: Mapping[str, Any], count: int) -> int:
-    """Sequences per batch, no more than there are; MyopiaError where that leaves a remainder."""
-    batch = min(options["batch"], count)
-    # The shuffled control permutes inside a batch: a last batch of one would not be shuffled at all.
-    if batch < 2 or count % batch:
-        raise MyopiaError(f"n_fit and n_heldout must be multiples of batch ({batch}) and at least 2: {count}.")
-    return batch
-
-
-def _gather(
-    model: Regressor, run: SyntheticRun, options: Mapping[str, Any], stream: str, count: int, shuffled: bool
-) -> ProbeMoments:
+def _gather(model: Regressor, run: SyntheticRun, how: Probing, stream: str, shuffled: bool) -> ProbeMoments:
     return probes.gather(
         model,
         run.task,
         stream,
-        data_seed=options["data_seed"],
-        count=count,
-        batch=_batch(options, count),
-        max_lookback=_max_lookback(run, options),
+        data_seed=PROBE_SEED,
+        count=how.sequences,
+        batch=how.step,
+        max_lookback=how.lookback,
         shuffled=shuffled,
+        device=how.device,
     )
 
 
-def _untrained_scores(model: Regressor, run: SyntheticRun, options: Mapping[str, Any]) -> list[Scores]:
-    fit = _gather(model, run, options, FIT_STREAM, options["n_fit"], shuffled=False)
-    heldout = _gather(model, run, options, HELDOUT_STREAM, options["n_heldout"], shuffled=False)
-    return [probes.score(fit, heldout, layer, options["ridge"]) for layer in range(len(fit.layers))]
+def _untrained_scores(model: Regressor, run: SyntheticRun, how: Probing) -> list[Scores]:
+    fit, heldout = (_gather(model, run, how, stream, shuffled=False) for stream in (FIT_STREAM, HELDOUT_STREAM))
+    return [probes.score(fit, heldout, layer, RIDGE) for layer in range(len(fit.layers))]
 
 
-def _probe_trained(
-    model: Regressor, run: SyntheticRun, options: Mapping[str, Any], tables: ProbeTables
-) -> dict[str, list[Scores]]:
+def _probe_trained(model: Regressor, run: SyntheticRun, how: Probing, tables: ProbeTables) -> dict[str, list[Scores]]:
     """Everything but the untrained control; two passes: the fit set, then the held-out set."""
-    ridge, lookback = options["ridge"], _max_lookback(run, options)
-    fit = _gather(model, run, options, FIT_STREAM, options["n_fit"], shuffled=True)
+    fit = _gather(model, run, how, FIT_STREAM, shuffled=True)
     sine = probes.sine_probe(fit, EARLY_LAYER)
-    estimate = probes.SineEstimate(sine, run.task.b, options["estimate_limit"], options["estimate_bins"])
-    heldout = ProbeMoments(run.task.b, lookback, shuffled=True)
+    estimate = probes.SineEstimate(sine, run.task.b, how.limit, how.bins)
+    heldout = ProbeMoments(run.task.b, how.lookback, shuffled=True)
     kept_h: list[Tensor] = []
     kept_z: list[Tensor] = []
-    wanted = options["n_intervention"]
-    count = options["n_heldout"]
-    stream = hidden_states(model, run.task, HELDOUT_STREAM, options["data_seed"], count, _batch(options, count))
+    wanted = how.interventions
+    stream = hidden_states(model, run.task, HELDOUT_STREAM, PROBE_SEED, how.sequences, how.step, how.device)
     for x_BT, z_BT, states in stream:
         heldout.add(x_BT, states)
         estimate.add(x_BT, states[EARLY_LAYER])
@@ -160,7 +167,7 @@ def _probe_trained(
     )
     tables.intervention += [{**identity, **vars(slope)} for slope in slopes]
     return {
-        weights: [probes.score(fit, heldout, layer, ridge, shuffled) for layer in range(len(fit.layers))]
+        weights: [probes.score(fit, heldout, layer, RIDGE, shuffled) for layer in range(len(fit.layers))]
         for weights, shuffled in [("trained", False), ("shuffled", True)]
     }
 

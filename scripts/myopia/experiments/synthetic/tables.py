@@ -11,27 +11,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.config.runs import DOSES
+from myopia.config.runs import BETA_SWEEP
+from myopia.experiments.synthetic import CORRELATION, ESTIMATE, EXPERIMENT, INTERVENTION, LOSS, PROBE_R2
 from myopia.experiments.synthetic.judge import losses, probing
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import Ratio, ratio_contrast, seed_curve
 
-INTERVAL = ["value", "ci_low", "ci_high", "seeds", "documents"]
-TABLE1 = ["kind", "series", "shift", "on", "p", "a", "b", *INTERVAL]
-FIG2 = ["kind", "arm", "p", "weights", "layer", "feature", "lookback", "metric", *INTERVAL[:4], "a", "b"]
-FIG3 = ["arm", "p", "seed", "seeds", "layer", "neuron", "feature", "lookback", "abs_corr"]
-FIG6 = ["arm", "p", "layer", "x", "n", "value", "ci_low", "ci_high", "sd", "truth", "seeds"]
-INTERVENTION = ["arm", "p", "direction", "lag", *INTERVAL[:4], "n", "expected"]
-INFLUENCE = ["model", "arm", "seed", "t", "s", "influence", "token"]
+NUMBERS = {"value", "ci_low", "ci_high", "seeds", "documents", "n", "sd", "truth", "expected", "abs_corr"}
+"""Columns that do not identify a row."""
+
 SHOWN_P = 0.3
 """The paper's Figs 3 and 6 use D_0.3; without it the nearest p that was run is drawn."""
 
 
 def table1_loss_by_p(context: Context) -> pd.DataFrame:
     """Huber loss / p against p: arms, reference predictors and the paper's Table 1."""
-    table = context.measures.table("synthetic_loss.csv")
-    table = table[~table["arm"].isin(DOSES)]  # their figure is dose_response
+    table = context.measures.table(LOSS.name)
+    table = table[~table["arm"].isin(BETA_SWEEP)]  # their figure is dose_response
     rows: list[dict[str, Any]] = []
     settings = table[["p", "arm", "shift", "a", "b"]].drop_duplicates()
     # Predictors need no training: they are taken from one arm's blocks, vanilla's where it was run.
@@ -59,7 +56,7 @@ def table1_loss_by_p(context: Context) -> pd.DataFrame:
                 counts = {"seeds": estimate.seeds, "documents": estimate.documents}
                 rows.append({"kind": kind, "series": name, **base, **values, **counts})
     rows += _paper_table1(context)
-    return _frame(rows, TABLE1)
+    return _frame("table1_loss_by_p", rows)
 
 
 def _paper_table1(context: Context) -> list[dict[str, Any]]:
@@ -74,7 +71,7 @@ def _paper_table1(context: Context) -> list[dict[str, Any]]:
 
 def fig2_probe_r2(context: Context) -> pd.DataFrame:
     """Probe R^2 by lookback, layer, arm and p, with the untrained and shuffled controls."""
-    table = probing(context, "probe_r2.csv")
+    table = probing(context, PROBE_R2.name)
     a_of, b_of = _task(context)
     rows: list[dict[str, Any]] = []
     by = ["arm", "p", "weights", "layer", "feature"]
@@ -114,13 +111,13 @@ def fig2_probe_r2(context: Context) -> pd.DataFrame:
                 "b": 10,
             }
         )
-    return _frame(rows, FIG2)
+    return _frame("fig2_probe_r2", rows)
 
 
 def _task(context: Context) -> tuple[dict[float, int], dict[float, float]]:
-    if not context.measures.present("synthetic_loss.csv"):
+    if not context.measures.present(LOSS.name):
         return {}, {}
-    table = context.measures.table("synthetic_loss.csv")
+    table = context.measures.table(LOSS.name)
     first = table[table["shift"] == 1].groupby("p")[["a", "b"]].first()
     return first["a"].to_dict(), first["b"].to_dict()
 
@@ -144,15 +141,15 @@ def _nearest_p(table: pd.DataFrame) -> float:
 
 def fig3_neuron_correlation(context: Context) -> pd.DataFrame:
     """|corr(neuron, feature)| of one seed: neurons of two networks have no common order to average over."""
-    table = probing(context, "neuron_correlation.csv")
+    table = probing(context, CORRELATION.name)
     table = table[table["p"] == _nearest_p(table)]
     seeds = table["seed"].nunique()
-    return _frame(table[table["seed"] == table["seed"].min()].assign(seeds=seeds), FIG3)
+    return _frame("fig3_neuron_correlation", table[table["seed"] == table["seed"].min()].assign(seeds=seeds))
 
 
 def fig6_probe_estimate(context: Context) -> pd.DataFrame:
     """The probe's estimate per bin of x with the true sine."""
-    table = probing(context, "probe_estimate.csv")
+    table = probing(context, ESTIMATE.name)
     table = table[table["p"] == _nearest_p(table)]
     rows: list[dict[str, Any]] = []
     for (arm, p, layer), group in table.groupby(["arm", "p", "layer"], sort=True):
@@ -174,12 +171,12 @@ def fig6_probe_estimate(context: Context) -> pd.DataFrame:
                     "seeds": seeds,
                 }
             )
-    return _frame(rows, FIG6)
+    return _frame("fig6_probe_estimate", rows)
 
 
 def intervention(context: Context) -> pd.DataFrame:
     """Slope of the output on the size of the edit by lag; expected 1 at lags 1..a, 0 elsewhere."""
-    table = probing(context, "intervention.csv")
+    table = probing(context, INTERVENTION.name)
     a_of, _ = _task(context)
     rows: list[dict[str, Any]] = []
     for (arm, p, direction), group in table.groupby(["arm", "p", "direction"], sort=True):
@@ -200,16 +197,10 @@ def intervention(context: Context) -> pd.DataFrame:
                     "expected": float(inside) if a_of else np.nan,
                 }
             )
-    return _frame(rows, INTERVENTION)
+    return _frame("intervention", rows)
 
 
-def influence(context: Context) -> pd.DataFrame:
-    """Influence matrices of one pair of twins (the lowest seed), as measured."""
-    table = context.measures.table("influence.csv")
-    return _frame(table[table["seed"] == table["seed"].min()], INFLUENCE)
-
-
-def _frame(rows: list[dict[str, Any]] | pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows).reindex(columns=columns)
-    keys = [c for c in columns if c not in {*INTERVAL, "n", "sd", "truth", "expected", "influence", "abs_corr"}]
-    return frame.sort_values(keys, kind="stable").reset_index(drop=True)
+def _frame(figure: str, rows: list[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
+    columns = list(EXPERIMENT.figure(figure).columns)
+    keys = [name for name in columns if name not in NUMBERS]
+    return pd.DataFrame(rows).reindex(columns=columns).sort_values(keys, kind="stable").reset_index(drop=True)

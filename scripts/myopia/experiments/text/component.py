@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.text.judge import TextLoss, text_loss
+from myopia.config.runs import PAIR
+from myopia.config.tables import TEXT_COMPONENTS, TEXT_LOSS
+from myopia.experiments.text import EXPERIMENT
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Estimate, Ratio, holm, ratio_contrast
+from myopia.judge.text_loss import TextLoss, text_loss
 
-COLUMNS = ["corpus", "component", "series", "value", "ci_low", "ci_high", "p_holm", "seeds", "documents"]
-_PAIR = ("myopic", "vanilla")
 _UNNAMED = "(none given)"
 
 
@@ -23,19 +24,20 @@ def text_by_component(context: Context) -> pd.DataFrame:
     Documents are the clusters. `p_holm`: the gap against 0, Holm's correction over the components of a corpus. A
     component with one document, or one seed, has a value and no interval.
     """
-    named = context.measures.table("text_components.csv")
-    table = context.measures.table("text_loss.csv.gz")
+    named = context.measures.table(TEXT_COMPONENTS.name)
+    table = context.measures.table(TEXT_LOSS.name)
     rows: list[dict[str, Any]] = []
     for corpus, mixture in named.groupby("corpus"):
         component_of = dict(zip(mixture["doc"], mixture["component"], strict=True))
         arms = sorted(table.loc[table["corpus"] == corpus, "arm"].unique())
         series = [(arm, [arm]) for arm in arms]
-        series += [("gap", list(_PAIR))] if set(_PAIR) <= set(arms) else []
+        series += [("gap", [*PAIR])] if set(PAIR) <= set(arms) else []
         for name, needed in series:
             text = text_loss(context, corpus, needed)
-            sums = text.sums[needed[0]] - text.sums[needed[1]] if name == "gap" else text.sums[name]
+            sums = text.sums["myopic"] - text.sums["vanilla"] if name == "gap" else text.sums[name]
             rows += _rows(corpus, name, text, sums, component_of)
-    return pd.DataFrame(rows).reindex(columns=COLUMNS).sort_values(COLUMNS[:3], kind="stable")
+    frame = pd.DataFrame(rows).reindex(columns=EXPERIMENT.figure("text_by_component").columns)
+    return frame.sort_values(["corpus", "component", "series"], kind="stable")
 
 
 def _rows(corpus: str, series: str, text: TextLoss, sums: Array, component_of: dict[str, str]) -> list[dict[str, Any]]:

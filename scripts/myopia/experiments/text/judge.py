@@ -1,4 +1,4 @@
-"""Estimators of the language experiments: gaps in nats per token on held-out text.
+"""Estimators of the text experiment: gaps in nats per token on held-out text, and influence.
 
 Position p is the 0-based place of the token that predicts token p + 1; clusters are documents, or groups
 (books, package directories) where a claim says so.
@@ -7,75 +7,14 @@ Position p is the 0-based place of the token that predicts token p + 1; clusters
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from myopia.common.errors import MyopiaError
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.experiments.text import INFLUENCE
+from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
-
-
-@dataclass(frozen=True)
-class TextLoss:
-    """Summed loss of each arm and token counts, [seeds, clusters, positions], and the names of the clusters."""
-
-    sums: dict[str, Array]
-    n: Array
-    seeds: list[int]
-    positions: list[int]
-    clusters: list[str]
-
-
-def text_loss(
-    context: Context,
-    corpus: str,
-    arms: Sequence[str],
-    cluster: str = "doc",
-    runs: dict[str, str] | None = None,
-) -> TextLoss:
-    """All arms on the same tokens and seeds; different tokens in two arms are refused."""
-    key = ("text_loss", corpus, tuple(arms), cluster, tuple(sorted((runs or {}).items())))
-    if key not in context.measures.made:
-        context.measures.made[key] = _text_loss(context, corpus, arms, cluster, runs)
-    return context.measures.made[key]
-
-
-def _rows(context: Context, corpus: str, arm: str, runs: dict[str, str] | None) -> pd.DataFrame:
-    part = context.measures.part("text_loss.csv.gz", ["corpus", "arm"], [corpus, arm])
-    return pick(part, f"text {corpus}, arm {arm},", runs, arm=arm)
-
-
-def _text_loss(
-    context: Context, corpus: str, arms: Sequence[str], cluster: str, runs: dict[str, str] | None
-) -> TextLoss:
-    frames = [_rows(context, corpus, arm, runs) for arm in arms]
-    seeds = common_seeds(frames, f"text {corpus}")
-    clusters = sorted(set().union(*(f[cluster].unique() for f in frames)))
-    positions = sorted(set().union(*(f["position"].astype(int).unique() for f in frames)))
-    axes = {cluster: clusters, "position": positions}
-    sums, counts = {}, []
-    for arm, frame in zip(arms, frames, strict=True):
-        if cluster != "doc":
-            frame = _merge(frame, cluster)
-        n = cube(frame, "n", seeds, axes)
-        counts.append(n)
-        sums[arm] = n * cube(frame, "loss", seeds, axes)
-        if np.isnan(sums[arm]).any():
-            raise MyopiaError(f"text_loss.csv.gz holds an undefined loss of {corpus}, {arm}; measure it again.")
-    for n in counts[1:]:
-        if not np.array_equal(n, counts[0]):
-            raise MyopiaError(f"The arms {', '.join(arms)} of {corpus} saw different tokens; measure them again.")
-    return TextLoss(sums, counts[0], seeds, positions, clusters)
-
-
-def _merge(frame: pd.DataFrame, cluster: str) -> pd.DataFrame:
-    """Documents of one cluster added up, keeping n and the mean loss."""
-    frame = frame.assign(total=frame["n"] * frame["loss"])
-    merged = frame.groupby(["seed", cluster, "position"], as_index=False)[["n", "total"]].sum()
-    return merged.assign(loss=merged["total"] / merged["n"])
+from myopia.judge.text_loss import TextLoss, text_loss
 
 
 def _at(text: TextLoss, span: Sequence[int] | None) -> slice | Array:
@@ -182,13 +121,14 @@ def text_curve_distance(
     return seed_mean(per_seed, se_doc, units)
 
 
-def trained_steps(context: Context, corpus: str, arms: Sequence[str], runs: dict[str, str] | None) -> int:
-    """Steps of the shortest of the arms' runs: language gaps are unstable early (protocol section 3)."""
-    curves = context.measures.table("text_curve.csv")
-    steps = []
-    for arm in arms:
-        # By run, not by corpus: a model may be judged on a text it was not trained on (Fig 4).
-        run = _rows(context, corpus, arm, runs)["run"].iloc[0]
-        rows = pick(curves, f"the curve of run {run}", run=run)
-        steps.append(rows.groupby("seed")["step"].max().min())
-    return int(min(steps))
+@estimator
+def influence_past_share(context: Context, *, arm: str, model: str | None = None) -> Estimate:
+    """Share of a loss's sensitivity (norm of d loss_t / d e_s) that falls on the past s < t."""
+    table = context.measures.table(INFLUENCE.name)
+    rows = table[(table["arm"] == arm) & ((table["model"] == model) if model else True)]
+    rows = rows[np.isfinite(rows["influence"])]
+    if rows.empty:
+        raise NotRun(f"influence of arm {arm} was not measured")
+    past = rows["influence"].where(rows["s"] < rows["t"], 0.0)
+    by = rows["seed"]
+    return seed_mean((past.groupby(by).sum() / rows["influence"].groupby(by).sum()).to_numpy())

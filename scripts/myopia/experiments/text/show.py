@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -153,3 +154,49 @@ def _paper_legend(figure: Figure) -> None:
         if handles:
             figure.legend(handles[:1], ["paper"], loc="outside upper right")
             return
+
+
+def influence(frame: pd.DataFrame, caption: str = "") -> Figure:
+    """Influence matrices of trained pairs: who may plan for whom."""
+    shown = frame[frame["influence"].notna()]
+    if shown.empty:
+        return style.nothing(caption)
+    # A pair is runs whose names differ in the arm at their end: one row of panels each.
+    ends = sorted(style.LOOKS, key=len, reverse=True)
+    shown = shown.assign(model=shown["model"].str.replace(f"-({'|'.join(ends)})$", "", regex=True))
+    models, arms = sorted(shown["model"].unique()), style.in_order(shown["arm"])
+    positive = shown.loc[shown["influence"] > 0, "influence"]
+    top = float(positive.max()) if len(positive) else 1.0
+    norm = LogNorm(max(top * 1e-4, float(positive.min()) if len(positive) else top * 1e-4), top)
+    text = style.join(
+        "Influence ||d loss_t / d e_s|| of the input at s on the loss at t (log colour; grey: zero).",
+        "The diagonal is the present; below it stand the losses a position could have planned for.",
+        f"One seed ({shown['seed'].iloc[0]}), one sequence.",
+        caption,
+    )
+    figure = style.new_figure(3.3 * len(arms) + 0.7, 3.2 * len(models), len(models), len(arms), text)
+    image = None
+    for row, model in zip(style.grid(figure, len(arms)), models, strict=True):
+        for axis, arm in zip(row, arms, strict=True):
+            here = shown[(shown["model"] == model) & (shown["arm"] == arm)]
+            if here.empty:
+                axis.set_axis_off()
+                continue
+            table = here.pivot_table(index="t", columns="s", values="influence")
+            table = table.where(table > 0)
+            axis.set_facecolor("#D9D9D9")
+            image = axis.imshow(table, cmap="viridis", norm=norm, interpolation="nearest", aspect="equal")
+            tokens = here.drop_duplicates("s").set_index("s")["token"].reindex(table.columns)
+            if len(tokens) <= 40 and tokens.notna().all():
+                axis.set_xticks(range(len(tokens)), [str(t) for t in tokens], rotation=90, fontsize=5, parse_math=False)
+            axis.set(title=f"{arm} ({model})", xlabel="input position s")
+        row[0].set_ylabel("position t of the loss")
+    if image is not None:
+        figure.colorbar(
+            image,
+            ax=figure.axes,
+            label="$||\\partial\\,loss_t\\,/\\,\\partial\\,e_s||$ (nats per unit)",
+            shrink=0.8,
+            pad=0.01,
+        )
+    return figure

@@ -1,48 +1,28 @@
-"""The tables behind the language figures and the list of all runs.
+"""The tables behind the language figures.
 
 `series` is an arm, or `gap` for myopic - vanilla paired by seed; units are nats per token throughout.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from myopia.common.errors import MyopiaError
-from myopia.config.runs import DOSES
-from myopia.experiments.text.judge import TextLoss, text_loss
+from myopia.config.runs import BETA_SWEEP, PAIR
+from myopia.config.tables import TEXT_CURVE, TEXT_LOSS
+from myopia.experiments.text import EXPERIMENT, INFLUENCE
 from myopia.judge.measures import NotRun, one_run
 from myopia.judge.registry import Context
 from myopia.judge.stats import Ratio, ratio_contrast, ratio_curve, seed_curve, still_rising
-
-COUNTS = ["seeds", "documents"]
-FIG4 = [
-    "corpus",
-    "kind",
-    "series",
-    "position",
-    "value",
-    "ci_low",
-    "ci_high",
-    "band_low",
-    "band_high",
-    *COUNTS,
-]
-BY_STEP = ["corpus", "series", "step", "tokens", "value", "ci_low", "ci_high", "seeds", "still_rising"]
-TABLE2 = ["corpus", "arm", "kind", "value", "ci_low", "ci_high", "gap", "gap_low", "gap_high", *COUNTS]
-SEEDS = ["run", "arm", "seed", "purpose", "status", "steps", "tokens", "final_train_loss", "final_validation_loss"]
-PAIR = ("myopic", "vanilla")
+from myopia.judge.text_loss import TextLoss, text_loss
 
 
 def _corpora(context: Context) -> list[tuple[str, list[str]]]:
-    table = context.measures.table("text_loss.csv.gz")
+    table = context.measures.table(TEXT_LOSS.name)
     by = table.groupby("corpus")["arm"].unique()
-    return [(corpus, sorted(set(arms) - set(DOSES))) for corpus, arms in by.items()]  # doses: dose_response
+    return [(corpus, sorted(set(arms) - set(BETA_SWEEP))) for corpus, arms in by.items()]  # theirs is dose_response
 
 
 def fig4_position(context: Context) -> pd.DataFrame:
@@ -56,7 +36,7 @@ def fig4_position(context: Context) -> pd.DataFrame:
             text = text_loss(context, corpus, PAIR)
             rows += _curve_rows(corpus, "gap", text, text.sums["myopic"] - text.sums["vanilla"])
         rows += _paper_fig4(context, corpus)
-    return _frame(rows, FIG4, ["corpus", "kind", "series", "position"])
+    return _frame(rows, "fig4_position", ["corpus", "kind", "series", "position"])
 
 
 def _curve_rows(corpus: str, series: str, text: TextLoss, sums: np.ndarray) -> list[dict[str, Any]]:
@@ -98,7 +78,7 @@ def _paper_fig4(context: Context, corpus: str) -> list[dict[str, Any]]:
 
 def text_gap_by_step(context: Context) -> pd.DataFrame:
     """Validation loss and gap against training step; `still_rising` marks gaps that have not settled."""
-    table = context.measures.table("text_curve.csv")
+    table = context.measures.table(TEXT_CURVE.name)
     rows: list[dict[str, Any]] = []
     for corpus, group in table.groupby("corpus", sort=True):
         tokens = group.groupby("step")["tokens"].max()
@@ -131,7 +111,7 @@ def text_gap_by_step(context: Context) -> pd.DataFrame:
                         "still_rising": rising,
                     }
                 )
-    return _frame(rows, BY_STEP, ["corpus", "series", "step"])
+    return _frame(rows, "text_gap_by_step", ["corpus", "series", "step"])
 
 
 def table2_text_loss(context: Context) -> pd.DataFrame:
@@ -163,7 +143,7 @@ def table2_text_loss(context: Context) -> pd.DataFrame:
                 row |= {"gap": gap.value, "gap_low": gap.interval()[0], "gap_high": gap.interval()[1]}
             rows.append(row)
         rows += _paper_table2(context, corpus)
-    return _frame(rows, TABLE2, ["corpus", "kind", "arm"])
+    return _frame(rows, "table2_text_loss", ["corpus", "kind", "arm"])
 
 
 def _paper_table2(context: Context, corpus: str) -> list[dict[str, Any]]:
@@ -184,22 +164,14 @@ def _paper_table2(context: Context, corpus: str) -> list[dict[str, Any]]:
     ]
 
 
-def seeds_table(runs: Iterable[str | Path]) -> pd.DataFrame:
-    """Every run once, from `metrics.json` in each run folder (tuning runs too, with their purpose)."""
-    rows = []
-    for folder in runs:
-        path = Path(folder) / "metrics.json"
-        try:
-            metrics = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise MyopiaError(f"{path} cannot be read ({error}); train this run again.") from None
-        missing = [key for key in ("run", "arm", "seed", "steps") if key not in metrics]
-        if missing:
-            raise MyopiaError(f"{path} lacks {', '.join(missing)}; train this run again.")
-        rows.append({key: metrics.get(key) for key in SEEDS})
-    return _frame(rows, SEEDS, ["run", "seed"])
+def influence(context: Context) -> pd.DataFrame:
+    """Influence matrices of one matched pair (the lowest seed), as measured."""
+    table = context.measures.table(INFLUENCE.name)
+    table = table[table["seed"] == table["seed"].min()]
+    return _frame(table, "influence", ["model", "arm", "seed", "t", "s", "token"])
 
 
-def _frame(rows: list[dict[str, Any]], columns: list[str], keys: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows).reindex(columns=columns)
+def _frame(rows: list[dict[str, Any]] | pd.DataFrame, figure: str, keys: list[str]) -> pd.DataFrame:
+    """Rows as the table of a figure, sorted by `keys`."""
+    frame = pd.DataFrame(rows).reindex(columns=EXPERIMENT.figure(figure).columns)
     return frame.sort_values(keys, kind="stable").reset_index(drop=True)

@@ -8,8 +8,8 @@ compared by how well a state of width D happens to spell out x_t.
 
 The map is fitted by L-BFGS along a path of weaker and weaker priors, each started from the last, and the prior (or no
 map at all) is chosen for every tau on windows set aside: at tau = 8 there is little to learn and much to overfit.
-States are whitened with a floor of NOISE^2 times their mean variance, so that directions far below the state's own
-size are not blown up; in the D_p probes the same noise is what an untrained network needs to show nothing.
+States are whitened with a floor under small variances (`NOISE`), so that directions far below the state's own size are
+not blown up.
 
 Three texts: the table counts training windows; maps are fitted on validation windows, which the models never saw; all
 scores are on test windows. Controls: the same network before training, and the table itself (gain 0).
@@ -29,10 +29,15 @@ from torch import Tensor, nn
 
 from myopia.common.errors import MyopiaError
 from myopia.data.tokens import TokenFile
-from myopia.experiments.synthetic.probes import NOISE
-from myopia.experiments.tokens.measure import Twins, count_tokens, spread_windows, token_batches
+from myopia.experiments.tokens import PROBES
+from myopia.experiments.tokens.pairs import MatchedPair, count_tokens, token_batches
 from myopia.experiments.tokens.skip_tables import SkipTable, count_pairs, frequent_classes, skip_table
+from myopia.measure.text import spread_windows
 from myopia.model.build import load_language_model, load_untrained
+
+NOISE = 0.1
+"""Noise that a probe must read through, as a share of a state's root mean square size: the variances that whitening
+divides by are raised by NOISE^2 times their mean. Probes of the synthetic experiment read through the same share."""
 
 PRIORS = (0.03, 0.06, 0.12)
 """Standard deviations of a weight under the prior, in logits per unit of a whitened coordinate."""
@@ -44,12 +49,10 @@ ITERATIONS = 5
 TUNING_SHARE = 4
 """One window in so many of the validation windows chooses the prior instead of fitting."""
 
-COLUMNS = "corpus,run,arm,seed,layer,tau,doc,group,n,ce,ce_bigram,ce_unigram,hits,hits_bigram".split(",")
-
 
 @dataclass(frozen=True)
 class Samples:
-    """What probes are asked on some windows: positions t = 0 .. T - 1 - max tau of each, window by window."""
+    """What probes see and predict on some windows: positions t = 0 .. T - 1 - max tau of each, window by window."""
 
     tokens_WT: np.ndarray
     later_NA: Tensor  # class of x_{t + tau}
@@ -57,8 +60,8 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Question:
-    """Probe targets of one corpus; all models of the corpus answer the same."""
+class ProbeTask:
+    """What probes of one corpus are to predict, from which windows; the same for all its models."""
 
     taus: Sequence[int]
     tables: Sequence[SkipTable]
@@ -69,11 +72,11 @@ class Question:
     groups_W: np.ndarray
 
 
-def pose(
-    twins: Sequence[Twins], max_tau: int, windows: int, named: int, table_windows: int, device: torch.device | str
-) -> Question:
+def build_task(
+    pairs: Sequence[MatchedPair], max_tau: int, windows: int, named: int, table_windows: int, device: torch.device | str
+) -> ProbeTask:
     """Count the tables and choose the windows of a corpus."""
-    folder = twins[0].vanilla.tokens
+    folder = pairs[0].vanilla.tokens
     train, validation, test = (TokenFile.open(folder, split) for split in ("train", "validation", "test"))
     fitting, scoring = spread_windows(validation.docs, windows), spread_windows(test.docs, windows)
     if len(fitting) < TUNING_SHARE or not len(scoring):
@@ -102,7 +105,7 @@ def pose(
         for part, tokens, classes in zip(parts, now, later, strict=True)
     ]
     docs, groups = (np.array(names, dtype=object)[scoring] for names in (test.docs, test.groups))
-    return Question(taus, tables, *samples, docs, groups)
+    return ProbeTask(taus, tables, *samples, docs, groups)
 
 
 def _shifted(tokens_WT: np.ndarray, tau: int, max_tau: int) -> np.ndarray:
@@ -198,7 +201,7 @@ def score(test_NF: Tensor, weight_FAC: Tensor, test: Samples) -> tuple[np.ndarra
 
 
 def probe_models(
-    twins: Sequence[Twins],
+    pairs: Sequence[MatchedPair],
     *,
     max_tau: int,
     windows: int,
@@ -206,53 +209,53 @@ def probe_models(
     table_windows: int,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
-    """Probe scores of every twin, and of its network before training, by layer, tau and test document (`COLUMNS`).
+    """Probe scores of every run, and of its network before training, by layer, tau and test document (`PROBES`).
 
     ce and hits are sums over the n test tokens of a document, and so are those of the tables.
     """
-    question = pose(twins, max_tau, windows, named, table_windows, device)
-    tables = _table_scores(question)
+    task = build_task(pairs, max_tau, windows, named, table_windows, device)
+    tables = _table_scores(task)
     frames = []
-    for pair in twins:
+    for pair in pairs:
         untrained = (f"{pair.vanilla.run}-untrained", "untrained", load_untrained(pair.vanilla.folder, pair.seed))
         trained = ((run.run, run.arm, load_language_model(run.folder)) for run in pair.runs())
         for run, arm, model in (untrained, *trained):
-            frame = _probe(model.to(device), question, tables, device)
+            frame = _probe(model.to(device), task, tables, device)
             frames.append(frame.assign(corpus=pair.corpus, run=run, arm=arm, seed=pair.seed))
-    frame = pd.concat(frames)[COLUMNS]
+    frame = pd.concat(frames)[[*PROBES.columns]]
     return frame.sort_values(["corpus", "run", "seed", "layer", "tau", "doc"], kind="stable")
 
 
 def _probe(
-    model: nn.Module, question: Question, tables: dict[str, np.ndarray], device: torch.device | str
+    model: nn.Module, task: ProbeTask, tables: dict[str, np.ndarray], device: torch.device | str
 ) -> pd.DataFrame:
-    positions = question.fit.tokens_WT.shape[1] - max(question.taus)
-    parts = (question.fit, question.tune, question.test)
+    positions = task.fit.tokens_WT.shape[1] - max(task.taus)
+    parts = (task.fit, task.tune, task.test)
     states = [hidden_states(model, part.tokens_WT, positions, device) for part in parts]
-    documents, first, doc_W = np.unique(question.docs_W, return_index=True, return_inverse=True)
+    documents, first, doc_W = np.unique(task.docs_W, return_index=True, return_inverse=True)
     doc_N = np.repeat(doc_W, positions)
     frames = []
     for layer, layer_states in enumerate(zip(*states, strict=True)):
         white = Whitening(layer_states[0])
         fit, tune, test = (white(h_ND) for h_ND in layer_states)
-        ce_NA, hits_NA = score(test, fit_map(fit, question.fit, tune, question.tune), question.test)
-        for a, tau in enumerate(question.taus):
+        ce_NA, hits_NA = score(test, fit_map(fit, task.fit, tune, task.tune), task.test)
+        for a, tau in enumerate(task.taus):
             columns = {"ce": ce_NA, "hits": hits_NA} | tables
             sums = {name: np.bincount(doc_N, values[:, a]) for name, values in columns.items()}
             frames.append(
                 pd.DataFrame(
-                    {"layer": layer, "tau": tau, "doc": documents, "group": question.groups_W[first],
+                    {"layer": layer, "tau": tau, "doc": documents, "group": task.groups_W[first],
                      "n": np.bincount(doc_N), **sums}
                 )
             )  # fmt: skip
     return pd.concat(frames)
 
 
-def _table_scores(question: Question) -> dict[str, np.ndarray]:
+def _table_scores(task: ProbeTask) -> dict[str, np.ndarray]:
     """Cross-entropies and hits of the tables alone on the test samples, float64 [N, A] each."""
-    later = question.test.later_NA.cpu().numpy()
-    bigram = question.test.offset_NAC.cpu().numpy()
-    unigram = np.stack([table.unigram_C for table in question.tables])
+    later = task.test.later_NA.cpu().numpy()
+    bigram = task.test.offset_NAC.cpu().numpy()
+    unigram = np.stack([table.unigram_C for table in task.tables])
     return {
         "ce_bigram": -np.take_along_axis(bigram, later[..., None], 2)[..., 0].astype(float),
         "ce_unigram": -unigram[np.arange(later.shape[1]), later].astype(float),

@@ -22,11 +22,11 @@ import pandas as pd
 import torch
 
 from myopia.data.tokens import TokenFile
-from myopia.experiments.tokens.measure import Twins, log_probabilities, spread_windows
+from myopia.experiments.tokens import INFLUENCE
+from myopia.experiments.tokens.pairs import MatchedPair, log_probabilities
+from myopia.measure.text import spread_windows
 from myopia.model.build import load_language_model
 from myopia.model.influence import influence
-
-COLUMNS = "corpus,run,arm,seed,doc,group,window,position,loss,sent,share".split(",")
 
 
 def sent_forward(influence_TT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,12 +38,12 @@ def sent_forward(influence_TT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ahead.sum(0)[:-1], shares.sum(0)[:-1]
 
 
-def influence_sent(twins: Sequence[Twins], windows: int, device: torch.device | str = "cpu") -> pd.DataFrame:
-    """Own loss and influence sent forward of every position of a few windows, for each twin of one corpus."""
-    file = TokenFile.open(twins[0].vanilla.tokens, "test")
+def influence_sent(pairs: Sequence[MatchedPair], windows: int, device: torch.device | str = "cpu") -> pd.DataFrame:
+    """Own loss and influence sent forward of every position of a few windows, for each run of a corpus's matched pairs."""
+    file = TokenFile.open(pairs[0].vanilla.tokens, "test")
     chosen = spread_windows(file.docs, windows)
     frames = []
-    for pair in twins:
+    for pair in pairs:
         for run in pair.runs():
             model = load_language_model(run.folder).to(device)
             for window in chosen:
@@ -59,7 +59,7 @@ def influence_sent(twins: Sequence[Twins], windows: int, device: torch.device | 
                             "position": np.arange(len(sent)), "loss": -picked[:-1, 0].double().cpu().numpy(),
                             "sent": sent, "share": share,
                         },
-                        columns=COLUMNS,
+                        columns=INFLUENCE.columns,
                     )
                 )  # fmt: skip
     return pd.concat(frames).sort_values(["corpus", "run", "seed", "window", "position"], kind="stable")

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.config.runs import PAIR
+from myopia.experiments.tokens import GAP, INFLUENCE, PROBES
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast
-
-GAP, INFLUENCE, PROBES, TOP = "token_gap.csv.gz", "influence_sent.csv.gz", "future_probes.csv.gz", "top_tokens.csv"
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,28 @@ class TokenGroups:
 
 
 def token_groups(context: Context, corpus: str, by: str) -> TokenGroups:
-    """Sums of myopic - vanilla and of KL(vanilla, myopic); twins on different tokens are refused."""
+    """Sums of myopic - vanilla and of KL(vanilla, myopic); arms on different tokens are refused."""
     key = ("token_groups", corpus, by)
-    if key not in context.measures.made:
-        context.measures.made[key] = _token_groups(context, corpus, by)
-    return context.measures.made[key]
+    if key not in context.measures.cache:
+        context.measures.cache[key] = _token_groups(context, corpus, by)
+    return context.measures.cache[key]
 
 
 def _token_groups(context: Context, corpus: str, by: str) -> TokenGroups:
     frames = {}
-    for arm in ("vanilla", "myopic"):
-        part = context.measures.part(GAP, ["corpus", "by", "arm"], [corpus, by, arm])
-        frames[arm] = pick(part, f"the tokens of {corpus} by {by}, arm {arm},", arm=arm)
+    for arm in PAIR:
+        part = context.measures.part(GAP.name, ["corpus", "by", "arm"], [corpus, by, arm])
+        frames[arm] = select(part, f"the tokens of {corpus} by {by}, arm {arm},", arm=arm)
     vanilla, myopic = frames["vanilla"], frames["myopic"]
     seeds = common_seeds([vanilla, myopic], f"the tokens of {corpus} by {by}")
     total = vanilla.groupby("bin")[["x", "weight"]].sum()
     order = (total["x"] / total["weight"]).sort_values(kind="stable")
     axes = {"doc": sorted(vanilla["doc"].unique()), "bin": list(order.index)}
-    weight = cube(vanilla, "weight", seeds, axes)
-    if not np.array_equal(weight, cube(myopic, "weight", seeds, axes)):
-        raise MyopiaError(f"The twins of {corpus} saw different tokens by {by}; measure them again.")
-    gap = cube(myopic, "loss", seeds, axes) - cube(vanilla, "loss", seeds, axes)
-    return TokenGroups(list(order.index), order.to_numpy(), weight, gap, cube(myopic, "kl", seeds, axes))
+    weight = to_array(vanilla, "weight", seeds, axes)
+    if not np.array_equal(weight, to_array(myopic, "weight", seeds, axes)):
+        raise MyopiaError(f"The arms of {corpus} saw different tokens by {by}; measure them again.")
+    gap = to_array(myopic, "loss", seeds, axes) - to_array(vanilla, "loss", seeds, axes)
+    return TokenGroups(list(order.index), order.to_numpy(), weight, gap, to_array(myopic, "kl", seeds, axes))
 
 
 @estimator
@@ -81,8 +81,8 @@ def influence_rank(context: Context, *, corpus: str, arms: Sequence[str], value:
     """
     frames = []
     for arm in arms:
-        part = context.measures.part(INFLUENCE, ["corpus", "arm"], [corpus, arm])
-        frames.append(pick(part, f"the influence sent in {corpus}, arm {arm},", arm=arm))
+        part = context.measures.part(INFLUENCE.name, ["corpus", "arm"], [corpus, arm])
+        frames.append(select(part, f"the influence sent in {corpus}, arm {arm},", arm=arm))
     seeds = common_seeds(frames, f"the influence sent in {corpus}")
     docs = sorted(set().union(*(frame["doc"].unique() for frame in frames)))
     terms = []
@@ -90,7 +90,7 @@ def influence_rank(context: Context, *, corpus: str, arms: Sequence[str], value:
         x, y = (centred_rank(frame, column) for column in ("loss", value))
         products = frame[["seed", "doc"]].assign(above=x * y, below=(x**2 + y**2) / 2)
         products = products.groupby(["seed", "doc"], as_index=False).sum()
-        terms.append(Ratio(*(cube(products, name, seeds, {"doc": docs}) for name in ("above", "below")), sign))
+        terms.append(Ratio(*(to_array(products, name, seeds, {"doc": docs}) for name in ("above", "below")), sign))
     return ratio_contrast(terms)
 
 
@@ -100,15 +100,15 @@ def centred_rank(frame: pd.DataFrame, column: str) -> pd.Series:
     return groups.rank() - (groups.transform("count") + 1) / 2
 
 
-def probe_cube(
+def probe_sums(
     context: Context, corpus: str, arm: str, columns: Sequence[str]
 ) -> tuple[dict[str, Array], pd.DataFrame]:
     """Columns of the probe table as [seeds, documents, layers, taus], and its rows of that arm."""
-    part = context.measures.part(PROBES, ["corpus", "arm"], [corpus, arm])
-    frame = pick(part, f"the probes of tokens to come in {corpus}, arm {arm},", arm=arm)
+    part = context.measures.part(PROBES.name, ["corpus", "arm"], [corpus, arm])
+    frame = select(part, f"the probes of tokens to come in {corpus}, arm {arm},", arm=arm)
     axes = {name: sorted(frame[name].unique()) for name in ("doc", "layer", "tau")}
     seeds = sorted(frame["seed"].astype(int).unique())
-    return {column: cube(frame, column, seeds, axes) for column in columns}, frame
+    return {column: to_array(frame, column, seeds, axes) for column in columns}, frame
 
 
 @estimator
@@ -119,7 +119,7 @@ def probe_gain(context: Context, *, corpus: str, arms: Sequence[str], taus: Sequ
     """
     sums, seeds = [], []
     for arm in arms:
-        values, frame = probe_cube(context, corpus, arm, ["n", "ce", "ce_bigram"])
+        values, frame = probe_sums(context, corpus, arm, ["n", "ce", "ce_bigram"])
         known = np.array(sorted(frame["tau"].unique()))
         chosen = (known >= taus[0]) & (known <= taus[1])
         if not chosen.any():

@@ -8,25 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.tokens.judge import GAP, PROBES, TOP, probe_cube, token_groups
+from myopia.config.runs import PAIR
+from myopia.experiments.tokens import EXPERIMENT, GAP, MAP, PROBES, TOP
+from myopia.experiments.tokens.judge import probe_sums, token_groups
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, Ratio, ratio_contrast, ratio_curve, seed_curve
 
-TOKEN_GAP = "corpus,by,bin,order,x,metric,value,ci_low,ci_high,band_low,band_high,share,seeds,documents".split(",")
-FUTURE = "corpus,arm,layer,tau,metric,value,ci_low,ci_high,seeds,documents".split(",")
-TOP_TOKENS = "corpus,list,rank,gap,kl,loss_vanilla,loss_myopic,token,context,copied,frequency,doc,position,seeds".split(
-    ","
-)
-PLANNING_MAP = "corpus,doc,window,position,token,gap,ci_low,ci_high,loss_vanilla,loss_myopic,seeds".split(",")
-MAP = "planning_map.csv"
-PROBES_SUMS = ["n", "ce", "ce_bigram", "ce_unigram", "hits", "hits_bigram"]
+SUMS = ["n", "ce", "ce_bigram", "ce_unigram", "hits", "hits_bigram"]
 LISTED = 20
 
 
 def token_gap(context: Context) -> pd.DataFrame:
     """Gap and KL of every group of tokens; the gap also with a simultaneous band over the groups."""
-    table = context.measures.table(GAP)
+    table = context.measures.table(GAP.name)
     rows: list[dict[str, Any]] = []
     for corpus, by in sorted(set(zip(table["corpus"], table["by"], strict=True))):
         try:
@@ -37,12 +32,13 @@ def token_gap(context: Context) -> pd.DataFrame:
         band = ratio_curve(groups.gap, groups.weight)
         for k, name in enumerate(groups.bins):
             # A contrast weighs tokens against each other: it has no share of them.
-            told = {"corpus": corpus, "by": by, "bin": name, "order": k, "x": groups.x[k],
+            fields = {"corpus": corpus, "by": by, "bin": name, "order": k, "x": groups.x[k],
                     "share": np.nan if by == "copied-matched" else share[k]}  # fmt: skip
             for metric, sums in (("gap", groups.gap), ("kl", groups.kl)):
-                rows.append(told | {"metric": metric} | _numbers(sums[..., k], groups.weight[..., k]))
+                rows.append(fields | {"metric": metric} | _numbers(sums[..., k], groups.weight[..., k]))
             rows[-2] |= {"band_low": band.band_low[k], "band_high": band.band_high[k]}
-    return pd.DataFrame(rows, columns=TOKEN_GAP).sort_values(["corpus", "by", "metric", "order"], kind="stable")
+    frame = pd.DataFrame(rows, columns=EXPERIMENT.figure("token_gap").columns)
+    return frame.sort_values(["corpus", "by", "metric", "order"], kind="stable")
 
 
 def _numbers(sums: Array, n: Array) -> dict[str, Any]:
@@ -60,11 +56,11 @@ def future_probes(context: Context) -> pd.DataFrame:
     The tables' own rows stand at layer -1; `difference` is vanilla minus myopic, paired by seed and document.
     """
     rows: list[dict[str, Any]] = []
-    for corpus in sorted(context.measures.table(PROBES)["corpus"].unique()):
+    for corpus in sorted(context.measures.table(PROBES.name)["corpus"].unique()):
         arms: dict[str, dict[str, Array]] = {}
-        for arm in ("vanilla", "myopic", "untrained"):
+        for arm in (*PAIR, "untrained"):
             try:
-                values, frame = probe_cube(context, corpus, arm, PROBES_SUMS)
+                values, frame = probe_sums(context, corpus, arm, SUMS)
             except NotRun:
                 continue
             layers, taus = (sorted(frame[name].astype(int).unique()) for name in ("layer", "tau"))
@@ -82,11 +78,12 @@ def future_probes(context: Context) -> pd.DataFrame:
             ("unigram", "gain", values["ce_bigram"] - values["ce_unigram"]),
         ):
             rows += _by_layer(corpus, series, [-1], taus, metric, sums, n)
-        if {"vanilla", "myopic"} <= set(arms) and arms["vanilla"]["gain"].shape == arms["myopic"]["gain"].shape:
+        if set(PAIR) <= set(arms) and arms["vanilla"]["gain"].shape == arms["myopic"]["gain"].shape:
             for metric in arms["vanilla"]:
                 difference = arms["vanilla"][metric] - arms["myopic"][metric]
                 rows += _by_layer(corpus, "difference", layers, taus, metric, difference, n)
-    return pd.DataFrame(rows, columns=FUTURE).sort_values(["corpus", "arm", "metric", "layer", "tau"], kind="stable")
+    frame = pd.DataFrame(rows, columns=EXPERIMENT.figure("future_probes").columns)
+    return frame.sort_values(["corpus", "arm", "metric", "layer", "tau"], kind="stable")
 
 
 def _by_layer(
@@ -107,12 +104,12 @@ def top_tokens(context: Context) -> pd.DataFrame:
     Extremes of many tokens: their values are selected and carry no interval. A token is listed if it was among the
     most extreme of at least one seed.
     """
-    table = context.measures.table(TOP)
+    table = context.measures.table(TOP.name)
     where = ["corpus", "doc", "window", "position"]
     frames = []
     for corpus, rows in table.groupby("corpus", sort=True):
         wide = rows.pivot_table(index=[*where, "seed"], columns="arm", values="loss")
-        if not {"vanilla", "myopic"} <= set(wide.columns):
+        if not set(PAIR) <= set(wide.columns):
             continue
         wide = wide.dropna(subset=["vanilla", "myopic"])
         wide["kl"] = rows[rows["arm"] == "myopic"].set_index([*where, "seed"])["kl"]
@@ -126,7 +123,7 @@ def top_tokens(context: Context) -> pd.DataFrame:
             frames.append(listed.assign(corpus=corpus, list=name, rank=np.arange(1, len(listed) + 1)))
     if not frames:
         raise NotRun("no token was measured in both arms")
-    return pd.concat(frames)[TOP_TOKENS]
+    return pd.concat(frames)[[*EXPERIMENT.figure("top_tokens").columns]]
 
 
 def planning_map(context: Context) -> pd.DataFrame:
@@ -136,12 +133,12 @@ def planning_map(context: Context) -> pd.DataFrame:
     """
     where = ["doc", "window", "position", "token"]
     frames = []
-    for corpus, rows in context.measures.table(MAP).groupby("corpus", sort=True):
+    for corpus, rows in context.measures.table(MAP.name).groupby("corpus", sort=True):
         arms = {arm: part.set_index([*where, "seed"])["loss"].unstack() for arm, part in rows.groupby("arm")}
-        if not {"vanilla", "myopic"} <= set(arms):
+        if not set(PAIR) <= set(arms):
             continue
         seeds = arms["vanilla"].columns.intersection(arms["myopic"].columns)
-        vanilla, myopic = (arms[arm][seeds] for arm in ("vanilla", "myopic"))
+        vanilla, myopic = (arms[arm][seeds] for arm in PAIR)
         myopic = myopic.reindex(vanilla.index)
         curve = seed_curve((myopic - vanilla).to_numpy(dtype=float).T)
         frames.append(
@@ -152,4 +149,5 @@ def planning_map(context: Context) -> pd.DataFrame:
         )  # fmt: skip
     if not frames:
         raise NotRun("no window was read by both arms")
-    return pd.concat(frames)[PLANNING_MAP].sort_values(["corpus", "window", "position"], kind="stable")
+    frame = pd.concat(frames)[[*EXPERIMENT.figure("planning_map").columns]]
+    return frame.sort_values(["corpus", "window", "position"], kind="stable")

@@ -1,10 +1,10 @@
-"""Offline training and three closed loops of one network in the world of consequences (`data/toy_worlds.py`).
+"""Offline training and three closed loops of one network on the task of consequences (`data.consequence_joint`).
 
-`offline`   teacher forcing on the world's triplets.
+`offline`   teacher forcing on true triplets.
 `own`       teacher forcing on triplets the network has made itself, its own z2 included; no reward.
-`reward`    rollouts: the network says z1, the world answers with z2, minus the loss on z2 is the reward (REINFORCE,
+`reward`    rollouts: the network says z1, the task answers with z2, minus the loss on z2 is the reward (REINFORCE,
             baseline: the mean reward of the other samples); g2 learns from the answers.
-`mixed`     `reward`, and teacher forcing of z1 on the world's triplets beside it.
+`mixed`     `reward`, and teacher forcing of z1 on true triplets beside it.
 
 The closed loops start from the network that was trained offline, with plain gradient descent, whose course can be
 computed. In the myopic arm no loss or reward of z2 trains f.
@@ -38,12 +38,12 @@ Watch = Callable[[int, Tables], None]
 
 
 def train_offline(
-    seeds: Sequence[int], through_R: Tensor, joint_XZW: Tensor, part: dict[str, Any], watch: Watch
+    seeds: Sequence[int], through_R: Tensor, joint_XZW: Tensor, section: dict[str, Any], watch: Watch
 ) -> Tables:
     """Teacher forcing; both arms of a seed start alike and read the same triplets."""
     X, Z, W = joint_XZW.shape
-    start = initial_tables(seeds, X, part["capacity"], Z, W, part["offline"]["optim"]["start"])
-    draws = Draws(seeds, "consequence offline", part["offline"]["batch_size"], 1)
+    start = initial_tables(seeds, X, section["capacity"], Z, W, section["offline"]["optim"]["start"])
+    draws = Draws(seeds, "consequence offline", section["offline"]["batch_size"], 1)
 
     def data(step: int, _: Tables) -> tuple[Tensor, ...]:
         return sampled_joint(joint_XZW, draws(step).squeeze(-1)), through_R
@@ -51,7 +51,7 @@ def train_offline(
     def loss(params: Tables, seen_XZW: Tensor, through: Tensor) -> Tensor:
         return sum(teacher_forced(params, seen_XZW, through))
 
-    return descend(start, loss, data, steps=part["offline"]["steps"], optim=part["offline"]["optim"], watch=watch)
+    return descend(start, loss, data, steps=section["offline"]["steps"], optim=section["offline"]["optim"], watch=watch)
 
 
 def train_closed(
@@ -60,11 +60,11 @@ def train_closed(
     seeds: Sequence[int],
     through_R: Tensor,
     joint_XZW: Tensor,
-    part: dict[str, Any],
+    section: dict[str, Any],
     watch: Watch,
 ) -> Tables:
     """One closed loop from `start`; loops and arms of a seed share their random numbers."""
-    size = part["closed"]["batch_size"]
+    size = section["closed"]["batch_size"]
     rollouts, truths = Draws(seeds, "consequence rollouts", size, 4), Draws(seeds, "consequence truth", size, 1)
 
     def own(step: int, params: Tables) -> tuple[Tensor, ...]:
@@ -86,28 +86,28 @@ def train_closed(
         return reward_loss(params, *sample, through) + teacher_forced(params, seen_XZW, through)[0]
 
     data, loss = {"own": (own, own_loss), "reward": (reward, reward_loss), "mixed": (mixed, mixed_loss)}[loop]
-    return descend(start, loss, data, steps=part["closed"]["steps"], optim=part["closed"]["optim"], watch=watch)
+    return descend(start, loss, data, steps=section["closed"]["steps"], optim=section["closed"]["optim"], watch=watch)
 
 
 def expected_course(
-    loop: str, start: Tables, through_R: Tensor, joint_XZW: Tensor, part: dict[str, Any], watch: Watch
+    loop: str, start: Tables, through_R: Tensor, joint_XZW: Tensor, section: dict[str, Any], watch: Watch
 ) -> Tables:
     """Descent of the same length on what the loop's loss is in expectation, without sampling (`reward`, `mixed`)."""
-    world_RXZW = joint_XZW.expand(len(through_R), *joint_XZW.shape)
+    joint_RXZW = joint_XZW.expand(len(through_R), *joint_XZW.shape)
 
-    def loss(params: Tables, world_XZW: Tensor, through: Tensor) -> Tensor:
-        future = expected_future(params, world_XZW, through)
-        return future + teacher_forced(params, world_XZW, through)[0] if loop == "mixed" else future
+    def loss(params: Tables, one_XZW: Tensor, through: Tensor) -> Tensor:
+        future = expected_future(params, one_XZW, through)
+        return future + teacher_forced(params, one_XZW, through)[0] if loop == "mixed" else future
 
-    closed = part["closed"]
-    return descend(start, loss, lambda step, params: (world_RXZW, through_R), steps=closed["steps"],
+    closed = section["closed"]
+    return descend(start, loss, lambda step, params: (joint_RXZW, through_R), steps=closed["steps"],
                    optim=closed["optim"], watch=watch)  # fmt: skip
 
 
 def roll_out(
     params: Tables, joint_XZW: Tensor, u_RB4: Tensor, own_answers: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Samples (x, y, z1, z2), int64 [R, B]: x from the world, y and z1 from the network, z2 from the world.
+    """Samples (x, y, z1, z2), int64 [R, B]: x and z2 from the task, y and z1 from the network.
 
     own_answers: z2 from the network, too.
     """
@@ -139,7 +139,7 @@ def reward_loss(params: Tables, x_B: Tensor, y_B: Tensor, z_B: Tensor, w_B: Tens
 
 
 def expected_future(params: Tables, joint_XZW: Tensor, through: Tensor) -> Tensor:
-    """E[loss2] of one run if the world answers the network's own z1; differentiable through the network's choice."""
+    """E[loss2] of one run if the task answers the network's own z1; differentiable through the network's choice."""
     q_XK = partly_cut(log_codes(params).exp(), through)
     answer_XZW = joint_XZW / joint_XZW.sum(-1, keepdim=True)
     input_X = joint_XZW.sum((1, 2))

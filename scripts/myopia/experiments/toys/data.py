@@ -1,4 +1,4 @@
-"""The toys' worlds: joint distributions P(x, z1, z2) of triplets, small enough to be written down.
+"""The toys' tasks: joint distributions P(x, z1, z2) of triplets, small enough to be written down.
 
 Shapes: X inputs, Z values of z1, W values of z2. Source of the idea: the comments under "How LLMs are and are not
 myopic" (2023), where y = f(x), z1 = g1(y), z2 = g2(y, z1).
@@ -20,8 +20,8 @@ def letter_channel(letters: int, reveal: float) -> Array:
     return reveal * np.eye(letters) + (1 - reveal) / letters
 
 
-def shared_world(alphabet: int, balance: float, overlap: float) -> Array:
-    """The world of shared computation, P_XZW with X = alphabet^2 inputs x = (a, b), uniform.
+def shared_joint(alphabet: int, balance: float, overlap: float) -> Array:
+    """The task of shared computation, P_XZW with X = alphabet^2 inputs x = (a, b), uniform.
 
     z1 is a, seen through a channel of reliability 1 - balance. z2 is seen through one of reliability `balance`: of
     a with chance `overlap`, else of b. So `balance` moves bits from the present to the future, and `overlap` says how
@@ -38,8 +38,8 @@ def shared_world(alphabet: int, balance: float, overlap: float) -> Array:
     return joint_ABZW.reshape(alphabet**2, alphabet, alphabet)
 
 
-def consequence_world(letters: int, reveal: float) -> Array:
-    """The world of consequences, P_XZW with X = W = letters and Z = 2.
+def consequence_joint(letters: int, reveal: float) -> Array:
+    """The task of consequences, P_XZW with X = W = letters and Z = 2.
 
     z1 is fair whatever x is. After z1 = 0, z2 is always 0 (easy). After z1 = 1, z2 is x, seen through a channel of
     reliability `reveal` (hard).

@@ -34,28 +34,30 @@ PARITY_N = INPUTS_NS[:, 0] * INPUTS_NS[:, 1]
 """z2 as a sign."""
 
 
-def train_hidden(runs: Sequence[tuple[str, int]], part: dict[str, Any], watch: Callable[[int, Tables], None]) -> Tables:
+def train_hidden(
+    runs: Sequence[tuple[str, int]], section: dict[str, Any], watch: Callable[[int, Tables], None]
+) -> Tables:
     """Train runs (training, seed); all trainings of a seed start alike and read the same samples.
 
-    part: the settings `toys.hidden`. `watch(step, stacked parameters)` is called before every step and at the end.
+    section: the settings `toys.hidden`. `watch(step, stacked parameters)` is called before every step and at the end.
     """
     seeds = [seed for _, seed in runs]
-    starts = [initial(seed, part["width"]) for seed in seeds]
+    starts = [initial(seed, section["width"]) for seed in seeds]
     params = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
     reads_true_R = torch.tensor([float(training == "true") for training, _ in runs])
-    draws = Draws(seeds, "hidden", part["batch_size"], 3)
+    draws = Draws(seeds, "hidden", section["batch_size"], 3)
 
     def data(step: int, _: Tables) -> tuple[Tensor, ...]:
         u_RB3 = draws(step)
         x_RB = (u_RB3[..., 0] * len(INPUTS_NS)).long()
         noise_RB, digits_RB = torch.special.ndtri(u_RB3[..., 1:]).float().unbind(-1)
-        z1_RB = MEAN_N[x_RB] + part["noise"] * noise_RB
-        half = step < part["steps"] // 2
+        z1_RB = MEAN_N[x_RB] + section["noise"] * noise_RB
+        half = step < section["steps"] // 2
         through_R = torch.tensor([float(t == "full" or (t == "released" and half)) for t, _ in runs])
-        spread_R = torch.full((len(runs),), part["noise"])
-        return x_RB, z1_RB, part["precision"] * digits_RB, through_R, reads_true_R, spread_R
+        spread_R = torch.full((len(runs),), section["noise"])
+        return x_RB, z1_RB, section["precision"] * digits_RB, through_R, reads_true_R, spread_R
 
-    return descend(params, total_loss, data, steps=part["steps"], optim=part["optim"], watch=watch)
+    return descend(params, total_loss, data, steps=section["steps"], optim=section["optim"], watch=watch)
 
 
 def initial(seed: int, width: int) -> Tables:

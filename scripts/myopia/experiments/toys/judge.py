@@ -7,18 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from myopia.experiments.toys import CONSEQUENCE, HIDDEN, OPTIMUM, SHARED
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, seed_mean
 
-SHARED, OPTIMUM = "toy_shared.csv", "toy_optimum.csv"
-HIDDEN, CONSEQUENCE = "toy_hidden.csv", "toy_consequence.csv.gz"
 CELL = ["overlap", "balance", "capacity"]
 
 
 def best(context: Context, aim: str, ties: str = "best") -> pd.DataFrame:
     """The exact optimum of every cell, indexed by CELL."""
-    frame = context.measures.table(OPTIMUM)
+    frame = context.measures.table(OPTIMUM.name)
     return frame[(frame["aim"] == aim) & (frame["ties"] == ties)].set_index(CELL)
 
 
@@ -39,7 +38,7 @@ def by_seed(frame: pd.DataFrame, value: str, what: str) -> pd.Series:
 
 def part_of_grid(context: Context, overlap: str = "all", capacity: str = "all") -> pd.DataFrame:
     """Trained runs in part of the grid; overlap `least`, `most` or `all`, capacity `just enough`, `most` or `all`."""
-    frame = context.measures.table(SHARED)
+    frame = context.measures.table(SHARED.name)
     if overlap != "all":
         frame = frame[frame["overlap"] == (frame["overlap"].min() if overlap == "least" else frame["overlap"].max())]
     if capacity != "all":
@@ -78,7 +77,7 @@ def toy_thinking(context: Context, *, arm: str) -> Estimate:
 @estimator
 def toy_regret(context: Context, *, arm: str) -> Estimate:
     """How far an arm ends above the exact optimum of its own aim, mean over all cells."""
-    frame = context.measures.table(SHARED)
+    frame = context.measures.table(SHARED.name)
     frame = frame[frame["arm"] == arm].set_index(CELL)
     optimum = best(context, arm)
     aim = ["loss1", "loss2"] if arm == "vanilla" else ["loss1"]
@@ -88,7 +87,7 @@ def toy_regret(context: Context, *, arm: str) -> Estimate:
 
 def last_bits(context: Context, training: str, value: str = "bits") -> pd.Series:
     """A column of the hidden-bits table at the end of training, by seed."""
-    frame = context.measures.table(HIDDEN)
+    frame = context.measures.table(HIDDEN.name)
     frame = frame[(frame["training"] == training) & (frame["step"] == frame["step"].max())]
     return by_seed(frame, value, f"hidden bits, training {training},")
 
@@ -111,7 +110,7 @@ def toy_hidden(
 
 def course(context: Context, training: str, arm: str, value: str) -> tuple[Array, Array]:
     """(steps [K], column [seeds, K]) of one training of consequence-blindness."""
-    frame = context.measures.table(CONSEQUENCE)
+    frame = context.measures.table(CONSEQUENCE.name)
     frame = frame[(frame["training"] == training) & (frame["arm"] == arm)]
     if frame.empty:
         raise NotRun(f"consequence-blindness, training {training}, arm {arm}, was not measured")

@@ -60,10 +60,10 @@ def optima(joint_XZW: Array, capacities: list[int]) -> pd.DataFrame:
     that no other beats in both losses, ordered by loss1.
 
     Raises:
-        MyopiaError: a capacity below one, or too many partitions.
+        MyopiaError: too many partitions.
     """
     inputs = len(joint_XZW)
-    check_search(inputs, capacities, "toys.shared.capacity")
+    check_search(inputs, capacities)
     partitions_PX = set_partitions(inputs, min(max(capacities), inputs))
     loss1_P, loss2_P = partition_losses(partitions_PX, joint_XZW)
     used_P = partitions_PX.max(1) + 1

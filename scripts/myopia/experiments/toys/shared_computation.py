@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from myopia.experiments.toys.data import shared_world
+from myopia.experiments.toys.data import shared_joint
 from myopia.experiments.toys.training import Tables, descend, initial_tables, log_codes, teacher_forced
 
 THROUGH = {"vanilla": 1.0, "myopic": 0.0}
@@ -19,7 +19,7 @@ THROUGH = {"vanilla": 1.0, "myopic": 0.0}
 
 
 class SharedRun(NamedTuple):
-    """One run: its world, its capacity, its arm, its seed."""
+    """One run: its task (overlap, balance), its capacity, its arm, its seed."""
 
     overlap: float
     balance: float
@@ -38,8 +38,8 @@ class SharedResult(NamedTuple):
 
 def train_shared(runs: Sequence[SharedRun], alphabet: int, optim: dict[str, Any], steps: int) -> SharedResult:
     """Train every run on its exact distribution; runs of one seed start from the same tables in every condition."""
-    worlds = {key: shared_world(alphabet, key[1], key[0]) for key in {(run.overlap, run.balance) for run in runs}}
-    joint_RXZW = torch.from_numpy(np.stack([worlds[run.overlap, run.balance] for run in runs])).float()
+    tasks = {key: shared_joint(alphabet, key[1], key[0]) for key in {(run.overlap, run.balance) for run in runs}}
+    joint_RXZW = torch.from_numpy(np.stack([tasks[run.overlap, run.balance] for run in runs])).float()
     through_R = torch.tensor([THROUGH[run.arm] for run in runs])
     values = max(run.capacity for run in runs)
     open_RK = torch.arange(values) < torch.tensor([run.capacity for run in runs])[:, None]

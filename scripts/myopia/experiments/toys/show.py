@@ -9,6 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from myopia.config.runs import PAIR
 from myopia.show import style
 
 COLORS, LEAD = "RdBu_r", Normalize(-1, 1)
@@ -102,7 +103,7 @@ def _tradeoff(axis: Axes, frame: pd.DataFrame, title: str) -> None:
         label, place = (names[0], (-4, 0)) if alone else (f"{names[0]}-{names[-1]}", (3, 4))
         axis.annotate(label, end, xytext=place, textcoords="offset points", ha="right" if alone else "left",
                       va="center" if alone else "bottom", fontsize=style.FONT - 2, color="#666666")  # fmt: skip
-    for arm in ("vanilla", "myopic"):
+    for arm in PAIR:
         points, look = frame[frame["series"] == arm], style.look(arm)
         axis.plot(points["x"], points["value"], color=look.color, marker=look.marker, linestyle="", label=look.label,
                   markersize=3, alpha=0.6, markeredgewidth=0)  # fmt: skip
@@ -182,7 +183,7 @@ def three_myopias(frame: pd.DataFrame, caption: str = "") -> Figure:
     figure = style.new_figure(7.4, 2.7, 1, 3, text, gridspec_kw={"width_ratios": [1, 1, 1.5]})
     for axis, panel in zip(figure.axes, ("cognitive", "value"), strict=False):
         here = frame[frame["panel"] == panel]
-        for arm in ("vanilla", "myopic"):
+        for arm in PAIR:
             style.points(axis, here[(here["arm"] == arm) & (here["kind"] == "found")], "x", arm)
             seeds = here[(here["arm"] == arm) & (here["kind"] == "seed")]
             axis.plot(seeds["x"], seeds["value"], color=style.look(arm).color, marker=".", linestyle="", markersize=5,

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.toys.judge import CELL, CONSEQUENCE, HIDDEN, OPTIMUM, SHARED, best, course, just_enough
+from myopia.config.runs import PAIR
+from myopia.experiments.toys import CONSEQUENCE, EXPERIMENT, HIDDEN, OPTIMUM, SHARED
+from myopia.experiments.toys.judge import CELL, best, course, just_enough
 from myopia.judge.registry import Context
 from myopia.judge.stats import Array, seed_curve, seed_mean
-
-CAPACITY = "panel,overlap,balance,capacity,series,seed,x,value,ci_low,ci_high,seeds".split(",")
-HIDDEN_BITS = "panel,training,kind,step,value,ci_low,ci_high,seeds".split(",")
-MYOPIAS = "panel,training,arm,kind,x,value,ci_low,ci_high,sd,sd_expected,seeds".split(",")
-ARMS = ("vanilla", "myopic")
 
 
 def _numbers(per_seed: Array) -> dict[str, Any]:
@@ -25,7 +22,7 @@ def _numbers(per_seed: Array) -> dict[str, Any]:
 
 def shown_balance(context: Context) -> float:
     """The balance the trade-off is drawn at: the least at which z2 has more to tell than z1, if there is one."""
-    known = np.sort(context.measures.table(OPTIMUM)["balance"].unique())
+    known = np.sort(context.measures.table(OPTIMUM.name)["balance"].unique())
     return float(known[known > 0.5][0] if (known > 0.5).any() else known[-1])
 
 
@@ -35,46 +32,46 @@ def toy_capacity(context: Context) -> pd.DataFrame:
 
     The optima's ties are split evenly (their mean) in `lead`.
     """
-    trained = context.measures.table(SHARED)
+    trained, columns = context.measures.table(SHARED.name), list(EXPERIMENT.figure("toy_capacity").columns)
     there = best(context, "vanilla")
     rows: list[dict[str, Any]] = []
-    worlds = there.groupby(["overlap", "balance"])[["entropy1", "entropy2", "floor1", "floor2"]].first()
+    tasks = there.groupby(["overlap", "balance"])[["entropy1", "entropy2", "floor1", "floor2"]].first()
 
     def lead(frame: pd.DataFrame) -> pd.Series:
-        world = worlds.loc[pd.MultiIndex.from_frame(frame[["overlap", "balance"]])].set_index(frame.index)
-        told = [
-            (world[f"entropy{k}"] - frame[f"loss{k}"]) / (world[f"entropy{k}"] - world[f"floor{k}"]).clip(lower=1e-12)
+        task = tasks.loc[pd.MultiIndex.from_frame(frame[["overlap", "balance"]])].set_index(frame.index)
+        fields = [
+            (task[f"entropy{k}"] - frame[f"loss{k}"]) / (task[f"entropy{k}"] - task[f"floor{k}"]).clip(lower=1e-12)
             for k in (1, 2)
         ]
-        return told[1] - told[0]
+        return fields[1] - fields[0]
 
     for (arm, *cell), part in trained.assign(lead=lead(trained)).groupby(["arm", *CELL]):
         rows.append(dict(zip(CELL, cell, strict=True)) | {"panel": "lead", "series": arm} | _numbers(part["lead"]))
-    for arm in ARMS:
+    for arm in PAIR:
         exact = best(context, arm, "mean").reset_index()
         rows += exact.assign(panel="lead", series=f"{arm} optimum", value=lead(exact), seeds=0).to_dict("records")
     balance = shown_balance(context)
     drawn = trained[trained["balance"] == balance]
     rows += (
         drawn.assign(panel="tradeoff", series=drawn["arm"], x=drawn["loss1"], value=drawn["loss2"], seeds=1)
-        .reindex(columns=CAPACITY)
+        .reindex(columns=columns)
         .to_dict("records")
     )
-    exact = context.measures.table(OPTIMUM)
+    exact = context.measures.table(OPTIMUM.name)
     exact = exact[(exact["aim"] == "frontier") & (exact["balance"] == balance)]
     rows += exact.assign(panel="tradeoff", series="frontier", x=exact["loss1"], value=exact["loss2"], seeds=0).to_dict("records")  # fmt: skip
     for (overlap, capacity), part in trained.groupby(["overlap", "capacity"]):
         wide = part.groupby(["seed", "arm"])["loss2"].mean().unstack()
-        if set(ARMS) <= set(wide.columns):
+        if set(PAIR) <= set(wide.columns):
             cost = (wide["myopic"] - wide["vanilla"]).dropna()
             rows.append({"panel": "cost", "overlap": overlap, "capacity": capacity, "series": "gap"} | _numbers(cost))
     keys = ["panel", "series", *CELL, "x", "seed"]
-    return pd.DataFrame(rows).reindex(columns=CAPACITY).sort_values(keys, kind="stable")
+    return pd.DataFrame(rows).reindex(columns=columns).sort_values(keys, kind="stable")
 
 
 def toy_hidden_bits(context: Context) -> pd.DataFrame:
     """Panels `bits` and `amplitude` along training; kinds `found`, `permuted` (the probe's control), `expected`."""
-    table = context.measures.table(HIDDEN)
+    table = context.measures.table(HIDDEN.name)
     table = table.assign(amplitude=table["amplitude"].abs())  # which sign means 1 is the network's choice
     columns = {
         ("bits", "found"): "bits",
@@ -95,7 +92,7 @@ def toy_hidden_bits(context: Context) -> pd.DataFrame:
                 rows.append({"panel": panel, "training": training, "kind": kind, "step": step,
                              "value": curve.value[k], "ci_low": np.nan if exact else curve.low[k],
                              "ci_high": np.nan if exact else curve.high[k], "seeds": curve.seeds})  # fmt: skip
-    return pd.DataFrame(rows, columns=HIDDEN_BITS)
+    return pd.DataFrame(rows, columns=EXPERIMENT.figure("toy_hidden_bits").columns)
 
 
 def three_myopias(context: Context) -> pd.DataFrame:
@@ -105,11 +102,11 @@ def three_myopias(context: Context) -> pd.DataFrame:
     `balance`, where they compete. consequence: P(z1 = 0) against the step, offline training before step 0.
     """
     rows = [*_thinking(context), *_giving(context), *_acting(context)]
-    return pd.DataFrame(rows).reindex(columns=MYOPIAS)
+    return pd.DataFrame(rows).reindex(columns=list(EXPERIMENT.figure("three_myopias").columns))
 
 
 def _thinking(context: Context) -> list[dict[str, Any]]:
-    table = context.measures.table(SHARED)
+    table = context.measures.table(SHARED.name)
     table = table[table["capacity"] == just_enough(context)]
     return [
         {"panel": "cognitive", "training": "offline", "arm": arm, "kind": "found", "x": overlap}
@@ -119,7 +116,7 @@ def _thinking(context: Context) -> list[dict[str, Any]]:
 
 
 def _giving(context: Context) -> list[dict[str, Any]]:
-    table, capacity = context.measures.table(SHARED), just_enough(context)
+    table, capacity = context.measures.table(SHARED.name), just_enough(context)
     overlap = table["overlap"].min()
     table = table[(table["capacity"] == capacity) & (table["overlap"] == overlap)]
     least = best(context, "myopic").loc[overlap].xs(capacity, level="capacity")["loss1"]
@@ -143,17 +140,17 @@ def _giving(context: Context) -> list[dict[str, Any]]:
 
 def _acting(context: Context) -> list[dict[str, Any]]:
     rows = []
-    known = context.measures.table(CONSEQUENCE)[["training", "arm"]].drop_duplicates()
+    known = context.measures.table(CONSEQUENCE.name)[["training", "arm"]].drop_duplicates()
     for training, arm in sorted(known.itertuples(index=False, name=None)):
         steps, p_SK = course(context, training, arm, "p_easy")
         curve, seeds = seed_curve(p_SK), len(p_SK)
         expected = course(context, training, arm, "p_expected")[1].mean(0)
         spread = course(context, training, arm, "spread_expected")[1].mean(0)
         before = steps[-1] if training == "offline" else 0.0
-        told = {"panel": "consequence", "training": training, "arm": arm, "seeds": seeds}
+        fields = {"panel": "consequence", "training": training, "arm": arm, "seeds": seeds}
         for k, step in enumerate(steps):
-            rows.append(told | {"kind": "found", "x": step - before, "value": curve.value[k], "ci_low": curve.low[k],
+            rows.append(fields | {"kind": "found", "x": step - before, "value": curve.value[k], "ci_low": curve.low[k],
                                 "ci_high": curve.high[k], "sd_expected": spread[k],
                                 "sd": np.std(p_SK[:, k], ddof=1) if seeds > 1 else np.nan})  # fmt: skip
-            rows.append(told | {"kind": "expected", "x": step - before, "value": expected[k]})
+            rows.append(fields | {"kind": "expected", "x": step - before, "value": expected[k]})
     return rows

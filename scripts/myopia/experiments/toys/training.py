@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from torch import Tensor
 from torch.func import grad, vmap
 
-from myopia.experiments.synthetic.data import WORDS_PER_COUNTER, uniforms
+from myopia.data.random import WORDS_PER_COUNTER, uniforms
 from myopia.train.optim import learning_rate
 
 Tables = dict[str, Tensor]
@@ -134,6 +134,6 @@ def empirical(index_RB: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def sampled_joint(joint_XZW: Tensor, u_RB: Tensor) -> Tensor:
-    """Empirical distributions of B triplets from one world, [R, X, Z, W]."""
+    """Empirical distributions of B triplets of one task, [R, X, Z, W]."""
     edges = joint_XZW.double().flatten().cumsum(0)[:-1].contiguous()
     return empirical(torch.bucketize(u_RB.contiguous(), edges, right=True), joint_XZW.shape)

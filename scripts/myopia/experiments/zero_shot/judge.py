@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import PAIR
+from myopia.experiments.zero_shot import SCORES
 from myopia.experiments.zero_shot.paired import pair
-from myopia.judge.measures import NotRun, common_seeds, cube, pick
+from myopia.judge.measures import NotRun, common_seeds, select, to_array
 from myopia.judge.registry import Context, estimator
 from myopia.judge.stats import Array, Estimate, Ratio, bootstrap_weights, ratio_contrast
 
-FILE = "zero_shot.csv.gz"
-PAIR = ("vanilla", "myopic")
 PAPER_TASKS = {"LAMBADA": "lambada_openai", "PIQA": "piqa", "SciQ": "sciq", "ARC-Easy": "arc_easy"}
 """The paper's name of a task -> lm-eval's. LAMBADA has two versions; the paper does not say which it used."""
 
@@ -39,15 +39,19 @@ class Scores:
 def scores(context: Context, task: str, model: str, arms: Sequence[str]) -> Scores:
     """All arms on the same items and seeds; different items in two arms are refused."""
     key = ("zero_shot", task, model, tuple(arms))
-    if key not in context.measures.made:
-        context.measures.made[key] = _scores(context, task, model, arms)
-    return context.measures.made[key]
+    if key not in context.measures.cache:
+        context.measures.cache[key] = _scores(context, task, model, arms)
+    return context.measures.cache[key]
 
 
 def _scores(context: Context, task: str, model: str, arms: Sequence[str]) -> Scores:
     what = f"zero-shot {task} of {model}"
     frames = [
-        pick(context.measures.part(FILE, ["task", "model", "arm"], [task, model, arm]), f"{what}, arm {arm},", arm=arm)
+        select(
+            context.measures.part(SCORES.name, ["task", "model", "arm"], [task, model, arm]),
+            f"{what}, arm {arm},",
+            arm=arm,
+        )
         for arm in arms
     ]
     seeds = common_seeds(frames, what)
@@ -57,11 +61,11 @@ def _scores(context: Context, task: str, model: str, arms: Sequence[str]) -> Sco
     }
     reference = items[arms[0]][seeds[0]]
     if reference["item"].duplicated().any():
-        raise MyopiaError(f"{FILE}: an item of {what} appears twice for one seed; measure it again.")
+        raise MyopiaError(f"{SCORES.name}: an item of {what} appears twice for one seed; measure it again.")
     for of_arm in items.values():
         for seed in seeds:
             if not np.array_equal(of_arm[seed]["item"], reference["item"]):
-                raise MyopiaError(f"{FILE}: the models of {what} saw different items; measure them again.")
+                raise MyopiaError(f"{SCORES.name}: the models of {what} saw different items; measure them again.")
     clusters = sorted(reference["cluster"].unique())
     axes = {"cluster": clusters}
     sums = [
@@ -69,9 +73,9 @@ def _scores(context: Context, task: str, model: str, arms: Sequence[str]) -> Sco
         for frame in frames
     ]
     return Scores(
-        {arm: cube(total, "correct", seeds, axes) for arm, total in zip(arms, sums, strict=True)},
-        cube(sums[0], "n", seeds, axes),
-        cube(sums[0], "chance", seeds, axes),
+        {arm: to_array(total, "correct", seeds, axes) for arm, total in zip(arms, sums, strict=True)},
+        to_array(sums[0], "n", seeds, axes),
+        to_array(sums[0], "chance", seeds, axes),
         seeds,
         clusters,
         {arm: {seed: items[arm][seed]["correct"].to_numpy(dtype=float) for seed in seeds} for arm in arms},
@@ -83,7 +87,7 @@ def models_of(context: Context, task: str, models: Sequence[str] | None = None) 
 
     Where sizes of the paper's were measured they alone stand for its claims, not what else was trained here.
     """
-    table = context.measures.table(FILE)
+    table = context.measures.table(SCORES.name)
     found = sorted(table.loc[table["task"] == task, "model"].unique())
     missing = sorted(set(models or ()) - set(found))
     if missing or not found:

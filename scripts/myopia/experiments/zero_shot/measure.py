@@ -1,7 +1,7 @@
 """Zero-shot accuracy of trained language models through lm-eval, one row per item.
 
 Models are plain Hugging Face folders: evaluation of a cut arm is vanilla evaluation. Items come from task folders
-on disk (data/task_folder.py), so nothing here needs a network.
+on disk (task_folder.py), so nothing here needs a network.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import yaml
 
 from myopia.common.errors import MyopiaError
 from myopia.config.runs import ARMS
+from myopia.experiments.zero_shot import SCORES
 from myopia.experiments.zero_shot.task_folder import DEFINITION, ITEMS, read_task
 from myopia.model.build import load_trained
 
@@ -29,15 +30,6 @@ LOG = logging.getLogger(__name__)
 
 BATCH = 64  # most requests per forward pass; no result depends on it beyond rounding
 LOGITS = 1 << 29  # most logits of one forward pass for prompts of 512 tokens: 2 GiB
-COLUMNS = (
-    "task,version,harness,split,model,run,arm,parameters,seed,item,cluster,correct,chance,ll_answer,ll_rival,"
-    "truncated,left_out"
-).split(",")
-"""`correct` is lm-eval's `acc` of the item; `chance` what a guess scores on it (a share of the choices; for a
-last-word task 1 where the answer is the commonest one, which a constant guess gets right); `ll_answer` and `ll_rival`
-the log-likelihoods (nats) of the right and the likeliest wrong choice, the latter empty where the greedy continuation
-decides; `truncated` 1 if the prompt was cut to the model's positions; `left_out` how many items of the task no
-answer of which fits."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +52,16 @@ class _Loaded:
     manifest: dict[str, Any]
 
 
+def measure(runs: list[dict[str, Any]], options: dict[str, Any], device: str) -> dict[str, pd.DataFrame]:
+    """The one table of these runs, which `settings.units` gives; there are no options."""
+    opened = [
+        EvalRun(**{**run, "folder": Path(run["folder"]), "tasks": tuple(map(Path, run["tasks"]))}) for run in runs
+    ]
+    return {SCORES.name: zero_shot(opened, device)}
+
+
 def zero_shot(runs: Sequence[EvalRun], device: str = "cpu") -> pd.DataFrame:
-    """One row per (run, seed, task, item), see `COLUMNS`.
+    """One row per (run, seed, task, item), see `SCORES`.
 
     Raises:
         MyopiaError: a task folder is missing or damaged, lm-eval lacks the task or cannot read its items, a model
@@ -89,8 +89,8 @@ def zero_shot(runs: Sequence[EvalRun], device: str = "cpu") -> pd.DataFrame:
                 wanted[folder] = chosen[key]
             frames += _score(run, harness, loaded, wanted)
             LOG.info("%s seed %d: scored on %s", run.run, run.seed, ", ".join(folder.name for folder in wanted))
-    frame = pd.concat(frames) if frames else pd.DataFrame(columns=COLUMNS)
-    return frame[COLUMNS].sort_values(["task", "run", "seed", "item"], kind="stable")
+    frame = pd.concat(frames) if frames else pd.DataFrame(columns=SCORES.columns)
+    return frame[[*SCORES.columns]].sort_values(["task", "run", "seed", "item"], kind="stable")
 
 
 def load_task(folder: Path, scratch: Path) -> _Loaded:
@@ -156,7 +156,7 @@ def _harness(run: EvalRun, device: str) -> Any:
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoTokenizer
 
-    model = load_trained(run.folder, ARMS[run.arm]).to(device)
+    model = load_trained(run.folder, ARMS[run.arm], device=device)
     batch = max(1, min(BATCH, LOGITS // (512 * model.config.vocab_size)))
     harness = HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained(run.folder), batch_size=batch)
     harness.loglikelihood = functools.partial(harness.loglikelihood, disable_tqdm=True)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from myopia.config.runs import PAIR
 from myopia.show import style
 
 COLUMNS = 3
@@ -81,7 +82,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, title: str) -> None:
     axis.set_xscale("log")
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_title(f"{title}\n{_gap(ours) if len(ours) else 'not run at this scale'}")
-    for arm in ("vanilla", "myopic"):
+    for arm in PAIR:
         paper = rows[(rows["kind"] == "paper") & (rows["arm"] == arm)].sort_values("parameters")
         look = style.look(arm)
         if len(paper):

@@ -7,20 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from myopia.experiments.zero_shot.judge import FILE, PAIR, PAPER_TASKS, gap_of, scores
+from myopia.config.runs import PAIR
+from myopia.experiments.zero_shot import EXPERIMENT, SCORES
+from myopia.experiments.zero_shot.judge import PAPER_TASKS, gap_of, scores
 from myopia.experiments.zero_shot.paired import Pair
 from myopia.judge.measures import NotRun
 from myopia.judge.registry import Context
 from myopia.judge.stats import Ratio, ratio_contrast
-
-FIG5 = [
-    "task", "kind", "model", "arm", "parameters", "value", "se", "ci_low", "ci_high", "chance", "above_chance", "gap",
-    "gap_low", "gap_high", "p", "test", "seeds", "documents", "items", "truncated", "left_out", "split", "version",
-    "harness",
-]  # fmt: skip
-"""`gap`: vanilla - myopic on the same items, in the row of myopic, with its interval and p (`test`: `mcnemar`, exact,
-for one pair; `seeds` for several). `above_chance`: 1 if the 95 % interval of accuracy minus a guess's lies above 0.
-`documents`: clusters. `truncated`: share of items whose prompt was cut. kind `published`: Pythia as released."""
 
 # Tasks the authors ran and left out of the paper; their points are in the authors' notebook.
 _CODE_TASKS = ("winogrande", "wsc", "arc_challenge", "logiqa")
@@ -28,11 +21,11 @@ _CODE_TASKS = ("winogrande", "wsc", "arc_challenge", "logiqa")
 
 def fig5_zero_shot(context: Context) -> pd.DataFrame:
     """Accuracies of every measured (task, model, arm) with the paired difference, and every reference point."""
-    table = context.measures.table(FILE)
+    table = context.measures.table(SCORES.name)
     rows = _reference(context)
     for (task, model), part in table.groupby(["task", "model"]):
         rows += _measured(context, str(task), str(model), part)
-    frame = pd.DataFrame(rows).reindex(columns=FIG5)
+    frame = pd.DataFrame(rows).reindex(columns=EXPERIMENT.figure("fig5_zero_shot").columns)
     keys = ["task", "kind", "parameters", "model", "arm"]
     return frame.sort_values(keys, kind="stable").reset_index(drop=True)
 
@@ -55,7 +48,7 @@ def _measured(context: Context, task: str, model: str, part: pd.DataFrame) -> li
                 "split": first["split"], "version": first["version"], "harness": first["harness"],
             }
         )  # fmt: skip
-        if arm == PAIR[1] and set(PAIR) <= set(part["arm"]):
+        if arm == "myopic" and set(PAIR) <= set(part["arm"]):
             rows[-1] |= _gap(context, task, model)
     return rows
 
@@ -82,9 +75,9 @@ def _reference(context: Context) -> list[dict[str, Any]]:
         row = paper.loc[k]
         arm = row["arm"] if isinstance(row["arm"], str) else ""
         gap = np.nan
-        if arm == PAIR[1]:
-            twin = paper[(names == names[k]) & (paper["x"] == row["x"]) & (paper["arm"] == PAIR[0])]
-            gap = float(twin["value"].iloc[0]) - float(row["value"])
+        if arm == "myopic":
+            other = paper[(names == names[k]) & (paper["x"] == row["x"]) & (paper["arm"] == "vanilla")]
+            gap = float(other["value"].iloc[0]) - float(row["value"])
         rows.append(
             {"task": task[k], "kind": kind[k], "model": row["x"], "arm": arm, "parameters": parameters(row["x"]),
              "value": float(row["value"]), "gap": gap, "seeds": 1, "documents": 0}

@@ -28,7 +28,7 @@ def read_task(folder: str | Path) -> dict[str, Any]:
         wanted = manifest["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         raise MyopiaError(
-            f"{folder / MANIFEST}: no readable manifest; make the task with scripts/make_task.py."
+            f"{folder / MANIFEST}: no readable manifest; make the task with `python -m myopia make-task`."
         ) from None
     if not (folder / ITEMS).is_file() or sha256_file(folder / ITEMS) != wanted:
         raise MyopiaError(f"{folder / ITEMS}: the items do not match their manifest; make the task again.")

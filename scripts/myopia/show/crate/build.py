@@ -100,10 +100,10 @@ class _Crate:
     # --- entities ---
 
     def _entity(self, id_: str, kind: str, /, **properties: Any) -> Any:
-        told = {"@type": kind} | {
+        properties = {"@type": kind} | {
             key: _single(value) for key, value in properties.items() if value not in (None, [], "")
         }
-        return self.crate.add(ContextEntity(self.crate, id_, properties=told))
+        return self.crate.add(ContextEntity(self.crate, id_, properties=properties))
 
     def _file(self, path: str | Path) -> Any:
         """The entity of a file by its path in the crate, made when it is first asked for."""
@@ -113,13 +113,13 @@ class _Crate:
             if here.is_dir():
                 self.files[name] = self.crate.add_dataset(dest_path=name + "/", properties={"name": name})
                 return self.files[name]
-            told: dict[str, Any] = {"name": name, "contentSize": str(here.stat().st_size)}
+            properties: dict[str, Any] = {"name": name, "contentSize": str(here.stat().st_size)}
             kind = ENDINGS.get(here.suffix) or mimetypes.guess_type(here.name)[0]
             if kind:
-                told["encodingFormat"] = kind
+                properties["encodingFormat"] = kind
             if here.stat().st_size <= HASHED:
-                told["sha256"] = sha256_file(here)
-            self.files[name] = self.crate.add_file(dest_path=name, properties=told)
+                properties["sha256"] = sha256_file(here)
+            self.files[name] = self.crate.add_file(dest_path=name, properties=properties)
         return self.files[name]
 
     def _input(self, path: str) -> Any:
@@ -233,9 +233,9 @@ class _Crate:
         if not path.is_file():
             return {}
         row = pd.read_csv(path, sep="\t").iloc[-1]
-        told = {"seconds": float(row["s"])}
+        properties = {"seconds": float(row["s"])}
         peak = pd.to_numeric(row.get("max_rss"), errors="coerce")
-        return told if pd.isna(peak) else told | {"peak_memory_bytes": int(peak * 2**20)}
+        return properties if pd.isna(peak) else properties | {"peak_memory_bytes": int(peak * 2**20)}
 
     def _usage(self, name: str, record: Mapping[str, Any]) -> list[Any]:
         return [

@@ -248,7 +248,7 @@ def gap_by_size(results: Results) -> Chart | None:
     chart = alt.layer(*bars, lines, points).add_params(*switches.values()).properties(width="container", height=320)
     return Chart(
         "chart-size",
-        "scale",
+        "size_sweep",
         "Gap against size, switch by switch",
         "Switch the ways of choosing learning rates on and off. Hollow: the gap still rises, its size is no answer yet. "
         "The paper's sizes are orders of magnitude larger than most of ours.",
@@ -276,7 +276,7 @@ class Token:
     position: int
     shade: str  # css class: v1..v5 vanilla better, m1..m5 myopic better, z about equal, first
     sure: bool  # the interval leaves 0 out
-    told: str  # numbers for pointer and screen reader
+    numbers: str  # for pointer and screen reader
 
 
 @dataclass(frozen=True)
@@ -313,11 +313,11 @@ def _token(row: Any, cap: float) -> Token:
     shade = f"{'v' if row.gap > 0 else 'm'}{level}" if level else "z"
     interval = "" if pd.isna(row.ci_low) else f" [{row.ci_low:+.2f}, {row.ci_high:+.2f}]"
     sure = bool(not pd.isna(row.ci_low) and (row.ci_low > 0 or row.ci_high < 0))
-    told = (
+    numbers = (
         f"gap {row.gap:+.2f}{interval} nats; loss {row.loss_vanilla:.2f} vanilla, {row.loss_myopic:.2f} myopic; "
         f"predicted at position {row.position:g}; {row.seeds:g} seed{'' if row.seeds == 1 else 's'}"
     )
-    return Token(text, int(row.position), shade, sure, told)
+    return Token(text, int(row.position), shade, sure, numbers)
 
 
 def plain(token: str) -> str:

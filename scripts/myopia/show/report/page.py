@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
@@ -22,15 +21,17 @@ from myopia.show.report.results import ABANDONED, DAMAGED, Results, fill
 from myopia.show.report.sections import ABSENT, EMPTY, Section, sections, sentences
 from myopia.show.states import FINISHED, RUNNING
 
+if TYPE_CHECKING:
+    from myopia.config.dag import Dag
+
 OWN = "controls and findings of our own"
 RESERVE = 300_000  # bytes kept free for the page's own text beside its pictures and tables
 
 
-def render(results: Results, scale: str, captions: Mapping[str, str], reference: Path, texts: Path) -> str:
+def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
     """The report of a results folder.
 
-    `captions`: every figure this scale draws, with what its caption says about the scale. `reference`: the folder of
-    claims, paper values and known errors. `texts`: the folder of sections.yaml and the figures' captions.
+    `dag`: of its settings. `reference`: the folder of paper values and known errors. `texts`: the folder of page.yaml.
 
     Raises:
         MyopiaError: the folder is no results folder, or a reference file is broken.
@@ -38,9 +39,9 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
     if not results.folder.is_dir():
         raise MyopiaError(f"{results.folder} is no results folder: run the workflow first")
     paper = pd.read_csv(reference / "paper_values.csv")
-    told = _yaml(texts / "sections.yaml")
+    prose = _yaml(texts / "page.yaml")
     budget = embed.Budget(embed.LIMIT - RESERVE)
-    parts = sections(results, told, dict(captions), texts, paper, budget)
+    parts = sections(results, dag, paper, budget)
     drawn = interactive.charts(results)
     library = Markup(interactive.vega()) if drawn else Markup("")
     windows, cap = interactive.planning_map(results)
@@ -61,10 +62,11 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
     environment.filters |= FILTERS
     source = {name: Markup(environment.loader.get_source(environment, name)[0]) for name in ("style.css", "page.js")}
     return environment.get_template("page.html").render(
-        scale=scale,
+        scale=dag.settings["scale"],
         style=source["style.css"],
         script=source["page.js"],
-        answer=answer(results.claim, told["answer"]),
+        answer=answer(results.claim, prose["answer"]),
+        shown={figure.name for part in parts for figure in part.figures},
         sections=parts,
         figure_of=_figure_of(parts),
         tables=tables,
@@ -92,9 +94,9 @@ def render(results: Results, scale: str, captions: Mapping[str, str], reference:
         corpora=results.corpora,
         cost=results.cost(),
         errors=errors,
-        easy=sentences(told["easy"], results, paper),
-        hard=[*sentences(told["hard"], results, paper), *(text for part in parts for text in part.hard)],
-        limits=sentences(told["limits"], results, paper),
+        easy=sentences(prose["easy"], results, paper),
+        hard=[*sentences(prose["hard"], results, paper), *(text for part in parts for text in part.hard)],
+        limits=sentences(prose["limits"], results, paper),
         EMPTY=EMPTY,
         ABSENT=ABSENT,
         complete=results.verdicts is not None,

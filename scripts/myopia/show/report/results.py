@@ -16,11 +16,11 @@ from myopia.judge.console import number, read_verdicts
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_states
 
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
-ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as common/cli.py writes them
+ERROR = re.compile(r"^(error: |unexpected error|Traceback )", re.MULTILINE)  # as cli/__init__.py writes them
 ABANDONED = "other settings"  # a state that no finished run came from
 DAMAGED = "damaged"  # a finished run whose record cannot be read
 UNTIMED = ("plan", "cost", "lock_hub", "gap")  # jobs that write no benchmark
-TRAINING = ("train", "tune", "bundles")  # folders of logs: whatever trains is judged afterwards, or not at all
+TRAINING = ("train",)  # folders of logs: whatever trains is judged afterwards, or not at all
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,11 @@ def _unfinished(state: State, replaced: bool) -> dict[str, Any]:
 def _rule(path: Path, folder: Path) -> str:
     """The rule a benchmark file belongs to: its folder, or its own name where a rule has one job."""
     parts = path.relative_to(folder / "benchmarks").with_suffix("").parts
-    return parts[0]
+    return "/".join(parts[:2]) if parts[0] in ("measure", "judge", "draw", "gather") else parts[0]
 
 
 def _trains(rule: str) -> bool:
-    return rule.startswith(("train", "tune", "bundles")) and rule != "train_tokenizer"
+    return rule == "train"
 
 
 def _seconds(path: Path) -> float:

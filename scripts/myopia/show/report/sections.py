@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import yaml
 
+from myopia.common.errors import MyopiaError
+from myopia.config.experiment import Experiment
 from myopia.show.report.embed import Budget, picture, shown_width
 from myopia.show.report.results import Missing, Results, fill
+
+if TYPE_CHECKING:
+    from myopia.config.dag import Dag
 
 DRAWN, EMPTY, ABSENT = "drawn", "empty", "absent"
 
@@ -50,49 +54,45 @@ class Section:
     optional: str = ""  # the target that makes what it shows, where that is not the one that makes the report
 
 
-def sections(
-    results: Results, texts: dict[str, Any], captions: dict[str, str], rst: Path, paper: pd.DataFrame, budget: Budget
-) -> list[Section]:
-    """Every experiment that this run planned or measured, in the order of the texts; what no section names comes last."""
-    made, placed = [], set()
-    for spec in texts["sections"]:
-        placed |= set(spec["figures"])
-        made.append(_section(spec, results, captions, rst, paper, budget))
-    rest = {name: {"title": _title(name)} for name in captions if name not in placed}
-    if rest:
-        spec = {"id": "further", "title": "Further figures", "lead": "", "runs": [], "jobs": [], "figures": rest}
-        made.append(_section(spec, results, captions, rst, paper, budget))
+def sections(results: Results, dag: Dag, paper: pd.DataFrame, budget: Budget) -> list[Section]:
+    """Every experiment that this run planned or measured, in the order of the list."""
+    made = [_section(one, results, dag, paper, budget) for one in dag.experiments]
     return [section for section in made if section.figures or section.claims or section.optional]
 
 
-def _section(
-    spec: dict[str, Any],
-    results: Results,
-    captions: dict[str, str],
-    rst: Path,
-    paper: pd.DataFrame,
-    budget: Budget,
-) -> Section:
-    apart = spec.get("folder", "")  # of results that another target makes, which may never have been asked for
-    figures = [
-        _figure(name, told, results, captions.get(name, ""), rst, budget, apart)
-        for name, told in spec["figures"].items()
-        if (name in captions and not apart) or results.file(f"{apart}figures", f"{name}.svg")
-    ]
-    # A section without a figure still shows its claims, which then say why they were not run.
-    families = {family for told in spec["figures"].values() for family in told.get("families", ())}
+def _section(one: Experiment, results: Results, dag: Dag, paper: pd.DataFrame, budget: Budget) -> Section:
+    texts, captions = section_texts(one), dag.captions(one)
+    apart = f"{one.output}/" if one.output else ""  # made by a target of its own, which may never have been asked for
+    figures = []
+    for figure in one.drawn:
+        if not apart or results.file(f"{apart}figures", f"{figure.name}.svg"):
+            texts_of = texts["figures"].get(figure.name, {})
+            figures.append(_figure(figure.name, texts_of, results, captions[figure.name], budget, apart))
     rows = [] if results.verdicts is None else list(results.verdicts.itertuples())
+    # A section without a figure still shows its claims, which then say why they were not run.
+    families = {family for texts_of in texts["figures"].values() for family in texts_of.get("families", ())}
     return Section(
-        id=spec["id"],
-        title=spec["title"],
-        lead=fill(spec["lead"], results, paper),
+        id=one.name,
+        title=texts["title"],
+        lead=fill(texts["lead"], results, paper),
         figures=figures,
         claims=[row for row in rows if row.family in families],
-        deviations=sentences(spec.get("deviations", ()), results, paper),
-        hard=sentences(spec.get("hard", ()), results, paper),
-        cost=results.cost(spec["runs"], spec["jobs"]),
-        optional=apart.rstrip("/"),
+        deviations=sentences(texts.get("deviations", ()), results, paper),
+        hard=sentences(texts.get("hard", ()), results, paper),
+        cost=results.cost([one.prefix] if one.prefix else [], [f"measure/{m.name}" for m in one.measurements]),
+        optional=one.output,
     )
+
+
+def section_texts(one: Experiment) -> dict[str, Any]:
+    """The prose of an experiment's section; without a section.yaml its title alone."""
+    path = one.folder / "section.yaml"
+    if not path.is_file():
+        return {"title": one.title, "lead": "", "figures": {}}
+    try:
+        return {"title": one.title, "lead": "", "figures": {}} | yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise MyopiaError(f"{path} cannot be read ({error}); restore it from the repository.") from None
 
 
 def sentences(texts: Any, results: Results, paper: pd.DataFrame) -> list[str]:
@@ -106,13 +106,12 @@ def sentences(texts: Any, results: Results, paper: pd.DataFrame) -> list[str]:
     return found
 
 
-def _figure(
-    name: str, told: dict[str, Any], results: Results, note: str, rst: Path, budget: Budget, apart: str
-) -> Figure:
+def _figure(name: str, texts_of: dict[str, Any], results: Results, note: str, budget: Budget, apart: str) -> Figure:
     svg, table = results.file(f"{apart}figures", f"{name}.svg"), results.table(name, f"{apart}tables")
     described = {
-        "name": name, "title": told["title"], "method": method(rst / f"{name}.rst"), "note": note,
-        "families": tuple(told.get("families", ())),
+        "name": name, "title": texts_of.get("title", _title(name)), "method": " ".join(texts_of.get("method", "").replace("``", "").split()),
+        "note": note,
+        "families": tuple(texts_of.get("families", ())),
     }  # fmt: skip
     if svg is None or not results.file(
         f"{apart}tables", f"{name}.csv"
@@ -121,12 +120,6 @@ def _figure(
     if table is None:
         return Figure(state=EMPTY, **described)
     return Figure(state=DRAWN, uri=picture(svg, budget), width=shown_width(svg), sample=sample(table), **described)
-
-
-def method(path: Path) -> str:
-    """The figure's caption as Snakemake's own report has it, without its markup."""
-    text = " ".join(path.read_text().split()) if path.is_file() else ""
-    return re.sub(r"``([^`]*)``|\*([^*]*)\*", lambda m: m[1] or m[2], text)
 
 
 def sample(frame: pd.DataFrame | None) -> str:

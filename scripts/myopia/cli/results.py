@@ -1,0 +1,195 @@
+"""Commands that judge, draw, report and publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from myopia.cli.start import Settings, open_dag, start, write
+from myopia.common.errors import MyopiaError
+
+Out = Annotated[Path, typer.Option()]
+Name = Annotated[str, typer.Argument(help="an experiment")]
+Reference = Annotated[Path, typer.Option(help="folder of claims.yaml and paper_values.csv")]
+REFERENCE = Path("workflow/reference")
+TEXTS = Path("workflow/report")
+
+
+def judge(
+    name: Name,
+    settings: Settings,
+    reference: Reference = REFERENCE,
+    measured: Annotated[Path | None, typer.Option(help="folder of measurements; default: that of the results")] = None,
+    tables: Annotated[Path | None, typer.Option(help="folder of tables; default: that of the results")] = None,
+) -> None:
+    """Judge the claims of an experiment, and make the tables of its figures."""
+    import logging
+
+    start()
+    from myopia.common.files import write_csv
+    from myopia.judge.claims import read_claims
+    from myopia.judge.measures import Measures, Paper
+    from myopia.judge.registry import Context
+    from myopia.judge.tables import write_tables
+    from myopia.judge.verdicts import judge as judged
+
+    dag = open_dag(settings)
+    one = dag.experiment(name)
+    out = tables or Path(dag.results, "tables")
+    for source in dag.sources(one):
+        source.register_estimators()
+    claims = read_claims(
+        [s.folder / "claims.yaml" for s in dag.sources(one) if s.has_claims], reference / "claims.yaml"
+    )
+    own = read_ids(one.folder / "claims.yaml") if one.has_claims else set()
+    measures = Measures(measured or Path(dag.results, "measure"), claims.tuning_seeds)
+    paper = Paper.read(reference / "paper_values.csv")
+    verdicts = judged(measures, claims, paper, dag.settings["scale"], own)
+    write_csv(out / "verdicts" / f"{name}.csv", verdicts)
+    write_tables(Context(measures, paper), one, out)
+    counts = verdicts["verdict"].value_counts().to_dict()
+    logging.info("judged %d claims: %s", len(verdicts), ", ".join(f"{n} {v}" for v, n in counts.items()))
+
+
+def read_ids(path: Path) -> set[str]:
+    """Ids of the claims of one file."""
+    import yaml
+
+    from myopia.judge.claims import expand
+
+    return {entry["id"] for raw in yaml.safe_load(path.read_text())["claims"] for entry in expand(raw)}
+
+
+def verdicts(
+    parts: Annotated[list[Path], typer.Argument(help="verdicts of the experiments, in order")], out: Out
+) -> None:
+    """Put the verdicts of all experiments together."""
+    start()
+    import pandas as pd
+
+    from myopia.common.files import write_csv
+    from myopia.judge.verdicts import COLUMNS
+
+    frames = [
+        pd.read_csv(path, dtype=str, keep_default_na=False) for path in parts
+    ]  # as text: numbers keep their digits
+    write_csv(out, pd.concat([f for f in frames if len(f)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True))
+
+
+def seeds(
+    settings: Settings, out: Out, tuning: Annotated[bool, typer.Option("--tuning", help="grids")] = False
+) -> None:
+    """Every run once, with its losses; with --tuning the runs of the learning-rate grids."""
+    start()
+    from myopia.common.files import write_csv
+    from myopia.judge.seeds import seeds_table
+
+    dag = open_dag(settings)
+    folders = (
+        [path.rsplit("/", 1)[0] for path in dag.files(dag.tuning, "metrics.json")] if tuning else dag.run_folders()
+    )
+    write_csv(out, seeds_table(folders))
+
+
+def draw(
+    name: Annotated[str, typer.Argument(help="an experiment, or one of its figures")],
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="settings.json: where tables are and figures go")
+    ] = None,
+    table: Annotated[Path | None, typer.Option(help="a figure's csv, in place of the one of the results")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of figures; default: that of the results, or this one")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="what stands under the figure")] = "",
+) -> None:
+    """Draw all figures of an experiment, or one figure from its table alone."""
+    start()
+    from myopia.config.experiment import experiment, figure_named, known
+    from myopia.show.render import draw_figure
+
+    if name in known():
+        one, wanted = experiment(name), experiment(name).drawn
+    else:
+        one, figure = figure_named(name)
+        wanted = [figure]
+    if settings is None and (table is None or len(wanted) > 1):
+        raise MyopiaError("draw: give --settings, or one figure and its --table")
+    dag = open_dag(settings) if settings else None
+    place = Path(dag.results, one.output) if dag else Path()
+    for figure in wanted:
+        under = figure.caption(dag.settings) if dag and figure.caption and not caption else caption
+        draw_figure(one, figure, table or place / "tables" / f"{figure.name}.csv", out or place / "figures", under)
+
+
+def report(
+    settings: Settings,
+    out: Annotated[Path | None, typer.Option(help="default: report.html of the results")] = None,
+    reference: Reference = REFERENCE,
+    texts: Annotated[Path, typer.Option(help="folder of page.yaml")] = TEXTS,
+    stopped: Annotated[
+        bool, typer.Option("--stopped", help="the workflow stopped: say what is missing or damaged")
+    ] = False,
+) -> None:
+    """Write the replication report of a results folder: one page, no network, whatever has finished so far."""
+    start()
+    from myopia.show.report import page
+    from myopia.show.report.results import Results
+
+    dag = open_dag(settings)
+    results = Results(Path(dag.results), stopped=stopped)
+    html = page.render(results, dag, reference, texts)
+    page.write(out or Path(dag.results, "report.html"), html)
+
+
+def summary(settings: Settings) -> None:
+    """Verdicts of a results folder, and where things are: what a person sees when the workflow ends."""
+    start()
+    from myopia.judge.console import read_verdicts, render
+
+    dag = open_dag(settings)
+    table = Path(dag.results, "tables", "verdicts.csv")
+    if table.is_file():
+        write(render(read_verdicts(table)))
+        write(f"\nverdicts: {table}\nfigures:  {dag.results}/figures/")
+    page = Path(dag.results, "report.html")
+    if page.is_file():
+        write(f"report:   {page}")
+
+
+def crate(
+    settings: Settings,
+    out: Out,
+    records: Annotated[Path, typer.Option(help="Snakemake's records of jobs")] = Path(".snakemake/metadata"),
+) -> None:
+    """Describe a results folder as a research object (Provenance Run Crate)."""
+    start()
+    from myopia.common.files import write_json
+    from myopia.config.load import ROOT
+    from myopia.show.crate.build import build, copy_sources
+    from myopia.show.crate.records import read_jobs
+
+    dag = open_dag(settings)
+    results = Path(dag.results)
+    copy_sources(ROOT, results, dag.settings)
+    write_json(out, build(results, read_jobs(records, results), dag.settings["scale"]))
+
+
+def publish(
+    results: Annotated[Path | None, typer.Option(help="a scale's results folder to publish")] = None,
+    name: Annotated[str | None, typer.Option(help="name to publish it under; default: the folder's name")] = None,
+    benchmark: Annotated[Path | None, typer.Option(help="attention.csv of make bench")] = None,
+    survey: Annotated[Path | None, typer.Option(help="architectures.csv of make survey")] = None,
+) -> None:
+    """Copy tables, figures and provenance of a run into docs/results, and write the generated pages anew."""
+    start()
+    from myopia.show.publish import publish_results
+
+    publish_results(results, name, {"attention.csv": benchmark, "architectures.csv": survey})
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register these commands."""
+    for command in (judge, verdicts, seeds, draw, report, summary, crate, publish):
+        app.command(rich_help_panel="What the workflow's rules call: judging and showing")(command)
