@@ -63,13 +63,14 @@ def test_a_profile_holds_only_options_of_snakemake():
 
 
 def asked_for(fresh, attempt):
-    """{rule: resources} of every job at the scale `gpu` on Slurm; a plan needs no cluster."""
+    """{rule: resources} at the scale `gpu` on Slurm, of each rule's job that asks for most; a plan needs no cluster."""
     words = ("--workflow-profile", "workflow/profiles/slurm", "--dry-run", "--attempt", attempt)
     found = {}
     for rule, resources in re.findall(
         r"^rule (\w+):.*?^    resources: (.*?)$", snakemake(fresh, *words, scale="gpu").output, re.M | re.S
     ):
-        found[rule] = dict(word.split("=", 1) for word in resources.split(", ") if "=" in word)
+        asked = dict(word.split("=", 1) for word in resources.split(", ") if "=" in word)
+        found[rule] = max(found.get(rule, asked), asked, key=lambda words: int(words.get("mem_mb", 0)))
     found.pop("all")  # no job
     return found
 
