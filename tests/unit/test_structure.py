@@ -116,14 +116,6 @@ def test_every_rule_has_a_log_an_environment_and_a_benchmark():
     assert found > 25 and untimed == set(UNTIMED)
 
 
-def test_the_two_versions_of_training_agree():
-    """One decides what Snakemake reruns, one what a state may be resumed into: a bump must reach both."""
-    from myopia.config.dag import CODE_VERSION
-    from myopia.train import fingerprint
-
-    assert CODE_VERSION["train"] == fingerprint.CODE_VERSION
-
-
 def test_no_file_of_code_is_longer_than_400_lines():
     long = {
         str(path.relative_to(ROOT)): lines

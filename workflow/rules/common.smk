@@ -5,7 +5,8 @@ import subprocess
 from snakemake.exceptions import WorkflowError
 
 from myopia.common.errors import MyopiaError
-from myopia.config.dag import CODE_VERSION, SPLITS, Dag, regex_any, scale_by_attempt
+from myopia.config.dag import SPLITS, Dag, regex_any, scale_by_attempt
+from myopia.config.runs import CODE_VERSION
 from myopia.config.load import digest, load_config, write_settings
 from myopia.common.process import import_from
 

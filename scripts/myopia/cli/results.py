@@ -29,7 +29,7 @@ def judge(
 
     start()
     from myopia.common.files import write_csv
-    from myopia.judge.claims import read_claims
+    from myopia.judge.claims import claim_ids, read_claims
     from myopia.judge.measures import Measures, Paper
     from myopia.judge.registry import Context
     from myopia.judge.tables import write_tables
@@ -40,10 +40,8 @@ def judge(
     out = tables or Path(dag.results, "tables")
     for source in dag.sources(one):
         source.register_estimators()
-    claims = read_claims(
-        [s.folder / "claims.yaml" for s in dag.sources(one) if s.has_claims], reference / "claims.yaml"
-    )
-    own = read_ids(one.folder / "claims.yaml") if one.has_claims else set()
+    claims = read_claims(dag.claim_files(one), reference / "claims.yaml")
+    own = claim_ids(one.folder / "claims.yaml") if one.has_claims else set()
     measures = Measures(measured or Path(dag.results, "measure"), claims.tuning_seeds)
     paper = Paper.read(reference / "paper_values.csv")
     verdicts = judged(measures, claims, paper, dag.settings["scale"], own)
@@ -51,15 +49,6 @@ def judge(
     write_tables(Context(measures, paper), one, out)
     counts = verdicts["verdict"].value_counts().to_dict()
     logging.info("judged %d claims: %s", len(verdicts), ", ".join(f"{n} {v}" for v, n in counts.items()))
-
-
-def read_ids(path: Path) -> set[str]:
-    """Ids of the claims of one file."""
-    import yaml
-
-    from myopia.judge.claims import expand
-
-    return {entry["id"] for raw in yaml.safe_load(path.read_text())["claims"] for entry in expand(raw)}
 
 
 def verdicts(
@@ -72,9 +61,8 @@ def verdicts(
     from myopia.common.files import write_csv
     from myopia.judge.verdicts import COLUMNS
 
-    frames = [
-        pd.read_csv(path, dtype=str, keep_default_na=False) for path in parts
-    ]  # as text: numbers keep their digits
+    # As text: numbers keep their digits.
+    frames = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in parts]
     write_csv(out, pd.concat([f for f in frames if len(f)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True))
 
 

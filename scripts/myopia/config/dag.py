@@ -19,15 +19,11 @@ from myopia.config.corpora import from_hub
 from myopia.config.experiment import Experiment, Measurement, chosen
 from myopia.config.load import digest, settings_path
 from myopia.config.plan import run_shape
-from myopia.config.runs import Spec, output_root
+from myopia.config.runs import CODE_VERSION, Spec, output_root
 
 SPLITS = ("train", "validation", "test")
 SHORT = 100_000
 """Tokens of a run that trains faster than torch starts; such runs of an experiment share a job."""
-
-CODE_VERSION = {"data": 1, "train": 1, "measure": 1}
-"""Meaning of each kind of work: bump a number when a change in its code alters results, and only then. Snakemake
-ignores code changes (profile default), so that an edited comment retrains nothing."""
 
 
 @dataclass(frozen=True)

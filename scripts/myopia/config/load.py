@@ -8,7 +8,9 @@ in workflow/scales, and what config.yaml and --config say.
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,8 +48,8 @@ def load_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if not (SCALES / f"{scale}.yaml").is_file():
         raise MyopiaError(f"config key scale: {scale!r} is unknown; it must be one of {', '.join(scales())}")
     laid = _read(SCALES / f"{scale}.yaml")
-    running = chosen(user.get("experiments") or laid.pop("experiments", None))
-    laid.pop("experiments", None)
+    named = laid.pop("experiments", None)
+    running = chosen(user.get("experiments") or named)
     own = {key: value for key, value in config.items() if key not in User.model_fields}
     settings = defaults(Core) | {"corpora": _read(CORPORA)}
     for one in map(experiment, known()):
@@ -55,7 +57,7 @@ def load_config(config: Mapping[str, Any]) -> dict[str, Any]:
         settings[one.name] = merge(defaults(one.section), entry)
     settings = merge(settings, laid)
     settings = merge(settings, {key: value for key, value in own.items() if value is not None})
-    _check_types(settings, running)
+    _check_types(settings)
     settings = {key: value for key, value in settings.items() if key in Core.model_fields or key in _names(running)}
     settings["scale"], settings["experiments"] = scale, _names(running)
     settings["results"] = user.get("results") or f"results/{scale}"
@@ -100,8 +102,6 @@ def settings_path(settings: Mapping[str, Any]) -> Path:
 
 def read_settings(path: str | Path, missing_ok: bool = False) -> dict[str, Any]:
     """The settings a workflow wrote; MyopiaError if they are not there or cannot be read."""
-    import json
-
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
@@ -126,14 +126,12 @@ def _read(path: Path) -> dict[str, Any]:
     return copy.deepcopy(_text(path) or {}) if path.is_file() else {}
 
 
-def _check_types(settings: dict[str, Any], running: list[Experiment]) -> None:
+def _check_types(settings: dict[str, Any]) -> None:
     """Every key known and of its type; a section of an experiment that does not run is checked as well."""
     sections = {name: experiment(name).section for name in known()}
     core = {key: value for key, value in settings.items() if key not in sections}
     unknown = [key for key in core if key not in Core.model_fields]
     if unknown:
-        import difflib
-
         names = sorted([*Core.model_fields, *sections, *User.model_fields])
         near = difflib.get_close_matches(unknown[0], names, n=1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""

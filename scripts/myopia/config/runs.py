@@ -9,6 +9,11 @@ from myopia.common.errors import MyopiaError
 
 Spec = dict[str, Any]
 
+CODE_VERSION = {"data": 1, "train": 1, "measure": 1}
+"""Of each kind of work: raise a number when a change in its code alters results, and only then. It is in the digests that
+rules depend on, and training's in the fingerprint of a run; Snakemake itself ignores code changes (profile default), so
+that an edited comment retrains nothing."""
+
 ARMS: dict[str, dict[str, Any]] = {
     "vanilla": {"kind": "vanilla"},
     "myopic": {"kind": "myopic", "cut": "hidden", "beta": 0.0},

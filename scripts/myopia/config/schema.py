@@ -11,7 +11,7 @@ import copy
 import difflib
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -19,7 +19,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 
 from myopia.common.errors import MyopiaError
 
-Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Ge(1)]
 Natural = Annotated[int, Strict(), Ge(0)]
 Number = Annotated[int, Strict()] | Annotated[float, Strict()]
@@ -38,12 +37,6 @@ def _differ(values: list[Any]) -> list[Any]:
     return values
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
-    return value
-
-
 Distinct = AfterValidator(_differ)
 Seeds = Annotated[list[Natural], Len(1), Distinct]
 Rates = Annotated[list[Positive], Distinct]
@@ -54,20 +47,19 @@ Arm = Literal[
 Split = Literal["train", "validation", "test"]
 
 
-def key(description: str, default: Any = ..., *, unit: str | None = None, **more: Any) -> Any:
+def key(description: str, default: Any = ..., *, unit: str | None = None) -> Any:
     """A field: its meaning, its default (required without one) and its unit. Lists and mappings are copied."""
     extra = {"unit": unit} if unit else None
     if isinstance(default, (list, dict)):
-        return Field(
-            default_factory=lambda: copy.deepcopy(default), description=description, json_schema_extra=extra, **more
-        )
-    return Field(default, description=description, json_schema_extra=extra, **more)
+        return Field(default_factory=lambda: copy.deepcopy(default), description=description, json_schema_extra=extra)
+    return Field(default, description=description, json_schema_extra=extra)
 
 
 class Section(BaseModel):
     """A part of the settings: unknown keys are refused, values are not converted."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    # NaN and infinity are numbers to YAML, and no setting means them.
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class ByArm(Section):
@@ -206,12 +198,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def require(holds: Any, key_path: str, message: str) -> None:
-    """Raise a MyopiaError that names a key unless `holds`."""
-    if not holds:
-        raise MyopiaError(f"config key {key_path}: {message}")
-
-
-Check = Callable[[Mapping[str, Any]], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Gt, Len, Lt
 from pydantic import Strict, StringConstraints
@@ -179,8 +179,3 @@ class User(Section):
         None,
     )
     results: Text | None = key("Folder for all results; null means results/<scale>.", None)
-
-
-def partial(value: Any) -> Any:
-    """A mapping as it is, nothing for null: `text:` with all its lines commented out says nothing."""
-    return {} if value is None else value

@@ -114,6 +114,11 @@ def _mapping(path: str | Path) -> dict[str, Any]:
     return document
 
 
+def claim_ids(path: str | Path) -> set[str]:
+    """Ids of the claims of one file, expanded."""
+    return {entry["id"] for raw in _mapping(path)["claims"] for entry in expand(raw)}
+
+
 def expand(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries one `for_each` stands for."""
     loops = entry.get("for_each", {})

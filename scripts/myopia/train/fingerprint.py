@@ -7,9 +7,7 @@ from typing import Any
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import canonical_json, sha256_file, sha256_text
-
-CODE_VERSION = 1
-"""Version of what training computes: raise it when a change here alters results, and every run is trained again."""
+from myopia.config.runs import CODE_VERSION
 
 
 def fingerprint(
@@ -28,7 +26,7 @@ def fingerprint(
         MyopiaError: the teacher's weights are missing.
     """
     decisive = {key: value for key, value in spec.items() if key != "purpose"}
-    parts = [CODE_VERSION, decisive, seed, data_fingerprint]
+    parts = [CODE_VERSION["train"], decisive, seed, data_fingerprint]
     if spec["arm"]["kind"] == "local" and teacher is not None:
         weights = Path(teacher, "model.safetensors")
         if not weights.is_file():

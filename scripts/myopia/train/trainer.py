@@ -18,13 +18,14 @@ from torch import nn
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
 from myopia.config.placement import Placement
+from myopia.config.runs import CODE_VERSION
 from myopia.model.build import apply_arm, build_model
 from myopia.model.dropout import Keys, install
 from myopia.model.initial import initial_identity, load_initial
 from myopia.train import results
 from myopia.train.batches import Task, build_task
 from myopia.train.checkpoint import Checkpoint
-from myopia.train.fingerprint import CODE_VERSION, fingerprint
+from myopia.train.fingerprint import fingerprint
 from myopia.train.memory import free_bytes, lay_out, require_memory
 from myopia.train.optim import build_optimizer, learning_rate
 from myopia.train.parallel import ParallelModel, full_state_dict, local_shard, require_blocks, unshard
@@ -34,7 +35,7 @@ from myopia.train.run_context import RunContext
 from myopia.train.signals import Preempted, stop_signals
 from myopia.train.state import StateDirectory
 
-__all__ = ["CODE_VERSION", "CURVE_COLUMNS", "VALIDATION_SEED", "RunContext", "fingerprint", "train"]
+__all__ = ["CURVE_COLUMNS", "VALIDATION_SEED", "RunContext", "fingerprint", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -381,7 +382,7 @@ class _Run:
         results.write_run_folder(
             results.FinishedRun(
                 self.spec, self.seed, self.context, self.task, self.state, self.placement.strategy, self.initial,
-                self.curve, self.seconds, CODE_VERSION,
+                self.curve, self.seconds, CODE_VERSION["train"],
             ),
             unshard(self.model, self.process_group, build),
             self.process_group,
