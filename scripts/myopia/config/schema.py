@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 
 from myopia.common.errors import MyopiaError
 
+Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Ge(1)]
 Natural = Annotated[int, Strict(), Ge(0)]
 Number = Annotated[int, Strict()] | Annotated[float, Strict()]
