@@ -1,38 +1,20 @@
 """A tiny corpus, a teacher, and torchrun."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
-from tiny_runs import make_tokens, text_spec  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    import torch
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    torch.set_num_threads(1)
+from tiny_runs import text_spec  # noqa: E402
+from training import corpus, one_thread  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
-    """(token folder, tokenizer folder)"""
-    return make_tokens(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="session")
-def teacher(corpus, tmp_path_factory):
+def teacher(corpus, tmp_path_factory):  # noqa: F811
     """Folder of a vanilla network of text_spec()'s shape with weights of another seed."""
     from myopia.model.build import build_model
     from myopia.train.batches import build_task

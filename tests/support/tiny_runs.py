@@ -5,15 +5,8 @@ import random
 from contextlib import contextmanager
 from pathlib import Path
 
-ARMS = {
-    "vanilla": {"kind": "vanilla"},
-    "myopic": {"kind": "myopic", "cut": "hidden", "beta": 0.0},
-    "beta1": {"kind": "myopic", "cut": "hidden", "beta": 1.0},
-    "local-hidden": {"kind": "local", "form": "hidden"},
-    "local-kv": {"kind": "local", "form": "kv"},
-    "bigram-zeroed": {"kind": "bigram", "form": "zeroed"},
-    "bigram-true": {"kind": "bigram", "form": "true"},
-}
+from myopia.config.runs import ARMS
+
 OPTIM = {
     "lr": 3e-3, "weight_decay": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "schedule": "cosine", "warmup": 0.1,
     "grad_clip": None,

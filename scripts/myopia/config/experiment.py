@@ -69,9 +69,10 @@ class Measurement:
     """A kind of measuring job: which runs it opens, what it writes.
 
     run: function of (runs, options, device) -> {table name: DataFrame}, where `runs` is a list of mappings with at least
-    `folder`, the run's results (`also`: further files it reads; `trained: False`: there is none). units: what can be measured apart, {name: runs}; where each seed is a process of its own
-    a job measures one unit, elsewhere one job measures them all, in this order. files: what must be in the folder of
-    every run. needs: further files, as paths. env: envs/<env>.yaml. priority: of Snakemake, for what takes longest.
+    `folder`, the run's results (`also`: further files it reads; `trained: False`: it has no results). units: what can be
+    measured apart, {name: runs}; where each seed is a process of its own a job measures one unit, elsewhere one job
+    measures them all, in this order. files: what must be in the folder of every run. needs: further files, as paths. env:
+    envs/<env>.yaml. priority: of Snakemake, for what takes longest.
     """
 
     name: str
@@ -177,9 +178,8 @@ def absent(name: str) -> str | None:
     """A source of a listed experiment that the list lacks, or that lacks one itself; None if all are there."""
     try:
         sources = importlib.import_module(f"myopia.experiments.{name}").EXPERIMENT.reads
-    except (
-        ModuleNotFoundError
-    ) as error:  # it imports from the package of a source, which went with its line in the list
+    except ModuleNotFoundError as error:
+        # It imports from the package of a source, which was removed together with its line in the list.
         source = (error.name or "").removeprefix("myopia.experiments.").partition(".")[0]
         if source in listed() or not (error.name or "").startswith("myopia.experiments."):
             raise

@@ -71,6 +71,12 @@ def common_spec(settings: Mapping[str, Any], section: Mapping[str, Any], arm: st
     }
 
 
+def seeds_phrase(seeds: Iterable[int]) -> str:
+    """ "1 seed", "5 seeds": for captions."""
+    n = len(list(seeds))
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
 def add(specs: dict[str, Spec], spec: Spec) -> None:
     """Two runs must never share a folder: names show six digits of p and of a learning rate."""
     if spec["name"] in specs:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import ARMS
 from myopia.config.tables import TEXT_COMPONENTS, TEXT_CURVE, TEXT_LOSS
 from myopia.data.tokens import TokenFile
 from myopia.experiments.text import INFLUENCE
@@ -13,7 +14,7 @@ from myopia.experiments.text.measure import influence_pictures, measure
 from myopia.measure import text
 from myopia.model.build import apply_arm, load_language_model, load_trained
 from myopia.train.trainer import train
-from tiny_runs import ARMS, T, place, text_spec
+from tiny_runs import T, place, text_spec
 
 
 def test_windows_are_spread_over_documents_before_any_gives_a_second():

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from myopia.config.experiment import experiment
-from myopia.config.runs import ARMS, BETA_SWEEP, PAIR, Spec
+from myopia.config.runs import ARMS, BETA_SWEEP, PAIR, Spec, seeds_phrase
 from myopia.config.schema import Section
-from myopia.experiments.text.settings import steps_told
+from myopia.experiments.text.settings import steps_phrase
 
 SWEPT = {"myopic": 0.0, **BETA_SWEEP, "beta1": 1.0}
 """Arm -> beta, ascending."""
@@ -22,7 +22,7 @@ class DoseResponse(Section):
 
 def caption(settings: dict[str, Any]) -> str:
     """What the figure's caption says about this scale: sizes and learning rates of both tasks."""
-    section, text, n = settings["synthetic"], settings["text"], len(settings["seeds"])
+    section, text = settings["synthetic"], settings["text"]
     task, runs = section["task"], _swept("synthetic", settings)
     sentences = [
         f"D_p with a = {task['a']}, b = {task['b']}, T = {task['T']},"
@@ -34,10 +34,10 @@ def caption(settings: dict[str, Any]) -> str:
         at = {corpus: _rates(run for run in runs if run["data"]["corpus"] == corpus) for corpus in text["corpora"]}
         alike = len(set(at.values())) == 1
         sentences.append(
-            f"text {steps_told(text)} of {text['batch_size']} x {settings['context_length']} tokens, learning rates "
+            f"text {steps_phrase(text)} of {text['batch_size']} x {settings['context_length']} tokens, learning rates "
             + (at[text["corpora"][0]] if alike else "; ".join(f"{corpus} {rates}" for corpus, rates in at.items()))
         )
-    return f"Scale {settings['scale']}: {'; '.join(sentences)}; {n} seed{'' if n == 1 else 's'}."
+    return f"Scale {settings['scale']}: {'; '.join(sentences)}; {seeds_phrase(settings['seeds'])}."
 
 
 def _swept(name: str, settings: dict[str, Any]) -> list[Spec]:

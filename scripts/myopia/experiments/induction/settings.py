@@ -8,7 +8,17 @@ from annotated_types import Ge, Len, MultipleOf
 from pydantic import Strict
 
 from myopia.common.errors import MyopiaError
-from myopia.config.runs import PAIR, Spec, add, check_batches, check_heads, common_spec, grid_specs, purpose_of
+from myopia.config.runs import (
+    PAIR,
+    Spec,
+    add,
+    check_batches,
+    check_heads,
+    common_spec,
+    grid_specs,
+    purpose_of,
+    seeds_phrase,
+)
 from myopia.config.schema import Count, Distinct, Evaluation, Natural, Optimizer, Rates, Section, key, optimizer
 
 if TYPE_CHECKING:
@@ -119,13 +129,13 @@ def measuring(settings: dict[str, Any]) -> Spec:
 def caption(settings: dict[str, Any]) -> str:
     """What the figure's caption says about this scale."""
     section = settings["induction"]
-    task, model, rate, n = section["task"], section["model"], section["optim"]["lr"], len(settings["seeds"])
+    task, model, rate = section["task"], section["model"], section["optim"]["lr"]
     return (
         f"Scale {settings['scale']}: GPT-2 shape, {model['n_layers']} layers of {model['n_heads']} heads, d_model"
         f" {model['d_model']}; {task['vocab_size']} tokens, periods {task['period'][0]} to"
         f" {task['period'][1]}, T = {task['T']}; {section['steps']} steps of {section['batch_size']}"
         f" sequences, learning rate {rate['vanilla']:g} (vanilla) and {rate['myopic']:g} (myopic),"
-        f" {n} seed{'' if n == 1 else 's'}."
+        f" {seeds_phrase(settings['seeds'])}."
     )
 
 

@@ -9,7 +9,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import Strict
 
 from myopia.common.errors import MyopiaError
-from myopia.config.runs import PAIR, Spec, add, common_spec, grid_specs, purpose_of
+from myopia.config.runs import PAIR, Spec, add, common_spec, grid_specs, purpose_of, seeds_phrase
 from myopia.config.schema import Count, Distinct, Evaluation, Optimizer, Rates, Section, Text, key, optimizer
 from myopia.experiments.multiplication.formats import MAX_DIGITS, SYMBOLS, Planned, formats, roles_of
 
@@ -153,11 +153,11 @@ def options(settings: dict[str, Any]) -> Spec:
 
 def caption(settings: dict[str, Any]) -> str:
     """What the figures' captions say about this scale."""
-    section, n = settings["multiplication"], len(settings["seeds"])
+    section = settings["multiplication"]
     model = ", ".join(f"{name} {value}" for name, value in sorted(section["model"].items()) if name.startswith("n_"))
     return (
         f"Scale {settings['scale']}: GPT-2's shape ({model}), {section['examples']:,} training problems,"
-        f" {n} seed{'' if n == 1 else 's'} (paper: GPT-2 small, 10,000,000 problems, one run)."
+        f" {seeds_phrase(settings['seeds'])} (paper: GPT-2 small, 10,000,000 problems, one run)."
     )
 
 

@@ -11,6 +11,7 @@ from annotated_types import Len
 from pydantic import StringConstraints
 
 from myopia.common.errors import MyopiaError
+from myopia.config.runs import seeds_phrase
 from myopia.config.schema import (
     ByArm,
     Count,
@@ -204,12 +205,12 @@ def caption(settings: dict[str, Any]) -> str:
     """What the figures' captions say about this scale."""
     section = settings["size_sweep"]
     given = [size for size in section["sizes"] if "pretrained" in section["networks"][size]]
-    pretrain, scratch, n = section["pretrain"], section["scratch"], len(section["seeds"])
+    pretrain, scratch = section["pretrain"], section["scratch"]
     start = "released weights" if given else f"pretrained for {pretrain['steps']} steps of {pretrain['batch_size']}"
     return (
         f"Scale {settings['scale']}: {', '.join(given) or section['model_type']} on {section['corpus']}; {start},"
         f" fine-tuned on {section['finetune']['sequences']} sequences of {settings['context_length']} tokens; from random"
-        f" initialisation {scratch['steps']} steps of {scratch['batch_size']}; {n} seed{'' if n == 1 else 's'}"
+        f" initialisation {scratch['steps']} steps of {scratch['batch_size']}; {seeds_phrase(section['seeds'])}"
         " (paper: released Pythia weights, 10,000,000 sequences of the Pile, one run)."
     )
 

@@ -21,6 +21,7 @@ from myopia.config.runs import (
     common_spec,
     grid_specs,
     purpose_of,
+    seeds_phrase,
 )
 from myopia.config.schema import (
     Arm,
@@ -196,12 +197,12 @@ def probing(settings: dict[str, Any]) -> Spec:
 
 def caption(settings: dict[str, Any]) -> str:
     """What the figures' captions say about this scale."""
-    section, n = settings["synthetic"], len(settings["seeds"])
+    section = settings["synthetic"]
     task, model = section["task"], section["model"]
     return (
         f"Scale {settings['scale']}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
         f" d_model {model['d_model']}, {section['steps']} steps of {section['batch_size']} sequences,"
-        f" {n} seed{'' if n == 1 else 's'}"
+        f" {seeds_phrase(settings['seeds'])}"
         " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
     )
 

@@ -21,6 +21,7 @@ from myopia.config.runs import (
     common_spec,
     grid_specs,
     purpose_of,
+    seeds_phrase,
 )
 from myopia.config.schema import (
     Arm,
@@ -233,20 +234,15 @@ def caption(settings: dict[str, Any]) -> str:
     section = settings["text"]
     model = ", ".join(f"{name} {value}" for name, value in sorted(section["model"]["config"].items()))
     return (
-        f"Scale {settings['scale']}: {section['model']['model_type']} ({model}), {steps_told(section)} of"
-        f" {section['batch_size']} x {settings['context_length']} tokens, {seeds_told(settings['seeds'])}."
+        f"Scale {settings['scale']}: {section['model']['model_type']} ({model}), {steps_phrase(section)} of"
+        f" {section['batch_size']} x {settings['context_length']} tokens, {seeds_phrase(settings['seeds'])}."
     )
 
 
-def steps_told(section: Mapping[str, Any]) -> str:
+def steps_phrase(section: Mapping[str, Any]) -> str:
     """Optimiser steps of the runs, in words: of most, and of the corpora that have their own."""
     own = [f"{name} {at['steps']}" for name, at in section["at_corpus"].items() if at.get("steps")]
     return f"{section['steps']} steps" + (f" ({', '.join(own)})" if own else "")
-
-
-def seeds_told(seeds: list[int]) -> str:
-    """`1 seed`, `5 seeds`."""
-    return f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
 
 
 # --- corpora and checks ---

@@ -12,10 +12,10 @@ from annotated_types import Ge, Len
 from pydantic import Field, Strict, StringConstraints
 
 from myopia.common.errors import MyopiaError
-from myopia.config.runs import PAIR, Spec
+from myopia.config.runs import PAIR, Spec, seeds_phrase
 from myopia.config.schema import Count, Distinct, Section, Text, key
 from myopia.experiments.size_sweep.settings import conditions
-from myopia.experiments.text.settings import seeds_told, steps_told
+from myopia.experiments.text.settings import steps_phrase
 
 if TYPE_CHECKING:
     from myopia.config.dag import Dag
@@ -231,14 +231,14 @@ def caption(settings: dict[str, Any]) -> str:
     """What the figure's caption says about this scale."""
     sweep, text = settings["size_sweep"], settings["text"]
     sizes = (
-        f" Size sweep ({', '.join(scored_sizes(settings))}, {sweep['corpus']}, {seeds_told(sweep['seeds'])}): fine-tuned"
+        f" Size sweep ({', '.join(scored_sizes(settings))}, {sweep['corpus']}, {seeds_phrase(sweep['seeds'])}): fine-tuned"
         " pairs as the authors ran them, each arm at its own learning rate."
         if scored_sweep_runs(settings)
         else ""
     )
     return (
-        f"Scale {settings['scale']}: {text['model']['model_type']}, {steps_told(text)} of {text['batch_size']} x"
-        f" {settings['context_length']} tokens, {seeds_told(settings['seeds'])}.{sizes}"
+        f"Scale {settings['scale']}: {text['model']['model_type']}, {steps_phrase(text)} of {text['batch_size']} x"
+        f" {settings['context_length']} tokens, {seeds_phrase(settings['seeds'])}.{sizes}"
     )
 
 
