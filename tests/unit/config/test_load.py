@@ -88,6 +88,7 @@ def test_settings_are_written_once_and_read_again(config, tmp_path):
         ({"synthetic": {"steps": 2.5}}, r"config key synthetic\.steps: .* 2\.5"),
         ({"synthetic": {"steps": True}}, r"config key synthetic\.steps: .* True"),
         ({"text": {"optim": {"lr": {"vanilla": "1e-3"}}}}, r"text\.optim\.lr\.vanilla: .*as text, write 0\.001"),
+        ({"text": {"optim": {"lr": {"vanilla": float("inf")}}}}, r"config key text\.optim\.lr\.vanilla: .*finite"),
         ({"text": 3}, r"config key text: "),
         ({"device": "tpu"}, r"config key device: .*'cpu' or 'cuda'.*'tpu'"),
         ({"seeds": [1, 1]}, r"config key seeds: 1 stands in the list twice"),
