@@ -130,9 +130,11 @@ def validate(model: type[BaseModel], value: Mapping[str, Any], where: str) -> Ba
 def _sentence(model: type[BaseModel], value: Mapping[str, Any], where: str, error: ValidationError) -> str:
     # An unknown key first: it is often why another one is missing.
     found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    first = found[0]
     # pydantic adds the branch of a union it tried to the path; what the mapping has not is no part of a key's path.
-    path = _path(value, first["loc"])
+    path = _path(value, found[0]["loc"])
+    # A number that is no whole one failed the branch of whole numbers, too: the other branch says what is wrong.
+    telling = [e for e in found if _path(value, e["loc"]) == path and e["type"] not in ("int_type", "none_required")]
+    first = (telling or found)[0]
     dotted = ".".join([where, *path]).strip(".") or "the top level"
     if first["type"] == "extra_forbidden":
         *parents, unknown = path
