@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 
 import typer
 
 from myopia.cli import data, people, results, training
 from myopia.common.errors import EXIT_BAD_INPUT, MyopiaError
-from myopia.config.experiment import experiment, known
+from myopia.config.experiment import Experiment, experiment, known
 
-RULES = "What the workflow's rules call"
 USAGE = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 """What a wrong word on the command line raises: Click's, or that of the Click which newer typers bring with them."""
 
@@ -28,16 +28,21 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+        rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
+    own = [experiment(name) for name in known()]
+    _add(app, own, "verbs", people.PEOPLE)
     for module in (people, training, data, results):
         module.add_to(app)
-    for name in known():
-        one = experiment(name)
-        for command, reference in one.commands.items():
-            app.command(command, rich_help_panel=RULES)(one.load(reference))
+    _add(app, own, "commands", "What the workflow's rules call: an experiment's own")
     return app
+
+
+def _add(app: typer.Typer, experiments: Iterable[Experiment], kind: str, panel: str) -> None:
+    for one in experiments:
+        for command, reference in getattr(one, kind).items():
+            app.command(command, rich_help_panel=panel)(one.load(reference))
 
 
 def main() -> None:

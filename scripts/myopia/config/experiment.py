@@ -99,7 +99,7 @@ class Experiment:
     check: raises MyopiaError for settings that make no sense together. streams: kind of made data -> "module:function".
     seeds: settings -> the seeds of its runs, where they are not the scale's. grid: settings -> (runs that tuning seeds train
     as part of `all` to choose a rate, those seeds). groups: settings -> {label: runs} that share a training job, in order.
-    commands: sub-command of the command line -> "module:function", for its own rules.
+    commands: sub-command of the command line -> "module:function", for its own rules; verbs: the same for people.
     checkpoints: dag -> records of downloaded checkpoints that are only measured. tuning_tables: tables the target `tuned`
     makes beside tuning.csv. optional: its figures are made by a target of its own, never by `all`.
     """
@@ -121,6 +121,7 @@ class Experiment:
     grid: Callable[[Settings], tuple[list[str], list[int]]] = field(default=lambda settings: ([], []))
     groups: Callable[[Settings], dict[str, list[str]]] | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
+    verbs: Mapping[str, str] = field(default_factory=dict)
     checkpoints: Callable[[Dag], list[str]] | None = None
     tuning_tables: tuple[str, ...] = ()
     optional: bool = False

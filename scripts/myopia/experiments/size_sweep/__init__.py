@@ -50,6 +50,7 @@ EXPERIMENT = Experiment(
     seeds=runs.seeds,
     grid=runs.grid,
     groups=runs.groups,
+    verbs={"gap": "gap:gap"},
     commands={
         "tabulate-gap": "gap:tabulate_gap",
         "draw-gap": "gap:draw_gap",
