@@ -41,7 +41,7 @@ class Dag:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.results: str = settings["results"]
-        self.experiments: list[Experiment] = [one for one in chosen(settings["experiments"])]
+        self.experiments: list[Experiment] = chosen(settings["experiments"])
         self.running = [one for one in self.experiments if not one.optional]
         self.shared: bool = settings["share_process"]
         self.runs: dict[str, Spec] = {}
