@@ -55,7 +55,7 @@ def test_code_that_says_the_same_plans_nothing(sandbox):
 
 
 def test_a_recipe_bump_plans_all_training(sandbox):
-    path = sandbox / "scripts/myopia/config/dag.py"
+    path = sandbox / "scripts/myopia/config/runs.py"
     number = re.search(r'"train": (\d+)', path.read_text()).group(1)
     edit(path, f'"train": {number}', f'"train": {int(number) + 1}')
     jobs = plan(sandbox)
