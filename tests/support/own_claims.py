@@ -10,7 +10,7 @@ import pandas as pd
 from myopia.common.files import write_csv
 from myopia.config.experiment import Experiment, experiment
 from myopia.config.load import ROOT
-from myopia.judge.claims import ClaimSet, claim_ids, read_claims
+from myopia.judge.claims import ClaimSet, claims_of, read_claims
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.verdicts import judge
 
@@ -35,7 +35,7 @@ def all_claims(experiments: Iterable[Experiment]) -> ClaimSet:
 
 def own_ids(one: Experiment) -> set[str]:
     """Ids of an experiment's own claims."""
-    return claim_ids(one.folder / "claims.yaml") if one.has_claims else set()
+    return {claim.id for claim in claims_of(one.folder / "claims.yaml")} if one.has_claims else set()
 
 
 def judging(one: Experiment, paper: Paper, *others: Experiment) -> Callable[..., pd.DataFrame]:

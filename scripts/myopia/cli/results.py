@@ -29,7 +29,7 @@ def judge(
 
     start()
     from myopia.common.files import write_csv
-    from myopia.judge.claims import claim_ids, read_claims
+    from myopia.judge.claims import claims_of, loaded_code, read_claims
     from myopia.judge.measures import Measures, Paper
     from myopia.judge.registry import Context
     from myopia.judge.tables import write_tables
@@ -40,8 +40,9 @@ def judge(
     out = tables or Path(dag.results, "tables")
     for source in dag.sources(one):
         source.register_estimators()
-    claims = read_claims(dag.claim_files(one), reference / "claims.yaml")
-    own = claim_ids(one.folder / "claims.yaml") if one.has_claims else set()
+    code = loaded_code([source.name for source in dag.sources(one)])
+    claims = read_claims(dag.claim_files(one), reference / "claims.yaml", code)
+    own = {claim.id for claim in claims_of(one.folder / "claims.yaml")} if one.has_claims else set()
     measures = Measures(measured or Path(dag.results, "measure"), claims.tuning_seeds)
     paper = Paper.read(reference / "paper_values.csv")
     verdicts = judged(measures, claims, paper, dag.settings["scale"], own)
@@ -132,18 +133,18 @@ def report(
 
 
 def summary(settings: Settings) -> None:
-    """Verdicts of a results folder, and where things are: what a person sees when the workflow ends."""
+    """What a results folder says, on one screen: what a person sees when the workflow ends."""
     start()
     from myopia.judge.console import read_verdicts, render
+    from myopia.judge.questions import answers
 
     dag = open_dag(settings)
-    table = Path(dag.results, "tables", "verdicts.csv")
+    table, page = Path(dag.results, "tables", "verdicts.csv"), Path(dag.results, "report.html")
     if table.is_file():
-        write(render(read_verdicts(table)))
-        write(f"\nverdicts: {table}\nfigures:  {dag.results}/figures/")
-    page = Path(dag.results, "report.html")
+        verdicts = read_verdicts(table)
+        write(render(answers(dag.experiments, verdicts), verdicts, dag.settings["scale"]))
     if page.is_file():
-        write(f"report:   {page}")
+        write(f"\nreport: {page}   every row: {table}")
 
 
 def crate(

@@ -6,7 +6,9 @@ that is only `{p}` becomes the value itself. Criteria live in the file alone; th
 
 from __future__ import annotations
 
+import ast
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +19,15 @@ import yaml
 from myopia.common.errors import MyopiaError
 from myopia.common.files import sha256_file, sha256_text
 
+PAPER, SUMMARY, THEOREM, OWN, CONTROL = "paper", "summary", "theorem", "own", "control"
+GROUPS = {
+    PAPER: "claims of the paper, measured on networks",
+    SUMMARY: "summaries of several such claims",
+    THEOREM: "the paper's theorems and identities, computed on random convex problems",
+    OWN: "findings of our own",
+    CONTROL: "controls",
+}
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -26,12 +37,12 @@ class Claim:
     claim: str
     where: str
     family: str
-    kind: str = "direction"  # or "value"
+    kind: str = "direction"  # | value | theorem
     own: bool = False  # not in the paper: verdict "no paper value", the reason says whether it holds
     estimand: Mapping[str, Any] | None = None
     arms: tuple[str, ...] = ()
     unit: str = ""
-    test: str = "interval"  # interval | equivalence | value
+    test: str = "interval"  # interval | equivalence | value | every
     side: str = "above"  # above | below | within
     delta: float | None = None
     tolerance: float | None = None
@@ -49,6 +60,17 @@ class Claim:
     criteria_version: int = 1
 
     @property
+    def group(self) -> str:
+        """Which of `GROUPS` it belongs to; these are never added up."""
+        if self.where.startswith("control"):
+            return CONTROL
+        if self.own:
+            return OWN
+        if self.sub_claims:
+            return SUMMARY
+        return THEOREM if self.kind == "theorem" else PAPER
+
+    @property
     def criterion(self) -> str:
         """The test in words, as printed in the table."""
         if self.sub_claims:
@@ -59,6 +81,8 @@ class Claim:
             return f"90% interval within +-{self.delta:g} ({self.unit})"
         if self.test == "value":
             return self._value_criterion()
+        if self.test == "every":
+            return f"every seed {self.side} {self.delta:g} ({self.unit})"
         return f"95% interval {self.side} {self.delta:g} ({self.unit})"
 
     def _value_criterion(self) -> str:
@@ -86,22 +110,43 @@ class ClaimSet:
         return {claim.id: claim for claim in self.claims}
 
 
-def read_claims(files: Sequence[str | Path], head: str | Path) -> ClaimSet:
+def read_claims(files: Sequence[str | Path], head: str | Path, code: Sequence[Path] = ()) -> ClaimSet:
     """Read and expand the claims of some experiments, a file each; every mistake in them is one clear sentence.
 
-    `head`: the file with `criteria_version` and `tuning_seeds`, which all of them share. The hash is of all their bytes.
+    `head`: the file with `criteria_version` and `tuning_seeds`, which all of them share. The hash is of all their bytes,
+    and of what the modules `code` do: they turn measurements into estimates.
     """
     shared = _mapping(head)
     version = shared.get("criteria_version", 1)
-    claims = []
-    for path in files:
-        listed = _mapping(path).get("claims")
-        if not isinstance(listed, list):
-            raise MyopiaError(f"{path} needs a list under the key claims.")
-        claims += [_claim({"criteria_version": version, **entry}, path) for raw in listed for entry in expand(raw)]
+    claims = [claim for path in files for claim in claims_of(path, version)]
     _check_references(claims, ", ".join(map(str, files)))
-    digests = "".join(sha256_file(path) for path in (head, *files))
+    digests = "".join([*map(sha256_file, (head, *files)), *sorted(map(sha256_code, code))])
     return ClaimSet(tuple(claims), sha256_text(digests), tuple(shared.get("tuning_seeds", ())))
+
+
+def loaded_code(experiments: Sequence[str]) -> list[Path]:
+    """Modules that estimates of these experiments are made by: those imported once their estimators are registered."""
+    names = [f"myopia.experiments.{name}." for name in experiments]
+    return [
+        Path(module.__file__)
+        for name, module in sys.modules.items()
+        if name.startswith(("myopia.judge.", *names)) and not name.endswith(".settings") and module.__file__
+    ]
+
+
+def sha256_code(path: Path) -> str:
+    """Hash of what a Python file does: comments, docstrings and layout left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            del body[0]
+    return sha256_text(ast.dump(tree))
 
 
 def _mapping(path: str | Path) -> dict[str, Any]:
@@ -114,9 +159,12 @@ def _mapping(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def claim_ids(path: str | Path) -> set[str]:
-    """Ids of the claims of one file, expanded."""
-    return {entry["id"] for raw in _mapping(path)["claims"] for entry in expand(raw)}
+def claims_of(path: str | Path, version: int = 1) -> list[Claim]:
+    """The claims of one file, expanded. `version`: of criteria, where a claim has none of its own."""
+    listed = _mapping(path).get("claims")
+    if not isinstance(listed, list):
+        raise MyopiaError(f"{path} needs a list under the key claims.")
+    return [_claim({"criteria_version": version, **entry}, path) for raw in listed for entry in expand(raw)]
 
 
 def expand(entry: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,17 +1,27 @@
-"""The verdict table as plain text, for the end of `make`."""
+"""What a run comes to, on one screen: the end of `make`."""
 
 from __future__ import annotations
 
-import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
-from myopia.judge.verdicts import COLUMNS, INCONCLUSIVE, NO_PAPER, NOT_RUN, PARTLY, REPLICATED
+from myopia.judge.claims import CONTROL, OWN, PAPER, THEOREM
+from myopia.judge.questions import Answer, estimate, number
+from myopia.judge.verdicts import ANSWERS, COLUMNS, NOT_JUDGED, PAPER_SCALE, YES
 
-WIDTH = 120
+WIDTH = 100
+SHORT = {
+    PAPER: "claims of the paper",
+    OWN: "own findings",
+    THEOREM: "theorem checks",
+    CONTROL: "controls",
+}
+"""Groups of rows that are counted; summaries are left out, as their parts are counted."""
 
 
 def read_verdicts(path: str | Path) -> pd.DataFrame:
@@ -23,74 +33,53 @@ def read_verdicts(path: str | Path) -> pd.DataFrame:
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
         raise MyopiaError(f"{path} lacks the column(s) {', '.join(missing)}; run the rule that judges again.")
-    return frame
+    return frame.assign(reason=frame["reason"].fillna(""))
 
 
-def label(verdict: str, judged_by: str) -> str:
-    """A verdict as it may be printed: a direction is never passed off as a value."""
-    return f"{verdict} (direction only)" if judged_by == "direction" and verdict in (REPLICATED, PARTLY) else verdict
-
-
-def number(value: float) -> str:
-    """Three significant digits, plain; empty if undefined."""
-    if math.isnan(value):
-        return ""
-    if value != 0 and abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:.3f}"
-
-
-def render(frame: pd.DataFrame) -> str:
-    """All judged claims as a table, then what was estimated but not judged, then what was not run."""
-    lines = [_heading("claim", "paper", "ours", "95% interval", "n", "verdict")]
-    lines.append("-" * WIDTH)
-    frame = frame.assign(reason=frame["reason"].fillna(""))
-    judged = frame[frame["verdict"] != NOT_RUN]
-    shown = frame[(frame["verdict"] == NOT_RUN) & frame["ours"].notna()]
-    absent = frame[(frame["verdict"] == NOT_RUN) & frame["ours"].isna()]
-    own = judged["verdict"] == NO_PAPER
-    for title, part in (
-        ("", judged[~own]),
-        ("Controls and findings of our own (not in the paper):", judged[own]),
-    ):
-        if title and len(part):
-            lines += ["", title]
-        for row in part.itertuples():
-            lines.append(_line(row, label(row.verdict, row.judged_by)))
-            if row.reason and row.verdict in (INCONCLUSIVE, PARTLY):
-                lines += textwrap.wrap(row.reason, WIDTH - 6, initial_indent="    - ", subsequent_indent="      ")
-    if not len(judged):
-        lines.append("nothing is judged at this scale")
-    if len(shown):
-        lines += ["", f"Estimated, {NOT_RUN}:"]
-        for reason, group in shown.groupby("reason", sort=False):
-            lines.append(f"  {reason}")
-            lines += [_line(row, "") for row in group.itertuples()]
-    if len(absent):
-        lines += [
-            "",
-            f"{NOT_RUN.capitalize()}, nothing measured ({len(absent)} claims; reasons in verdicts.csv):",
-        ]
-        lines += textwrap.wrap(
-            ", ".join(absent["id"]),
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent="  ",
-            break_on_hyphens=False,
-        )
-    counts = [f"{n} {verdict}" for verdict, n in frame["verdict"].value_counts().items()]
-    lines += ["", f"{len(frame)} rows: " + ", ".join(counts) + "."]
+def render(answers: Sequence[Answer], verdicts: pd.DataFrame, scale: str) -> str:
+    """The answers in sentences, a row for each question, counts by kind, and what went wrong."""
+    lines = []
+    for answer in answers:
+        if answer.sentence:
+            lines += textwrap.wrap(answer.sentence, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    if scale != PAPER_SCALE:
+        lines += ["", "Small networks: an answer is a direction, never a size."]
+    asked = [(label, row, answer) for answer in answers for label, row in answer.rows.items()]
+    judged = [one for one in asked if one[1].answer != NOT_JUDGED]
+    if judged:
+        lines += ["", _cells("", "paper", "here [95 % interval]", "answer")]
+        lines += [_line(answer, label, row) for label, row, answer in judged]
+    lines += ["", *counts(verdicts), *problems(verdicts)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _heading(*cells: str) -> str:
-    return "{:<33} {:>6} {:>7}  {:<16} {:<6} {}".format(*cells)
+def _line(answer: Answer, label: str, row: Any) -> str:
+    name = answer.question.row + (f", {label}" if label else "")
+    return _cells(name, number(row.paper_value) or answer.question.paper, estimate(row), row.answer)
 
 
-def _line(row: object, verdict: str) -> str:
-    interval = "" if math.isnan(row.ci_low) else f"[{number(row.ci_low)}, {number(row.ci_high)}]"
-    n = f"{row.seeds:g}x{row.documents:g}" if row.documents else f"{row.seeds:g}"
-    # An own finding has its outcome in the reason ("criterion met; ..."): the part before the semicolon.
-    if verdict == NO_PAPER:
-        verdict = row.reason.split(";")[0]
-    return _heading(row.id, number(row.paper_value), number(row.ours), interval, n if row.seeds else "", verdict)
+def _cells(*cells: str) -> str:
+    return "{:<48} {:>8}   {:<24} {}".format(*cells)
+
+
+def counts(verdicts: pd.DataFrame) -> list[str]:
+    """How the judged rows came out, kinds apart."""
+    found = []
+    for group, name in SHORT.items():
+        rows = verdicts[(verdicts["group"] == group) & (verdicts["answer"] != NOT_JUDGED)]
+        each = [f"{n} {answer}" for answer in ANSWERS if (n := int((rows["answer"] == answer).sum()))]
+        if each:
+            found.append(f"{name}: {', '.join(each)}")
+    text = "; ".join(found) + "." if found else "Nothing is judged at this scale."
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
+
+
+def problems(verdicts: pd.DataFrame) -> list[str]:
+    """Controls that did not hold: what leans on them is undecided."""
+    failed = verdicts[(verdicts["group"] == CONTROL) & ~verdicts["answer"].isin([YES, NOT_JUDGED])]
+    if failed.empty:
+        return []
+    names = ", ".join(f"{row.id} ({row.answer})" for row in failed.itertuples())
+    return textwrap.wrap(
+        f"Controls not met: {names}.", WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )

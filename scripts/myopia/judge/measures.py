@@ -71,6 +71,8 @@ class Measures:
         if "seed" in frame.columns:
             tuned = frame["seed"].isin(self.tuning_seeds)
             self._tuning_rows[name], frame = frame[tuned].reset_index(drop=True), frame[~tuned]
+        if {"run", "seed", "loss"} <= set(frame.columns):
+            _refuse_copies(frame, path)
         return frame.reset_index(drop=True)
 
     def part(self, name: str, keys: Sequence[str], values: Sequence[Any]) -> pd.DataFrame:
@@ -93,6 +95,19 @@ class Measures:
         result = cls(Path(folders[0]).parent)
         result._tables[name] = pd.concat([cls(folder).table(name) for folder in folders], ignore_index=True)
         return result
+
+
+def _refuse_copies(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse one seed under the name of another: held-out losses equal to the last digit would leave no variance."""
+    seen: dict[tuple[str, bytes], int] = {}
+    for (run, seed), losses in frame.groupby(["run", "seed"], sort=True)["loss"]:
+        if losses.nunique() > 1:
+            other = seen.setdefault((run, losses.to_numpy().tobytes()), seed)
+            if other != seed:
+                raise MyopiaError(
+                    f"{path}: seeds {other:g} and {seed:g} of run {run} have equal losses, so one is a copy of the other; "
+                    "delete both folders of the run and train them again."
+                )
 
 
 def one_run(frame: pd.DataFrame, what: str) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,20 +44,24 @@ class Estimate:
     seed_sd: float
     seeds: int
     documents: int  # 0: the measurement has no held-out units of its own (probe R^2, slopes)
+    per_seed: tuple[float, ...] = ()
+
+    @property
+    def constant(self) -> bool:
+        """Whether nothing varies: several seeds, one value. An interval of no width would decide everything."""
+        return self.se == 0
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Two-sided t interval; (nan, nan) with one seed."""
-        if not math.isfinite(self.se):
+        """Two-sided t interval; (nan, nan) with one seed, or where nothing varies."""
+        if not math.isfinite(self.se) or self.constant:
             return math.nan, math.nan
-        half = float(_scipy.t.ppf(0.5 + level / 2, self.df)) * self.se if self.se > 0 else 0.0
+        half = float(_scipy.t.ppf(0.5 + level / 2, self.df)) * self.se
         return self.value - half, self.value + half
 
     def p_value(self, against: float) -> float:
         """Two-sided p against a value, the dual of `interval`."""
-        if not math.isfinite(self.se):
+        if not math.isfinite(self.se) or self.constant:
             return math.nan
-        if self.se == 0:
-            return 1.0 if self.value == against else 0.0
         return float(2 * _scipy.t.sf(abs(self.value - against) / self.se, self.df))
 
     def prediction_interval(self, widen: float = 0.0, level: float = 0.95) -> tuple[float, float]:
@@ -70,10 +74,8 @@ class Estimate:
 
     def tost(self, margin: float) -> float:
         """p of two one-sided tests for |value| < margin; below .05 means the 90 % interval lies inside."""
-        if not math.isfinite(self.se):
+        if not math.isfinite(self.se) or self.constant:
             return math.nan
-        if self.se == 0:
-            return 0.0 if abs(self.value) < margin else 1.0
         above = _scipy.t.sf((self.value + margin) / self.se, self.df)
         below = _scipy.t.sf((margin - self.value) / self.se, self.df)
         return float(max(above, below))
@@ -135,11 +137,43 @@ def ratio_statistic(
     return seed_mean(per_seed, se_doc, units)
 
 
-def still_rising(steps: Array, gap_SK: Array, tolerance: float = 0.0) -> bool:
-    """Whether a gap still rises in the last quarter of training (protocol section 3).
+def pooled_statistic(terms: Sequence[Ratio], combine: Callable[[Array], Array], draws: int = DRAWS) -> Estimate:
+    """`combine` of ratios of sums over all seeds: for shares of a quantity that can come near 0 in a single seed.
 
-    Its rise there, by a straight line, must exceed `tolerance` x the final gap (95 % interval over seeds). With one
-    seed there is no interval: the rise itself decides.
+    A mean of ratios has no sensible variance there; a ratio of means has. The standard error over seeds is the
+    jackknife's (Efron and Stein 1981), that over held-out units the bootstrap's.
+
+    terms, combine: as in `ratio_statistic`.
+    """
+    units, seeds = terms[0].numerator.shape[1], len(terms[0].numerator)
+
+    def of(weights_SX: Array, weights_XU: Array) -> Array:
+        """The statistic with seeds and units weighted, [X]."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # a share of nothing is NaN, which decides nothing
+            sums = (((weights_XU @ one.T).T * weights_SX).sum(0) for t in terms for one in (t.numerator, t.denominator))
+            found = np.array(list(sums)).reshape(len(terms), 2, -1)
+            return combine(np.array([t.coefficient for t in terms])[:, None] * found[:, 0] / found[:, 1])
+
+    value = float(of(np.ones((seeds, 1)), np.ones((1, units)))[0])
+    if seeds < 2:
+        return seed_mean(np.array([value]))
+    without = of(1 - np.eye(seeds), np.ones((seeds, units)))
+    se_doc = float("nan")
+    if units > 1:
+        se_doc = float(np.std(of(np.ones((seeds, draws)), bootstrap_weights(units, draws)), ddof=1))
+    found = seed_mean(seeds * value - (seeds - 1) * without, se_doc, units)
+    return replace(found, value=value)
+
+
+SETTLED = 0.1
+"""A gap has settled if its rise over the last quarter of training is below this share of it."""
+
+
+def settled(steps: Array, gap_SK: Array, tolerance: float = SETTLED) -> bool:
+    """Whether a gap is shown to have settled by the end of training (protocol section 3, amendment 12).
+
+    Its rise over the last quarter, by a straight line through each seed's curve, must be below `tolerance` x the final
+    gap with its whole 95 % interval: a curve too noisy to tell has not been shown to settle, nor has that of one seed.
 
     steps: [K]; gap_SK: [seeds, K].
     """
@@ -147,24 +181,23 @@ def still_rising(steps: Array, gap_SK: Array, tolerance: float = 0.0) -> bool:
     if late.sum() < 2:
         return False
     rise = np.polyfit(steps[late], gap_SK[:, late].T, 1)[0] * 0.25 * steps.max()
-    beyond = rise - tolerance * abs(gap_SK[:, -1].mean())
-    if len(beyond) < 2:
-        return bool(beyond[0] > 0)
-    return bool(seed_mean(beyond).interval()[0] > 0)
+    room = seed_mean(tolerance * gap_SK[:, -1].mean() - rise)
+    return bool(room.interval()[0] > 0)
 
 
 def seed_mean(per_seed: Array, se_doc: float = 0.0, documents: int = 0) -> Estimate:
     """Mean over seeds with both sources of error; a single seed has a value but no interval."""
     seeds = len(per_seed)
+    each = tuple(float(one) for one in per_seed)
     value = float(np.mean(per_seed))
     if seeds < 2 or not math.isfinite(se_doc):
-        return Estimate(value, math.nan, math.nan, math.nan, seeds, documents)
+        return Estimate(value, math.nan, math.nan, math.nan, seeds, documents, each)
     seed_sd = float(np.std(per_seed, ddof=1))
     from_seeds = seed_sd**2 / seeds
     variance = from_seeds + se_doc**2
     below = from_seeds**2 / (seeds - 1) + (se_doc**4 / (documents - 1) if documents > 1 else 0.0)
     df = variance**2 / below if below > 0 else float(seeds - 1)
-    return Estimate(value, math.sqrt(variance), df, seed_sd, seeds, documents)
+    return Estimate(value, math.sqrt(variance), df, seed_sd, seeds, documents, each)
 
 
 @dataclass(frozen=True)

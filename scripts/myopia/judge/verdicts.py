@@ -13,15 +13,21 @@ from typing import Any
 
 import pandas as pd
 
-from myopia.judge.claims import Claim, ClaimSet
+from myopia.judge.claims import CONTROL, Claim, ClaimSet
 from myopia.judge.measures import Measures, NotRun, Paper
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.stats import Estimate, holm
 from myopia.judge.text_loss import trained_steps
 
 REPLICATED, PARTLY, NOT_REPLICATED = "replicated", "partly", "not replicated"
+SAME, OTHER = "same direction at small scale", "not so at small scale"
+HOLDS, FAILS = "holds", "does not hold"
 INCONCLUSIVE, NOT_RUN, NO_PAPER = "inconclusive", "not run at this scale", "no paper value"
-VERDICTS = (REPLICATED, PARTLY, NOT_REPLICATED, INCONCLUSIVE, NOT_RUN, NO_PAPER)
+VERDICTS = (REPLICATED, SAME, HOLDS, PARTLY, NOT_REPLICATED, OTHER, FAILS, INCONCLUSIVE, NOT_RUN, NO_PAPER)
+YES, NO, UNDECIDED, NOT_JUDGED = "yes", "no", "undecided", "not judged"
+ANSWERS = (YES, PARTLY, UNDECIDED, NO, NOT_JUDGED)
+PAPER_SCALE = "paper"
+"""The one scale of the paper's sizes: nowhere else is a claim called replicated."""
 COLUMNS = [
     "id",
     "claim",
@@ -33,6 +39,8 @@ COLUMNS = [
     "seeds",
     "documents",
     "criterion",
+    "group",
+    "answer",
     "verdict",
     "reason",
     "judged_by",
@@ -41,7 +49,7 @@ COLUMNS = [
     "control",
     "claims_sha256",
 ]
-MET, VIOLATED, UNDECIDED = "met", "violated", "undecided"
+MET, VIOLATED = "met", "violated"
 ALPHA = 0.05
 
 
@@ -77,10 +85,10 @@ def judge(
     rows: dict[str, dict[str, Any]] = {}
     for one in evaluated.values():
         if not one.claim.sub_claims:
-            rows[one.claim.id] = _row(one, evaluated, claims.sha256)
+            rows[one.claim.id] = _row(one, evaluated, claims.sha256, scale)
     for one in evaluated.values():
         if one.claim.sub_claims:
-            rows[one.claim.id] = _composite(one.claim, rows, claims.sha256)
+            rows[one.claim.id] = _composite(one.claim, rows, claims.sha256, scale)
     return pd.DataFrame([rows[claim.id] for claim in claims.claims if claim.id in rows_of], columns=COLUMNS)
 
 
@@ -143,12 +151,16 @@ def _require(evaluated: dict[str, Evaluated]) -> None:
 
 def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str | None, float, str]:
     """(met | violated | undecided, p, note) of one test; no interval gives None."""
+    delta = float(claim.delta or 0.0)
+    if claim.test == "every":
+        return _every(claim, estimate, delta)
+    if estimate.constant:
+        return _constant(claim, estimate, delta)
     low, high = estimate.interval()
     if math.isnan(low):
         return None, math.nan, "one seed or one held-out unit gives no interval"
     if claim.test == "value":
         return *_value_outcome(claim, estimate, paper, error), ""
-    delta = float(claim.delta or 0.0)
     if claim.test == "equivalence":
         p = estimate.tost(delta)
         if p <= ALPHA:
@@ -157,6 +169,23 @@ def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tup
     p = estimate.p_value(delta)
     beyond, other = (low > delta, high < delta) if claim.side == "above" else (high < delta, low > delta)
     return (MET if beyond else VIOLATED if other else UNDECIDED), p, ""
+
+
+def _every(claim: Claim, estimate: Estimate, delta: float) -> tuple[str, float, str]:
+    """Whether every seed by itself lies beyond delta."""
+    sign = 1 if claim.side == "above" else -1
+    short = sum(not sign * (value - delta) > 0 for value in estimate.per_seed)
+    note = f"{short} of {estimate.seeds} seeds are not {claim.side} {delta:g}" if short else ""
+    return (VIOLATED if short else MET), math.nan, note
+
+
+def _constant(claim: Claim, estimate: Estimate, delta: float) -> tuple[str, float, str]:
+    """What several seeds of one value decide: that two things are the same, or that a theorem holds; nothing else."""
+    if claim.test == "equivalence":
+        return (MET if abs(estimate.value) < delta else VIOLATED), math.nan, "equal to the last digit in every seed"
+    if claim.kind == "theorem":
+        return (MET if (estimate.value - delta) * (1 if claim.side == "above" else -1) > 0 else VIOLATED), math.nan, ""
+    return UNDECIDED, math.nan, f"all {estimate.seeds} seeds give the same number, so nothing says how sure it is"
 
 
 def _value_outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str, float]:
@@ -179,11 +208,15 @@ def _value_outcome(claim: Claim, estimate: Estimate, paper: float, error: float)
 
 
 def _correct(evaluated: dict[str, Evaluated]) -> None:
-    """Holm within each table or figure, over the claims of the paper judged at this scale."""
-    families: dict[str, list[Evaluated]] = {}
+    """Holm within each table or figure, over the rows judged at this scale: the paper's claims, and our own findings.
+
+    Controls are left out: each must hold for a row to be judged, so correcting them would only hide a failing one.
+    """
+    families: dict[tuple[str, bool], list[Evaluated]] = {}
     for one in evaluated.values():
-        if one.estimate is not None and not one.blocked and not one.claim.own and not math.isnan(one.p):
-            families.setdefault(one.claim.family, []).append(one)
+        if one.estimate is None or one.blocked or math.isnan(one.p) or one.claim.group == CONTROL:
+            continue
+        families.setdefault((one.claim.family, one.claim.own), []).append(one)
     for members in families.values():
         for one, p in zip(members, holm([m.p for m in members]), strict=True):
             one.p_holm = p
@@ -196,35 +229,51 @@ def control_state(one: Evaluated) -> str:
     return {MET: "passed", VIOLATED: "failed"}.get(one.outcome or "", "undecided")
 
 
-def _verdict(one: Evaluated, evaluated: dict[str, Evaluated]) -> tuple[str, str]:
+def _verdict(one: Evaluated, evaluated: dict[str, Evaluated], scale: str) -> tuple[str, str, str]:
+    """(answer, verdict, reason)."""
     claim = one.claim
     if one.estimate is None:
-        return NOT_RUN, one.absent
+        return NOT_JUDGED, NOT_RUN, one.absent
     if one.blocked:
-        return NOT_RUN, one.blocked
-    # Controls come first: neither our own findings nor the paper's may lean on a broken instrument.
-    for name in claim.control:
+        return NOT_JUDGED, NOT_RUN, one.blocked
+    answer, reason = _answer(one, evaluated)
+    return answer, word(answer, claim, scale), reason
+
+
+def _answer(one: Evaluated, evaluated: dict[str, Evaluated]) -> tuple[str, str]:
+    # Controls come first: neither our own findings nor the paper's may lean on an instrument not shown to work.
+    for name in one.claim.control:
         state = control_state(evaluated[name])
-        if state in ("failed", "not run"):
+        if state != "passed":
             detail = evaluated[name].absent or evaluated[name].claim.claim
-            return INCONCLUSIVE, f"control {state}: {name} ({detail})"
-    words = {MET: "criterion met", VIOLATED: "criterion violated"}.get(one.outcome or "", "undecided")
-    if claim.own:
-        return NO_PAPER, f"{words}; not a claim of the paper"
+            return UNDECIDED, f"control {state}: {name} ({detail})"
     if one.outcome is None:
-        return INCONCLUSIVE, one.note
+        return UNDECIDED, one.note
     if one.outcome == VIOLATED:
-        return NOT_REPLICATED, ""
+        return NO, one.note
     if one.outcome == MET and not (one.p_holm > ALPHA):
-        return REPLICATED, ""
+        return YES, one.note
     if one.outcome == MET:
-        return INCONCLUSIVE, f"interval beyond delta, but not after Holm's correction (p = {one.p_holm:.3g})"
-    return INCONCLUSIVE, "the interval does not decide"
+        return UNDECIDED, f"interval beyond delta, but not after Holm's correction (p = {one.p_holm:.3g})"
+    return UNDECIDED, one.note or "the interval does not decide"
 
 
-def _row(one: Evaluated, evaluated: dict[str, Evaluated], sha256: str) -> dict[str, Any]:
+def word(answer: str, claim: Claim, scale: str) -> str:
+    """The verdict on a row that was judged: a direction seen on small networks is never called a replication."""
+    if claim.own:
+        return NO_PAPER
+    if answer in (PARTLY, UNDECIDED):
+        return {PARTLY: PARTLY, UNDECIDED: INCONCLUSIVE}[answer]
+    if claim.kind == "theorem":
+        return HOLDS if answer == YES else FAILS
+    if scale == PAPER_SCALE:
+        return REPLICATED if answer == YES else NOT_REPLICATED
+    return SAME if answer == YES else OTHER
+
+
+def _row(one: Evaluated, evaluated: dict[str, Evaluated], sha256: str, scale: str) -> dict[str, Any]:
     claim, estimate = one.claim, one.estimate
-    verdict, reason = _verdict(one, evaluated)
+    answer, verdict, reason = _verdict(one, evaluated, scale)
     low, high = estimate.interval() if estimate else (math.nan, math.nan)
     return {
         "id": claim.id,
@@ -237,6 +286,8 @@ def _row(one: Evaluated, evaluated: dict[str, Evaluated], sha256: str) -> dict[s
         "seeds": estimate.seeds if estimate else 0,
         "documents": estimate.documents if estimate else 0,
         "criterion": claim.criterion,
+        "group": claim.group,
+        "answer": answer,
         "verdict": verdict,
         "reason": reason,
         "judged_by": claim.kind,
@@ -247,20 +298,22 @@ def _row(one: Evaluated, evaluated: dict[str, Evaluated], sha256: str) -> dict[s
     }
 
 
-def _composite(claim: Claim, rows: dict[str, dict[str, Any]], sha256: str) -> dict[str, Any]:
+def _composite(claim: Claim, rows: dict[str, dict[str, Any]], sha256: str, scale: str) -> dict[str, Any]:
     """A claim with listed sub-claims; `partly` exists only here."""
     parts = [rows[name] for name in claim.sub_claims]
-    found = {part["verdict"] for part in parts}
-    judged = found - {NOT_RUN}
+    found = {part["answer"] for part in parts}
+    judged = found - {NOT_JUDGED}
     if not judged:
-        verdict = NOT_RUN
-    elif len(found) == 1:
-        verdict = found.pop()
-    elif REPLICATED in judged:
-        verdict = PARTLY
+        answer, verdict = NOT_JUDGED, NOT_RUN
     else:
-        verdict = NOT_REPLICATED if judged == {NOT_REPLICATED} else INCONCLUSIVE
-    counts = {v: sum(part["verdict"] == v for part in parts) for v in VERDICTS}
+        if len(found) == 1:
+            answer = found.pop()
+        elif YES in judged:
+            answer = PARTLY
+        else:
+            answer = NO if judged == {NO} else UNDECIDED
+        verdict = word(answer, claim, scale)
+    counts = {one: sum(part["answer"] == one for part in parts) for one in ANSWERS}
     ran = [part for part in parts if part["verdict"] != NOT_RUN]
     return {
         "id": claim.id,
@@ -273,8 +326,10 @@ def _composite(claim: Claim, rows: dict[str, dict[str, Any]], sha256: str) -> di
         "seeds": min((part["seeds"] for part in ran), default=0),
         "documents": min((part["documents"] for part in ran), default=0),
         "criterion": claim.criterion,
+        "group": claim.group,
+        "answer": answer,
         "verdict": verdict,
-        "reason": f"of {len(parts)} sub-claims: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n),
+        "reason": f"of {len(parts)} sub-claims: " + ", ".join(f"{n} {one}" for one, n in counts.items() if n),
         "judged_by": claim.kind,
         "family": claim.family,
         "p_holm": math.nan,

@@ -1,7 +1,8 @@
 """Pages of the documentation that show results: their marked blocks, filled from the files in docs/results.
 
 What stands between `<!-- generated: NAME -->` and `<!-- end -->` is made by the function NAME of `BLOCKS`; no number there
-is typed by hand. Which claims answer which question, and sentences with numbers in them, stand in docs/pages.yaml.
+is typed by hand. Which claims answer which question stands with the experiments (section.yaml), sentences with
+numbers in them in docs/pages.yaml.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import yaml
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
-from myopia.config.experiment import known
+from myopia.config.experiment import Experiment, experiment, known
 from myopia.config.load import ROOT
-from myopia.judge.claims import expand
-from myopia.judge.console import number, read_verdicts
-from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, PARTLY, REPLICATED
+from myopia.judge.claims import GROUPS, Claim, claims_of
+from myopia.judge.console import read_verdicts
+from myopia.judge.questions import Answer, answers, estimate, number
+from myopia.judge.verdicts import NO, NOT_JUDGED, PAPER_SCALE, PARTLY, UNDECIDED, YES
 from myopia.show.api import api
 from myopia.show.costs import (
     architectures,
@@ -43,19 +45,6 @@ SCALES = ("paper", "gpu", "cpu", "cpu-real-text", "laptop", "laptop-real-text")
 TWO_MACHINES = ("laptop", "laptop-avx2")
 """The same runs, seeds and code on two machines."""
 SMALL = "at small scale"
-YES, NO, UNDECIDED, NOT_JUDGED = "yes", "no", "undecided", "not judged"
-ANSWERS = {
-    REPLICATED: YES, NOT_REPLICATED: NO, PARTLY: "partly", INCONCLUSIVE: UNDECIDED, NOT_RUN: NOT_JUDGED,
-    "criterion met": YES, "criterion violated": NO, "undecided": UNDECIDED,
-}  # fmt: skip
-"""Verdict, or outcome of a row that is not a claim of the paper -> answer."""
-KINDS = {
-    "paper": "claims of the paper, measured on networks",
-    "summary": "summaries of several such claims",
-    "theorem": "the paper's theorems and identities, computed on random convex problems",
-    "own": "findings of our own",
-    "control": "controls",
-}
 
 
 def write_pages(root: Path = ROOT) -> list[Path]:
@@ -125,20 +114,23 @@ class Results:
         return frames
 
     @cached_property
-    def claims(self) -> dict[str, dict[str, Any]]:
-        """Every claim of the experiments' claims.yaml by id, `experiment` and `kind` added, in the order of the report."""
-        found = {}
-        for experiment in self.experiments:
-            path = self.experiments[experiment] / "claims.yaml"
-            listed = yaml.safe_load(path.read_text())["claims"] if path.is_file() else []
-            for claim in (one for entry in listed for one in expand(entry)):
-                found[claim["id"]] = {**claim, "experiment": experiment, "kind": kind(claim)}
-        return found
+    def claims(self) -> dict[str, Claim]:
+        """Every claim of the experiments by id, in the order of the report."""
+        return {claim.id: claim for _, claim in self._claims()}
 
     @cached_property
-    def experiments(self) -> dict[str, Path]:
-        """Experiment -> folder of its package."""
-        return {name: ROOT / "scripts" / "myopia" / "experiments" / name for name in known()}
+    def owner(self) -> dict[str, str]:
+        """Claim -> experiment."""
+        return {claim.id: name for name, claim in self._claims()}
+
+    def _claims(self) -> list[tuple[str, Claim]]:
+        having = [one for one in self.experiments.values() if one.has_claims]
+        return [(one.name, claim) for one in having for claim in claims_of(one.folder / "claims.yaml")]
+
+    @cached_property
+    def experiments(self) -> dict[str, Experiment]:
+        """Every experiment by name."""
+        return {one.name: one for one in map(experiment, known())}
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -146,18 +138,16 @@ class Results:
         if not self.scales:
             return pd.DataFrame()
         frame = pd.concat(self.scales.values(), ignore_index=True)
-        frame = frame[
-            frame["id"].isin(self.claims) & (frame["ours"].notna() | ~frame["verdict"].isin([NOT_RUN, NO_PAPER]))
-        ]
-        frame = frame.assign(unjudged=frame["verdict"] == NOT_RUN, order=frame["scale"].map([*self.scales].index))
+        frame = frame[frame["id"].isin(self.owner) & (frame["ours"].notna() | (frame["answer"] != NOT_JUDGED))]
+        frame = frame.assign(
+            unjudged=frame["answer"] == NOT_JUDGED,
+            order=frame["scale"].map([*self.scales].index),
+            experiment=frame["id"].map(self.owner),
+        )
         frame = (
             frame.sort_values(["unjudged", "order"], kind="stable").drop_duplicates("id").set_index("id", drop=False)
         )
-        frame = frame.loc[[name for name in self.claims if name in frame.index]]
-        for key in ("experiment", "kind"):
-            frame[key] = [self.claims[name][key] for name in frame.index]
-        frame["answer"] = [answer(row) for row in frame.itertuples()]
-        return frame
+        return frame.loc[[name for name in self.owner if name in frame.index]]
 
     def row(self, name: str) -> Any:
         """The row of a claim; "SCALE/ID" asks for that of one scale.
@@ -173,41 +163,22 @@ class Results:
 
     def say(self, sentence: str) -> str:
         """The sentence with {ours:ID} and {paper:ID} filled in."""
-        fillers = {"ours": ours, "paper": lambda row: number(row["paper_value"])}
+        fillers = {"ours": ours, "paper": lambda row: number(row.paper_value)}
         return re.sub(r"\{(ours|paper):([^}]+)\}", lambda m: fillers[m[1]](self.row(m[2])), " ".join(sentence.split()))
-
-
-def kind(claim: Mapping[str, Any]) -> str:
-    """Which of KINDS a claim is, by its entry in claims.yaml."""
-    if claim["where"].startswith("control"):
-        return "control"
-    if claim.get("own"):
-        return "own"
-    if claim.get("sub_claims"):
-        return "summary"
-    return "theorem" if (claim.get("estimand") or {}).get("name", "").startswith("theory_") else "paper"
-
-
-def answer(row: Any) -> str:
-    """Yes, no, partly, undecided or not judged: what came out, whatever the reason."""
-    return ANSWERS[row.reason.split(";")[0] if row.verdict == NO_PAPER else row.verdict]
 
 
 def ours(row: Any) -> str:
     """An estimate with its 95 % interval."""
-    interval = "" if pd.isna(row["ci_low"]) else f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
-    return number(row["ours"]) + interval
+    return estimate(row)
 
 
 def why(row: Any) -> str:
     """Why a row is undecided, partly met or not judged; nothing for other rows."""
-    if row.verdict not in (INCONCLUSIVE, PARTLY, NOT_RUN):
+    if row.answer not in (UNDECIDED, PARTLY, NOT_JUDGED):
         return ""
     reason = row.reason.removesuffix("; the estimate is shown").replace(
         "Holm's correction", "correction for several tests"
     )
-    for verdict in (REPLICATED, NOT_REPLICATED, INCONCLUSIVE, NOT_RUN):
-        reason = re.sub(rf"(\d) {verdict}(?=,|;|$)", lambda m, v=verdict: f"{m[1]} {ANSWERS[v]}", reason)
     return re.sub(r"^judged at (.+) only$", r"needs the scale \1; shown for orientation", reason)
 
 
@@ -215,24 +186,28 @@ def why(row: Any) -> str:
 
 
 def questions(results: Results) -> str:
-    """The questions of docs/pages.yaml: the paper's value, ours, and the answer; several claims stand below each other."""
+    """Every question that has been judged: the paper's value, ours, and the answer; several claims below each other."""
     lines = []
-    for question in results.texts["questions"]:
-        rows = {label: results.row(name) for label, name in question["claims"].items()}
-        answers = {label: _small(row) for label, row in rows.items()}
-        shown = {label: ours(row) for label, row in rows.items() if not pd.isna(row["ours"])}
-        paper = {label: number(row["paper_value"]) for label, row in rows.items() if not pd.isna(row["paper_value"])}
-        cells = (_stacked(paper, rows) or question.get("paper", ""), _stacked(shown, rows), _stacked(answers, rows))
-        lines.append((f"**{question['question']}** {question['measure']}", *cells))
-    return table(("question", "paper", "here [95 % interval]", "answer"), lines)
+    for one in answers(results.experiments.values(), results.rows) if len(results.rows) else []:
+        if one.word != NOT_JUDGED:
+            lines.append(_question(one))
+    return table(("question", "paper", "here [95 % interval]", "answer"), lines) if lines else "Nothing judged yet.\n"
+
+
+def _question(one: Answer) -> tuple[str, ...]:
+    judged = {label: row for label, row in one.rows.items() if row.answer != NOT_JUDGED}
+    paper = {label: number(row.paper_value) for label, row in judged.items() if not pd.isna(row.paper_value)}
+    cells = (
+        _stacked(paper, judged) or one.question.paper,
+        _stacked({label: estimate(row) for label, row in judged.items() if not pd.isna(row.ours)}, judged),
+        _stacked({label: _small(row) for label, row in judged.items()}, judged),
+    )
+    return (f"**{one.question.ask}** {one.question.measure}", *cells)
 
 
 def _small(row: Any) -> str:
     """An answer as README may print it: small networks are not passed off as the paper's."""
-    found = answer(row)
-    if found == NOT_JUDGED:
-        return f"{UNDECIDED}: {why(row)}"
-    return f"{found}, {SMALL}" if found in (YES, NO) and row.scale != "paper" else found
+    return f"{row.answer}, {SMALL}" if row.answer in (YES, NO) and row.scale != PAPER_SCALE else row.answer
 
 
 def _stacked(cells: Mapping[str, str], rows: Mapping[str, Any]) -> str:
@@ -249,30 +224,30 @@ def surprises(results: Results) -> str:
 
 def counts(results: Results) -> str:
     """How many rows of each kind came out how; kinds are never added up."""
-    names = (YES, "partly", UNDECIDED, NO)
+    words = (YES, PARTLY, UNDECIDED, NO)
     lines = []
-    for name, title in KINDS.items():
-        rows = results.rows[(results.rows["kind"] == name) & (results.rows["answer"] != NOT_JUDGED)]
-        lines.append((title, str(len(rows)), *(str((rows["answer"] == one).sum() or "") for one in names)))
+    for name, title in GROUPS.items():
+        rows = results.rows[(results.rows["group"] == name) & (results.rows["answer"] != NOT_JUDGED)]
+        lines.append((title, str(len(rows)), *(str((rows["answer"] == one).sum() or "") for one in words)))
     scales = ", ".join(f"[`{name}`](results/{name}/verdicts.csv)" for name in results.rows["scale"].unique())
-    return table(("kind of row", "judged", *names), lines) + f"\nEvery row with its criterion: {scales}.\n"
+    return table(("kind of row", "judged", *words), lines) + f"\nEvery row with its criterion: {scales}.\n"
 
 
 def claims(results: Results) -> str:
     """Every row that has an estimate, by experiment."""
     parts = []
-    for name, folder in results.experiments.items():
+    for name, one in results.experiments.items():
         rows = results.rows[results.rows["experiment"] == name]
         if rows.empty:
             continue
-        section = yaml.safe_load((folder / "section.yaml").read_text())
+        section = yaml.safe_load((one.folder / "section.yaml").read_text())
         parts.append(f"## {section['title']}\n\n{' '.join(section['lead'].split())}\n")
         judged = rows[rows["answer"] != NOT_JUDGED]
         parts += [results.say(note) + "\n" for note in results.texts["notes"].get(name, [])]
-        for what in KINDS:
-            if (these := judged[judged["kind"] == what]).empty:
+        for what in GROUPS:
+            if (these := judged[judged["group"] == what]).empty:
                 continue
-            title, shown = f"{KINDS[what].capitalize()}: {len(these)}", _claims_table(results, these)
+            title, shown = f"{GROUPS[what].capitalize()}: {len(these)}", _claims_table(results, these)
             parts.append(f"**{title}**\n\n{shown}" if what in ("paper", "summary") else folded(title, shown))
         if len(rest := rows[rows["answer"] == NOT_JUDGED]):
             title = f"Estimates that no published scale may judge: {len(rest)}"
@@ -286,7 +261,7 @@ def _claims_table(results: Results, rows: pd.DataFrame) -> str:
         claim = results.texts["wording"].get(row.id, row.claim)
         n = f"{row.seeds:g} x {row.documents:g}" if row.documents else f"{row.seeds:g}"
         answer = row.answer + (f": {why(row)}" if why(row) else "")
-        lines.append((f"{claim} ({row.where})", number(row.paper_value), ours(row._asdict()), n, row.scale, answer))
+        lines.append((f"{claim} ({row.where})", number(row.paper_value), ours(row), n, row.scale, answer))
     return table(("claim (where in the paper)", "paper", "here [95 %]", "n", "scale", "answer"), lines)
 
 
@@ -302,9 +277,9 @@ def machines(results: Results) -> str:
     lines = []
     for name in shared:
         one, other = here.loc[name], there.loc[name]
-        if answer(one) != answer(other):
+        if one["answer"] != other["answer"]:
             claim = results.texts["wording"].get(name, one["claim"])
-            lines.append((claim, ours(one), answer(one), ours(other), answer(other)))
+            lines.append((claim, ours(one), one["answer"], ours(other), other["answer"]))
     head = ("claim", "one machine", "answer", "another", "answer")
     links = ", ".join(f"[`{name}`](results/{name}/verdicts.csv)" for name in TWO_MACHINES)
     return (

@@ -13,11 +13,13 @@ from myopia.common.errors import MyopiaError
 from myopia.config.dag import Dag
 from myopia.config.experiment import experiment, known
 from myopia.config.load import load_config, write_settings
-from myopia.judge.console import label, read_verdicts, render
+from myopia.judge.console import read_verdicts, render
 from myopia.judge.measures import Measures, Paper
+from myopia.judge.questions import answers, combined, questions
 from myopia.judge.registry import Context
 from myopia.judge.seeds import seeds_table
 from myopia.judge.tables import make_table, write_tables
+from myopia.judge.verdicts import NO, NOT_JUDGED, PARTLY, UNDECIDED, YES
 from own_claims import REFERENCE
 
 RUNNING = [one for one in map(experiment, known()) if not one.optional]
@@ -78,16 +80,33 @@ def test_seeds_table(tmp_path: Path) -> None:
         seeds_table([tmp_path])
 
 
-def test_console(written: Path, tmp_path: Path) -> None:
+def test_the_end_of_a_run_fits_a_screen(written: Path, tmp_path: Path) -> None:
     frame = read_verdicts(written / "tables/verdicts.csv")
-    text = render(frame)
-    assert "replicated (direction only)" in text and "table1-gap-p0.3" in text
-    for line in text.splitlines():
-        assert len(line) <= 120
-        if "  replicated" in line:
-            assert "(direction only)" in line
-    assert label("replicated", "value") == "replicated"
-    nothing = frame.assign(verdict="not run at this scale", ours=float("nan"))
-    assert "nothing is judged at this scale" in render(nothing)
+    asked = answers(RUNNING, frame)
+    lines = render(asked, frame, "laptop").splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 110
+    judged = [row for one in asked for row in one.rows.values() if row.answer != NOT_JUDGED]
+    assert len(judged) >= 6
+    assert sum(line.endswith(("  yes", "  no", "  undecided")) for line in lines) == len(judged)
+    assert not any("replicated" in line or "not run" in line for line in lines)
+    assert "an answer is a direction" not in render(asked, frame, "paper")
+    failing = frame.assign(answer=frame["answer"].where(frame["id"] != "control-aa-dp", UNDECIDED))
+    assert "control-aa-dp (undecided)" in " ".join(render(asked, failing, "laptop").split())
+    nothing = frame.assign(answer=NOT_JUDGED)
+    assert "Nothing is judged" in render(answers(RUNNING, nothing), nothing, "laptop")
     with pytest.raises(MyopiaError, match="cannot be read"):
         read_verdicts(tmp_path / "none.csv")
+
+
+def test_every_question_names_claims_that_exist_and_has_a_sentence_for_every_answer(claims) -> None:
+    asked = questions(RUNNING)
+    assert {name for one in asked for name in one.claims.values()} <= set(claims.by_id())
+    told = [one for one in asked if one.say]
+    assert len(told) == 3 and all(set(one.say) == {YES, PARTLY, UNDECIDED, NO} for one in told)
+
+
+def test_several_answers_come_to_one() -> None:
+    assert combined([YES, NOT_JUDGED, YES]) == YES
+    assert combined([YES, UNDECIDED]) == combined([YES, NO]) == PARTLY
+    assert combined([NO, UNDECIDED]) == UNDECIDED
+    assert combined([NOT_JUDGED]) == combined([]) == NOT_JUDGED

@@ -21,7 +21,7 @@ from myopia.common.errors import MyopiaError
 from myopia.config.dag import Dag
 from myopia.config.experiment import Figure
 from myopia.config.load import load_config
-from myopia.judge.console import number
+from myopia.judge.questions import number
 from myopia.show.report import embed, page
 from myopia.show.report.results import Missing, Results, fill
 from results_folder import REFERENCE, TEXTS, add_run, dag_of, results_folder

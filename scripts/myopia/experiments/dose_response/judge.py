@@ -1,7 +1,7 @@
 """Estimators of the beta sweep: how the gap closes as beta of the off-diagonal gradient is let back in.
 
-The share of the gap closed at beta is (L(0) - L(beta)) / (L(0) - L(vanilla)), per seed: 0 for the myopic arm by
-definition, 1 where nothing is left of the gap. The task is D_p at one `p`, or text of one `corpus`.
+The share of the gap closed at beta is (L(0) - L(beta)) / (L(0) - L(vanilla)), of losses averaged over seeds: 0 for the
+myopic arm by definition, 1 where nothing is left of the gap. The task is D_p at one `p`, or text of one `corpus`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from myopia.config.runs import PAIR
 from myopia.experiments.dose_response.settings import SWEPT
 from myopia.experiments.synthetic.judge import losses
 from myopia.judge.registry import Context, estimator
-from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, ratio_statistic
+from myopia.judge.stats import Array, Estimate, Ratio, pooled_statistic
 from myopia.judge.text_loss import text_loss
 
 
@@ -46,10 +46,14 @@ def sweep_losses(
     return SweepLosses({arm: text.sums[arm].sum(-1) for arm in wanted}, text.n.sum(-1), None)
 
 
+def _sum(ratios_KX: Array) -> Array:
+    return ratios_KX.sum(0)
+
+
 @estimator
 def dose_share(context: Context, *, arm: str, p: float | None = None, corpus: str | None = None) -> Estimate:
     """Share of the gap closed by one arm."""
-    return ratio_contrast([sweep_losses(context, [arm], p, corpus).closed(arm)])
+    return pooled_statistic([sweep_losses(context, [arm], p, corpus).closed(arm)], _sum)
 
 
 @estimator
@@ -58,7 +62,8 @@ def dose_slope(context: Context, *, p: float | None = None, corpus: str | None =
     found = sweep_losses(context, list(SWEPT), p, corpus)
     beta = np.array(list(SWEPT.values()))
     weight = (beta - beta.mean()) / ((beta - beta.mean()) ** 2).sum()
-    return ratio_contrast([found.closed(arm, w) for arm, w in zip(SWEPT, weight, strict=True) if w])
+    terms = [found.closed(arm, w) for arm, w in zip(SWEPT, weight, strict=True) if w]
+    return pooled_statistic(terms, _sum)
 
 
 @estimator
@@ -70,7 +75,8 @@ def dose_weakest_step(context: Context, *, p: float | None = None, corpus: str |
     """
     found = sweep_losses(context, list(SWEPT), p, corpus)
     steps = [
-        ratio_contrast([found.closed(after), found.closed(before, -1.0)]) for before, after in itertools.pairwise(SWEPT)
+        pooled_statistic([found.closed(after), found.closed(before, -1.0)], _sum)
+        for before, after in itertools.pairwise(SWEPT)
     ]
     return min(steps, key=lambda step: step.interval()[0] if np.isfinite(step.se) else step.value)
 
@@ -79,7 +85,7 @@ def dose_weakest_step(context: Context, *, p: float | None = None, corpus: str |
 def dose_half(context: Context, *, p: float | None = None, corpus: str | None = None) -> Estimate:
     """The beta at which half of the gap is first closed, by straight lines between arms; 1 if it never is."""
     found = sweep_losses(context, list(SWEPT), p, corpus)
-    return ratio_statistic([found.closed(arm) for arm in SWEPT], half_closing)
+    return pooled_statistic([found.closed(arm) for arm in SWEPT], half_closing)
 
 
 def half_closing(share_KX: Array) -> Array:

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from myopia.judge.console import number
+from myopia.judge.questions import number
 
 CHOICES = {
     "best": "each arm at its best rate",
@@ -43,7 +43,9 @@ def render(frame: pd.DataFrame) -> str:
         if row.edge:
             lines.append("  a rate lies at the end of its grid: widen lr_grid before believing the size of the gap")
         if row.hollow:
-            lines.append("  the gap still rises at the end: train longer before believing its size")
+            lines.append(
+                "  the gap is not shown to have settled: train longer, or on more seeds, before believing its size"
+            )
     if not lines:
         lines = ["no pair of a vanilla and a myopic run is there to compare"]
     return "\n".join(lines)

@@ -65,7 +65,7 @@ def slope_weights(n_params: Sequence[float]) -> Array:
 def settled(context: Context, choice: str, start: str, min_sizes: int, min_ratio: float) -> list[Pair]:
     """Pairs fit for a slope; `NotRun` if too few sizes have settled or their span is too short (protocol 3)."""
     everyone = pairs.pairs(context, choice, start)
-    chosen = [one for one in everyone if not pairs.rising(context, one)]
+    chosen = [one for one in everyone if not pairs.unsettled(context, one)]
     if len(chosen) < min_sizes:
         raise NotRun(
             f"the gap has settled at {len(chosen)} of {len(everyone)} sizes ({choice}); a slope needs {min_sizes}"

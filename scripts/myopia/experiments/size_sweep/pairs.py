@@ -22,11 +22,9 @@ from myopia.config.runs import PAIR
 from myopia.experiments.size_sweep import CURVE, LOSS, RUNS
 from myopia.judge.measures import NotRun, one_run, to_array
 from myopia.judge.registry import Context
-from myopia.judge.stats import Array, Ratio, still_rising
+from myopia.judge.stats import Array, Ratio, settled
 
 CHOICES = ("best", "matched", "as_run", "paper_table5")
-SETTLED = 0.05
-"""A gap has settled if it rises by no more than this share of itself over the last quarter (amendment 5)."""
 Made = TypeVar("Made")
 
 
@@ -291,11 +289,11 @@ def change(context: Context, run: str) -> Array:
     return (wide.iloc[:, -1] - wide.iloc[:, 0]).to_numpy()
 
 
-def rising(context: Context, one: Pair) -> bool:
-    """Whether the pair's gap still rises: then its size is no answer yet (drawn hollow, left out of slopes)."""
+def unsettled(context: Context, one: Pair) -> bool:
+    """Whether the pair's gap is not shown to have settled: its size is no answer yet (drawn hollow, left out of slopes)."""
     found = curves(context, one)
-    key = ("rising", *sorted(one.runs.items()))
-    return _once(context, key, lambda: still_rising(found.steps, found.gap_SK, SETTLED))
+    key = ("unsettled", *sorted(one.runs.items()))
+    return _once(context, key, lambda: not settled(found.steps, found.gap_SK))
 
 
 def gap_at_loss(vanilla_SK: Array, gap_SK: Array, level: float) -> Array:

@@ -79,7 +79,7 @@ def _gap_rows(context: Context, start: str, choice: str) -> Rows:
         found = _estimate(ratio_contrast(pairs.gap_terms(context, [one])))
         levels = {arm: ratio_contrast([pairs.level_term(context, run)]).value for arm, run in one.runs.items()}
         rates = {f"lr_{arm}": rate for arm, rate in one.lr.items()}
-        flags = {"selected_on": one.selected_on, "edge": int(one.edge), "hollow": int(pairs.rising(context, one))}
+        flags = {"selected_on": one.selected_on, "edge": int(one.edge), "hollow": int(pairs.unsettled(context, one))}
         here = {"size": one.size, "start": start, "choice": choice, "gap": found.pop("value")}
         rows.append({**here, **found, **levels, **rates, **flags})
     return rows
@@ -118,7 +118,7 @@ def _gaps(context: Context, start: str, choice: str) -> Rows:
     rows = []
     for one in pairs.pairs(context, choice, start):
         base = {"start": start, "choice": choice, **_of(one)}
-        hollow = int(pairs.rising(context, one))
+        hollow = int(pairs.unsettled(context, one))
         estimate = ratio_contrast(pairs.gap_terms(context, [one]))
         rows.append({"panel": "gap", **base, "hollow": hollow, **_estimate(estimate)})
         for arm, run in one.runs.items():
@@ -139,7 +139,7 @@ def _equal_loss(context: Context, start: str) -> Rows:
     return [
         {
             "panel": "equal_loss", "start": start, "choice": "best", **_of(one), "x": level,
-            "hollow": int(pairs.rising(context, one)), **_estimate(seed_mean(gap)),
+            "hollow": int(pairs.unsettled(context, one)), **_estimate(seed_mean(gap)),
         }
         for one, gap in zip(chosen, gaps, strict=True)
     ]  # fmt: skip
@@ -150,7 +150,7 @@ def _along_training(context: Context, start: str) -> Rows:
     rows = []
     for one in pairs.pairs(context, "best", start):
         found = pairs.curves(context, one)
-        curve, hollow = seed_curve(found.gap_SK), int(pairs.rising(context, one))
+        curve, hollow = seed_curve(found.gap_SK), int(pairs.unsettled(context, one))
         for k, tokens in enumerate(found.tokens):
             rows.append(
                 {

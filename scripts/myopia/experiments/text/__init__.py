@@ -44,7 +44,7 @@ EXPERIMENT = Experiment(
         ),
         Figure.of(
             "text_gap_by_step",
-            "corpus,series,step,tokens,value,ci_low,ci_high,seeds,still_rising",
+            "corpus,series,step,tokens,value,ci_low,ci_high,seeds,settled",
             table="tables:text_gap_by_step",
             draw="show:text_gap_by_step",
             caption=settings.caption,

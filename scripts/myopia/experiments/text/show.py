@@ -60,13 +60,13 @@ def _paper(axis: Axes, rows: pd.DataFrame, name: str) -> None:
 
 
 def text_gap_by_step(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Validation loss and gap against training step; hollow: the gap still rises."""
+    """Validation loss and gap against training step; hollow: not shown to have settled."""
     if frame.empty:
         return style.nothing(caption)
     corpora = sorted(frame["corpus"].unique())
     text = style.join(
-        "Validation loss (left) and paired gap (right) against training. Filled: settled gap; hollow: its",
-        "slope over the last quarter of training is still above 0, so its size is not yet an answer.",
+        "Validation loss (left) and paired gap (right) against training. Filled: the gap has settled; hollow:",
+        "its rise over the last quarter of training is not shown to be small, so its size is not yet an answer.",
         style.sample(frame),
         caption,
     )
@@ -76,13 +76,15 @@ def text_gap_by_step(frame: pd.DataFrame, caption: str = "") -> Figure:
         for arm in ("vanilla", "myopic"):
             style.line(left, here[here["series"] == arm], "step", arm)
         gap = here[here["series"] == "gap"]
-        rising = bool(gap["still_rising"].max()) if len(gap) else False
-        style.points(right, gap, "step", "gap", mfc="white" if rising else style.look("gap").color)
+        settled = bool(gap["settled"].max()) if len(gap) else False
+        style.points(right, gap, "step", "gap", mfc=style.look("gap").color if settled else "white")
         right.axhline(0, color="#000000", linewidth=0.5)
         for axis, label in ((left, "validation loss (nats/token)"), (right, "myopic - vanilla (nats/token)")):
             axis.set(xlabel="training step", ylabel=label, xlim=(0, None))
         left.set_title(f"{corpus}: loss")
-        right.set_title(f"{corpus}: gap, {'still rising' if rising else 'settled'}" if len(gap) else f"{corpus}: gap")
+        right.set_title(
+            f"{corpus}: gap, {'settled' if settled else 'not shown to have settled'}" if len(gap) else f"{corpus}: gap"
+        )
     style.shared_legend(figure, 3)
     return figure
 

@@ -15,7 +15,7 @@ from myopia.config.tables import TEXT_CURVE, TEXT_LOSS
 from myopia.experiments.text import EXPERIMENT, INFLUENCE
 from myopia.judge.measures import NotRun, one_run
 from myopia.judge.registry import Context
-from myopia.judge.stats import Ratio, ratio_contrast, ratio_curve, seed_curve, still_rising
+from myopia.judge.stats import Ratio, ratio_contrast, ratio_curve, seed_curve, settled
 from myopia.judge.text_loss import TextLoss, text_loss
 
 
@@ -77,7 +77,7 @@ def _paper_fig4(context: Context, corpus: str) -> list[dict[str, Any]]:
 
 
 def text_gap_by_step(context: Context) -> pd.DataFrame:
-    """Validation loss and gap against training step; `still_rising` marks gaps that have not settled."""
+    """Validation loss and gap against training step; `settled` marks gaps shown to have settled."""
     table = context.measures.table(TEXT_CURVE.name)
     rows: list[dict[str, Any]] = []
     for corpus, group in table.groupby("corpus", sort=True):
@@ -96,7 +96,7 @@ def text_gap_by_step(context: Context) -> pd.DataFrame:
                 continue
             curve = seed_curve(values.to_numpy())
             steps = values.columns.to_numpy(dtype=float)
-            rising = int(series == "gap" and still_rising(steps, values.to_numpy()))
+            has_settled = int(series == "gap" and settled(steps, values.to_numpy()))
             for k, step in enumerate(values.columns):
                 rows.append(
                     {
@@ -108,7 +108,7 @@ def text_gap_by_step(context: Context) -> pd.DataFrame:
                         "ci_low": curve.low[k],
                         "ci_high": curve.high[k],
                         "seeds": curve.seeds,
-                        "still_rising": rising,
+                        "settled": has_settled,
                     }
                 )
     return _frame(rows, "text_gap_by_step", ["corpus", "series", "step"])

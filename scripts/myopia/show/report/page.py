@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
-from myopia.judge.console import number
+from myopia.judge.questions import number
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN
 from myopia.show.report import embed, interactive
 from myopia.show.report.answer import ESTIMATED, JUDGED, answer, shown_verdict

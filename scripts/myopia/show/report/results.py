@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from myopia.common.errors import MyopiaError
-from myopia.judge.console import number, read_verdicts
+from myopia.judge.console import read_verdicts
+from myopia.judge.questions import number
 from myopia.show.states import CRASHED, FINISHED, RUNNING, STOPPED, State, read_states
 
 LOG_TAIL = 12  # lines shown of the log of a job that did not end well
