@@ -19,26 +19,26 @@ TORCH ?= $(CHOSEN)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-SNAKEMAKE = snakemake --cores all $(ARGS) --config scale=$(SCALE)
+RUN = python -m myopia run $(ARGS) --config scale=$(SCALE)
 
 .PHONY: all force pins test browser slurm lint smoke tune watch report bench survey simulate dag clean unlock
 .DEFAULT_GOAL := all
 
 all: $(STAMP) unlock
-	$(SNAKEMAKE)
+	@$(RUN)
 
 smoke: override SCALE = smoke
 smoke: $(STAMP) unlock
-	$(SNAKEMAKE)
+	@$(RUN)
 
 tune: $(STAMP) unlock
-	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- tuned
+	@$(RUN) -- tuned
 
 watch: $(STAMP)
 	@python -m myopia watch --results results/$(SCALE)
 
 report: $(STAMP) unlock
-	snakemake --cores all $(ARGS) --config scale=$(SCALE) -- report
+	@$(RUN) -- report
 
 # A killed snakemake leaves its lock behind. Remove it only if no living one works in this folder.
 unlock: $(STAMP)

@@ -57,9 +57,15 @@ def myopia(*words):
     return done.returncode == 0
 
 
+def tell_settings():
+    """To `myopia run`, which waits for it: where the settings of this run lie."""
+    if told := os.environ.get("MYOPIA_TELL_SETTINGS"):
+        Path(told).write_text(dag.settings_file + "\n")
+
+
 def print_summary():
-    """Verdicts and where things are, for a person. Results are complete by then: nothing here may fail a run."""
-    if os.path.exists(f"{SETTINGS['results']}/report.html"):
+    """What the run comes to, for a person, where its report was asked for. Nothing here may fail a run."""
+    if any(job.rule.name == "write_report" for job in workflow.dag.jobs):
         Path(INCOMPLETE).unlink(missing_ok=True)
         myopia("summary", "--settings", dag.settings_file)
 

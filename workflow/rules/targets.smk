@@ -72,6 +72,7 @@ rule cost:
 
 onstart:
     write_settings(SETTINGS)
+    tell_settings()
     check_cluster()
 
 

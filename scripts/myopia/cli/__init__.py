@@ -1,6 +1,6 @@
 """The one command line: `myopia COMMAND`, or `python -m myopia COMMAND`.
 
-Commands for people: gap, verify, influence, plan, watch, cost, settings. The others are what the workflow's rules call, a
+Commands for people: run, gap, verify, influence, plan, watch, cost, settings. The others are what the workflow's rules call, a
 command each, and can be called by hand. Every command imports what it needs when it runs: `myopia plan` loads no torch,
 `myopia draw` no training code.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import typer
 
-from myopia.cli import data, people, results, training
+from myopia.cli import data, people, results, run, training
 from myopia.common.errors import EXIT_BAD_INPUT, MyopiaError
 from myopia.config.experiment import Experiment, experiment, known
 
@@ -32,6 +32,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     own = [experiment(name) for name in known()]
+    run.add_to(app, people.PEOPLE)
     _add(app, own, "verbs", people.PEOPLE)
     for module in (people, training, data, results):
         module.add_to(app)

@@ -55,7 +55,7 @@ Control = Literal["shift0-vanilla", "shift0-myopic", "myopic-kv", "beta1", "beta
 
 
 def _text_of_p(name: Any) -> Any:
-    """A key of lr_at_p: looked up as text, so 0.30, or 0.3 without quotes, would quietly be no p at all."""
+    """A key of at_p: looked up as text, so 0.30, or 0.3 without quotes, would quietly be no p at all."""
     try:
         value = float(name)
     except (TypeError, ValueError):
@@ -83,6 +83,13 @@ class Model(Section):
     activation: Text = key("MLP activation.")
 
 
+class AtP(Section):
+    """What replaces the experiment's settings at one p."""
+
+    steps: Count | None = key("Optimiser steps.", None)
+    lr: dict[Arm, Positive] | None = key("Peak learning rates that replace optim.lr, by arm.", None)
+
+
 class Synthetic(Section):
     """The synthetic experiment (paper section 4.1, Table 3)."""
 
@@ -98,8 +105,8 @@ class Synthetic(Section):
     )
     model: Model = key("The network.", {"n_layers": 2, "n_heads": 2, "d_model": 128, "activation": "relu"})
     optim: Optimizer = key("Optimiser and schedule.", optimizer(vanilla=1.0e-3, myopic=1.0e-3))
-    lr_at_p: dict[Annotated[str, BeforeValidator(_text_of_p)], dict[Arm, Positive]] = key(
-        'Peak learning rates that replace optim.lr at one p (the key, as text): {"0.3": {vanilla: 0.01}}.', {}
+    at_p: dict[Annotated[str, BeforeValidator(_text_of_p)], AtP] = key(
+        'Steps and rates at one p (the key, as text): {"0.3": {steps: 4000, lr: {vanilla: 0.01}}}.', {}
     )
     # extended once: best values lay at 1e-3 and 1e-2
     lr_grid: Rates = key(
@@ -135,21 +142,22 @@ def tuning_runs(settings: dict[str, Any]) -> dict[str, Spec]:
     for p in section["p"]:
         specs |= grid_specs(lambda arm, p=p: _spec(settings, arm, p, "tuning"), section["lr_grid"])
     at = section["control_p"]
-    ends = {rates_at(section, at)[arm] for arm in PAIR}
+    ends = {at_p(section, at)["optim"]["lr"][arm] for arm in PAIR}
     if len(ends) > 1:
         sweep = [control for control in section["controls"] if control in BETA_SWEEP]
         specs |= grid_specs(lambda arm: _spec(settings, arm, at, "tuning"), sorted(ends), sweep)
     return specs
 
 
-def rates_at(section: dict[str, Any], p: float) -> dict[str, float]:
-    """Learning rates by arm at one p; section: the settings `synthetic`."""
-    return {**section["optim"]["lr"], **section["lr_at_p"].get(f"{p:g}", {})}
+def at_p(section: dict[str, Any], p: float) -> dict[str, Any]:
+    """The settings `synthetic` as they hold at one p: its own steps and learning rates where it has them."""
+    own = section["at_p"].get(f"{p:g}", {})
+    rates = {**section["optim"]["lr"], **(own.get("lr") or {})}
+    return {**section, "steps": own.get("steps") or section["steps"], "optim": {**section["optim"], "lr": rates}}
 
 
 def _spec(settings: dict[str, Any], arm: str, p: float, purpose: str, shift: int = 1) -> Spec:
-    section = settings["synthetic"]
-    section = {**section, "optim": {**section["optim"], "lr": rates_at(section, p)}}
+    section = at_p(settings["synthetic"], p)
     return {
         **common_spec(settings, section, arm, purpose),
         "name": f"dp-p{p:g}{'' if shift else '-shift0'}-{arm}",
@@ -201,10 +209,15 @@ def caption(settings: dict[str, Any]) -> str:
     task, model = section["task"], section["model"]
     return (
         f"Scale {settings['scale']}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
-        f" d_model {model['d_model']}, {section['steps']} steps of {section['batch_size']} sequences,"
+        f" d_model {model['d_model']}, {_steps(section)} steps of {section['batch_size']} sequences,"
         f" {seeds_phrase(settings['seeds'])}"
         " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
     )
+
+
+def _steps(section: dict[str, Any]) -> str:
+    own = [f"{at['steps']} at p = {p}" for p, at in section["at_p"].items() if at.get("steps")]
+    return f"{section['steps']}" + (f" ({', '.join(own)})" if own else "")
 
 
 def check(settings: dict[str, Any]) -> None:
@@ -227,4 +240,4 @@ def check(settings: dict[str, Any]) -> None:
         if section[name] % multiple:
             raise MyopiaError(f"config key synthetic.{name}: {section[name]} is not a multiple of {multiple}")
     at = section["control_p"]
-    check_sweep_rates(f'synthetic.lr_at_p."{at:g}"', rates_at(section, at), section["controls"])
+    check_sweep_rates(f'synthetic.at_p."{at:g}".lr', at_p(section, at)["optim"]["lr"], section["controls"])
