@@ -14,6 +14,7 @@ for one in dag.running:
             f"<logs>/judge/{one.name}.log",
         benchmark:
             f"<benchmarks>/judge/{one.name}.tsv"
+        priority: 20  # a figure a person can look at, rather than one more run
         conda:
             "../../envs/report.yaml"
         params:
@@ -44,6 +45,7 @@ for one in dag.running:
                 f"<logs>/draw/{one.name}.log",
             benchmark:
                 f"<benchmarks>/draw/{one.name}.tsv"
+            priority: 20
             conda:
                 "../../envs/draw.yaml"
             params:
