@@ -1,6 +1,6 @@
 """The report at the end of a run, and what a failed run leaves instead."""
 
-from harness import run, snakemake
+from harness import run
 
 
 def test_the_run_ends_in_its_report(smoke):

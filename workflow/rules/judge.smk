@@ -55,6 +55,30 @@ for one in dag.running:
             shell:
                 "python -m myopia draw {params.name} --settings {params.settings:q} 2> {log:q}"
 
+    if one.has_claims and dag.of(one.name):
+
+        rule:
+            name:
+                f"repeat_{one.name}"
+            input:
+                measured=dag.measured(*dag.sources(one)),
+                claims=[*dag.claim_files(one), *REFERENCE],
+            output:
+                f"<results>/tables/repeat/{one.name}.csv",
+            log:
+                f"<logs>/repeat/{one.name}.log",
+            benchmark:
+                f"<benchmarks>/repeat/{one.name}.tsv"
+            conda:
+                "../../envs/report.yaml"
+            params:
+                name=one.name,
+                settings=dag.settings_file,
+                words="--seeds {seeds} --draws {draws}".format(**SETTINGS["repeat"]),
+            shell:
+                "python -m myopia repeat {params.name} --settings {params.settings:q} --out {output:q} {params.words}"
+                " 2> {log:q}"
+
 
 rule verdicts:
     input:

@@ -40,6 +40,16 @@ rule tuned:
         [f"<results>/tables/{name}" for one in dag.running for name in one.tuning_tables],
 
 
+rule repeat:
+    """Whether other seeds would give the same verdicts, at a scale that was run with many of them."""
+    input:
+        [
+            f"<results>/tables/repeat/{one.name}.csv"
+            for one in dag.running
+            if one.has_claims and dag.of(one.name)
+        ],
+
+
 rule plan:
     """Jobs, tokens, FLOPs, device-hours, memory, disk and downloads of this scale, before anything runs. Declares no
     output, so that it prints whenever it is asked for."""

@@ -67,6 +67,37 @@ def verdicts(
     write_csv(out, pd.concat([f for f in frames if len(f)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True))
 
 
+def repeat(
+    name: Name,
+    settings: Settings,
+    out: Out,
+    seeds: Annotated[int, typer.Option(help="seeds of a draw: as many as the scale judges from")] = 3,
+    draws: Annotated[int, typer.Option(help="draws")] = 400,
+    reference: Reference = REFERENCE,
+) -> None:
+    """How often the headline claims of an experiment get the same answer from few of its many seeds."""
+    start()
+    from myopia.common.files import write_csv
+    from myopia.judge.claims import read_claims
+    from myopia.judge.measures import Measures, Paper
+    from myopia.judge.questions import questions
+    from myopia.judge.repeat import repeat as repeated
+
+    dag = open_dag(settings)
+    one = dag.experiment(name)
+    for source in dag.sources(one):
+        source.register_estimators()
+    claims = read_claims(dag.claim_files(one), reference / "claims.yaml")
+    ids = {claim for question in questions([one]) for claim in question.claims.values()}
+    families = {claim.family for claim in claims.claims if claim.id in ids}
+    together = {claim.id for claim in claims.claims if claim.family in families}  # Holm's correction needs them all
+    measures = Measures(Path(dag.results, "measure"), claims.tuning_seeds)
+    paper = Paper.read(reference / "paper_values.csv")
+    pool = dag.seeds_of(one)
+    frame = repeated(measures, claims, paper, dag.settings["scale"], together, pool, seeds, draws)
+    write_csv(out, frame[frame["id"].isin(ids)])
+
+
 def seeds(
     settings: Settings, out: Out, tuning: Annotated[bool, typer.Option("--tuning", help="grids")] = False
 ) -> None:
@@ -180,5 +211,5 @@ def publish(
 
 def add_to(app: typer.Typer) -> None:
     """Register these commands."""
-    for command in (judge, verdicts, seeds, draw, report, summary, crate, publish):
+    for command in (judge, verdicts, repeat, seeds, draw, report, summary, crate, publish):
         app.command(rich_help_panel="What the workflow's rules call: judging and showing")(command)

@@ -87,6 +87,10 @@ class Dag:
             return self.settings["tuning_seeds"]
         return self._seeds[self.owner[run].name]
 
+    def seeds_of(self, one: Experiment) -> list[int]:
+        """The seeds an experiment's runs are judged on."""
+        return self._seeds[one.name]
+
     def folder(self, run: str, seed: int | str) -> str:
         """Where a finished run lies."""
         return f"{self.results}/{output_root(self.spec(run))}/{run}/seed{seed}"

@@ -129,6 +129,13 @@ class Corpus(Section):
     splits: Splits = key("How a source that does not come split is divided.")
 
 
+class Repeat(Section):
+    """How the target `repeat` asks whether other seeds would give the same verdicts."""
+
+    seeds: Count = key("Seeds of a draw: as many as the scale judges from.")
+    draws: Count = key("Draws.")
+
+
 class Core(Section):
     """Settings that every experiment shares."""
 
@@ -156,6 +163,10 @@ class Core(Section):
     )
     precision: Literal["fp32", "bf16"] = key("bf16 means bf16 autocast over fp32 weights.", "fp32")
     compile: Flag = key("Compile the network with torch.compile.", False)
+    repeat: Repeat = key(
+        "The target `repeat`, on a scale run with many seeds: verdicts from few of them, drawn again and again.",
+        {"seeds": 3, "draws": 400},
+    )
     judged: Flag = key("Whether this scale's runs are meant to be judged.", True)
     plan: Plan = key(
         "What the target `plan` reckons with.",

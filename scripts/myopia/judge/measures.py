@@ -89,12 +89,33 @@ class Measures:
         except NotRun:
             return False
 
+    def of_seeds(self, seeds: Sequence[int]) -> Measures:
+        """The same without the rows of other seeds; tables are read once."""
+        one = _OfSeeds(self.folder, self.tuning_seeds)
+        one.whole, one.seeds = self, tuple(seeds)
+        return one
+
     @classmethod
     def joined(cls, folders: Sequence[str | Path], name: str) -> Measures:
         """One file that was measured in parts, a folder each, as one table."""
         result = cls(Path(folders[0]).parent)
         result._tables[name] = pd.concat([cls(folder).table(name) for folder in folders], ignore_index=True)
         return result
+
+
+class _OfSeeds(Measures):
+    """Some seeds of other measurements."""
+
+    whole: Measures
+    seeds: tuple[int, ...]
+
+    def _read(self, name: str) -> pd.DataFrame:
+        self.whole.present(name)
+        if name not in self.whole._tables:
+            raise NotRun(f"{name} was not measured")
+        frame = self.whole._tables[name]
+        self._tuning_rows[name] = self.whole._tuning_rows.get(name, frame.iloc[:0])
+        return frame[frame["seed"].isin(self.seeds)].reset_index(drop=True) if "seed" in frame.columns else frame
 
 
 def _refuse_copies(frame: pd.DataFrame, path: Path) -> None:
