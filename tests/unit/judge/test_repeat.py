@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import myopia.experiments.synthetic.judge  # noqa: F401  registers what is asked here
 from experiments.synthetic.simulate import losses
 from myopia.common.errors import MyopiaError
 from myopia.common.files import write_csv
