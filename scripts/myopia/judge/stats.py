@@ -172,17 +172,22 @@ SETTLED = 0.1
 def settled(steps: Array, gap_SK: Array, tolerance: float = SETTLED) -> bool:
     """Whether a gap is shown to have settled by the end of training (protocol section 3, amendment 12).
 
-    Its rise over the last quarter, by a straight line through each seed's curve, must be below `tolerance` x the final
-    gap with its whole 95 % interval: a curve too noisy to tell has not been shown to settle, nor has that of one seed.
+    The whole 95 % interval of `late_rise` must be below `tolerance`: a curve too noisy to tell has not been shown to settle,
+    nor has that of one seed.
 
     steps: [K]; gap_SK: [seeds, K].
     """
+    return bool((steps >= 0.75 * steps.max()).sum() > 1 and late_rise(steps, gap_SK).interval()[1] < tolerance)
+
+
+def late_rise(steps: Array, gap_SK: Array) -> Estimate:
+    """Rise over the last quarter of training, by a straight line through each seed's curve, over the mean final gap.
+
+    steps: [K], at least two of them in the last quarter; gap_SK: [seeds, K].
+    """
     late = steps >= 0.75 * steps.max()
-    if late.sum() < 2:
-        return False
     rise = np.polyfit(steps[late], gap_SK[:, late].T, 1)[0] * 0.25 * steps.max()
-    room = seed_mean(tolerance * gap_SK[:, -1].mean() - rise)
-    return bool(room.interval()[0] > 0)
+    return seed_mean(rise / abs(gap_SK[:, -1].mean()))
 
 
 def seed_mean(per_seed: Array, se_doc: float = 0.0, documents: int = 0) -> Estimate:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from myopia.config.runs import PAIR
+from myopia.config.tables import TEXT_CURVE
 from myopia.experiments.text import INFLUENCE
-from myopia.judge.measures import NotRun
+from myopia.judge.measures import NotRun, select
 from myopia.judge.registry import Context, estimator
-from myopia.judge.stats import Array, Estimate, Ratio, ratio_contrast, seed_mean
+from myopia.judge.stats import Array, Estimate, Ratio, late_rise, ratio_contrast, seed_mean
 from myopia.judge.text_loss import TextLoss, text_loss
 
 
@@ -41,6 +43,20 @@ def text_gap(
     at = _at(text, positions)
     difference = (text.sums[arms[0]] - text.sums[arms[1]])[..., at].sum(-1)
     return ratio_contrast([Ratio(difference, text.n[..., at].sum(-1))])
+
+
+@estimator
+def text_gap_rise(context: Context, *, corpus: str) -> Estimate:
+    """Rise of the validation gap over the last quarter of training, as a share of the final gap (mean over seeds)."""
+    table = context.measures.table(TEXT_CURVE.name)
+    wide = {}
+    for arm in PAIR:
+        one = select(table[table["corpus"] == corpus], f"the curve of {corpus}, arm {arm},", arm=arm)
+        wide[arm] = one.pivot_table(index="seed", columns="step", values="validation_loss")
+    gap = (wide["myopic"] - wide["vanilla"]).dropna(axis=1, how="all").dropna(axis=0)
+    if gap.empty:
+        raise NotRun(f"the arms on {corpus} share no seed or step")
+    return late_rise(gap.columns.to_numpy(dtype=float), gap.to_numpy())
 
 
 @estimator
