@@ -6,8 +6,6 @@ import math
 import re
 from types import SimpleNamespace
 
-import pytest
-
 from myopia.judge.verdicts import NO_PAPER, NOT_RUN, VERDICTS
 from myopia.show.report.answer import ABSENT, DIRECTION, JUDGED, SENTENCES, UNJUDGED, answer, sentence, shown_verdict
 
@@ -21,24 +19,26 @@ def unmeasured(verdict):
     return row(verdict, ours=math.nan, ci_low=math.nan, ci_high=math.nan, seeds=0)
 
 
-@pytest.mark.parametrize("topic", SENTENCES)
-def test_every_verdict_there_is_has_a_sentence_of_its_own(topic):
-    said = [sentence(topic, unmeasured(v), [unmeasured(v)]) for v in VERDICTS]
-    said += [sentence(topic, row(NOT_RUN), [row(NOT_RUN)]), sentence(topic, None, [])]
-    assert set(SENTENCES[topic]) == {*VERDICTS, UNJUDGED, ABSENT} and len(set(said)) == len(VERDICTS) + 2
-    for text in said:
-        assert re.fullmatch(r"[A-Z][^{}]*[^.{}]\.", text), text
+def test_every_verdict_there_is_has_a_sentence_of_its_own():
+    for topic in SENTENCES:
+        said = [sentence(topic, unmeasured(v), [unmeasured(v)]) for v in VERDICTS]
+        said += [sentence(topic, row(NOT_RUN), [row(NOT_RUN)]), sentence(topic, None, [])]
+        assert set(SENTENCES[topic]) == {*VERDICTS, UNJUDGED, ABSENT}, topic
+        assert len(set(said)) == len(VERDICTS) + 2, topic
+        for text in said:
+            assert re.fullmatch(r"[A-Z][^{}]*[^.{}]\.", text), text
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
-def test_a_direction_is_marked_and_only_a_direction(verdict):
-    marked = verdict in JUDGED
-    for one in (row(verdict), unmeasured(verdict)):
-        value = SimpleNamespace(**vars(one) | {"judged_by": "value"})
-        for topic in SENTENCES:
-            assert (DIRECTION in sentence(topic, one, [one])) == marked
-            assert DIRECTION not in sentence(topic, value, [value])
-        assert (DIRECTION in shown_verdict(one)) == marked and DIRECTION not in shown_verdict(value)
+def test_a_direction_is_marked_and_only_a_direction():
+    for verdict in VERDICTS:
+        marked = verdict in JUDGED
+        for one in (row(verdict), unmeasured(verdict)):
+            value = SimpleNamespace(**vars(one) | {"judged_by": "value"})
+            for topic in SENTENCES:
+                assert (DIRECTION in sentence(topic, one, [one])) == marked, (verdict, topic)
+                assert DIRECTION not in sentence(topic, value, [value]), (verdict, topic)
+            assert (DIRECTION in shown_verdict(one)) == marked, verdict
+            assert DIRECTION not in shown_verdict(value), verdict
 
 
 def test_numbers_are_those_of_the_table():

@@ -84,16 +84,19 @@ def test_the_arms_differ_in_every_sight():
     assert len({(look.color, look.marker, look.line) for look in looks}) == len(looks)
 
 
-@pytest.mark.parametrize("background", ["#fcfcfa", "#17181c"])
-def test_the_map_can_be_read_in_every_sight(background):
+def test_the_map_can_be_read_in_every_sight():
     css = (Path(interactive.__file__).parent / "templates/style.css").read_text()
     found = re.findall(r"\.([vm])(\d) \{ background: rgb\((\d+) (\d+) (\d+) / ([\d.]+)\); \}", css)
     assert len(found) == 2 * interactive.SHADES
-    back = np.array([int(background[k : k + 2], 16) for k in (1, 3, 5)])
-    shade = {}
-    for sign, level, red, green, blue, alpha in found:
-        mixed = float(alpha) * np.array([int(red), int(green), int(blue)]) + (1 - float(alpha)) * back
-        shade[sign + level] = "#" + "".join(f"{round(x):02x}" for x in mixed)
-    for sight, level in itertools.product(MACHADO, range(2, interactive.SHADES + 1)):
-        assert distance(shade[f"v{level}"], shade[f"m{level}"], sight) > 10, (sight, level)
-        assert distance(shade[f"v{level}"], background, sight) > distance(shade[f"v{level - 1}"], background, sight)
+    for background in ("#fcfcfa", "#17181c"):  # of the light scheme and of the dark one
+        back = np.array([int(background[k : k + 2], 16) for k in (1, 3, 5)])
+        shade = {}
+        for sign, level, red, green, blue, alpha in found:
+            mixed = float(alpha) * np.array([int(red), int(green), int(blue)]) + (1 - float(alpha)) * back
+            shade[sign + level] = "#" + "".join(f"{round(x):02x}" for x in mixed)
+        for sight, level in itertools.product(MACHADO, range(2, interactive.SHADES + 1)):
+            told = (background, sight, level)
+            assert distance(shade[f"v{level}"], shade[f"m{level}"], sight) > 10, told
+            assert distance(shade[f"v{level}"], background, sight) > distance(
+                shade[f"v{level - 1}"], background, sight
+            ), told
