@@ -1,6 +1,5 @@
-"""A tiny corpus, a teacher, and torchrun."""
+"""A tiny corpus and a teacher."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
+from fork_server import context  # noqa: E402, F401
 from tiny_runs import text_spec  # noqa: E402
 from training import corpus, one_thread  # noqa: E402, F401
 
@@ -22,15 +22,3 @@ def teacher(corpus, tmp_path_factory):  # noqa: F811
     folder = tmp_path_factory.mktemp("teacher")
     build_model(text_spec(), 9, build_task(text_spec(), corpus[0]).vocab_size).save_pretrained(folder)
     return str(folder)
-
-
-@pytest.fixture(scope="session")
-def torchrun():
-    """torchrun(processes, *command): runs to its end, or says what went wrong."""
-
-    def run(processes, *command):
-        start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        done = subprocess.run([*start, *map(str, command)], capture_output=True, text=True, timeout=280, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-
-    return run

@@ -1,29 +1,20 @@
-"""Training steps of a process group, recorded by rank 0; started by torchrun, or called in one process.
-
-    torchrun ... steps.py CASES.json OUT.pt
+"""Training steps of a process group, recorded by rank 0, or of one process.
 
 A case: {"name", "spec", "sharding", "tokens", "teacher", "steps"}.
 """
 
-import json
-import os
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import torch
 
-import torch  # noqa: E402
-
-from myopia.common.errors import MyopiaError  # noqa: E402
-from myopia.train.batches import build_task  # noqa: E402
-from myopia.train.memory import lay_out  # noqa: E402
-from myopia.train.parallel import full_state_dict, is_sharded  # noqa: E402
-from myopia.train.process_group import AlreadyLogged, init_process_group  # noqa: E402
-from myopia.train.run_context import RunContext  # noqa: E402
-from myopia.train.state import StateDirectory  # noqa: E402
-from myopia.train.trainer import _Run  # noqa: E402
+from myopia.common.errors import MyopiaError
+from myopia.train.batches import build_task
+from myopia.train.memory import lay_out
+from myopia.train.parallel import full_state_dict, is_sharded
+from myopia.train.process_group import AlreadyLogged, init_process_group
+from myopia.train.run_context import RunContext
+from myopia.train.state import StateDirectory
+from myopia.train.trainer import _Run
 
 
 def whole(tensor):
@@ -74,6 +65,7 @@ def disagree(process_group):
 
 
 def main(cases, out):
+    """What a rank does: observe every case; the first saves all."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with init_process_group("cpu") as process_group:
@@ -87,7 +79,3 @@ def main(cases, out):
         assert process_group.all_reduce_max(process_group.rank, 5 - process_group.rank) == [1, 5]
         if process_group.rank == 0:
             torch.save(seen, out)
-
-
-if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2])

@@ -1,13 +1,10 @@
 """Two real processes compute what one computes, to 1e-10 in fp64 at every step: each arm, each way to lay it out."""
 
-import fcntl
-import json
-import os
-
 import pytest
 import steps
 import torch
 
+from fork_server import join, start_ranks
 from myopia.train.process_group import ProcessGroup
 from tiny_runs import T, dp_spec, text_spec
 
@@ -43,8 +40,19 @@ LAYOUTS = {  # sharding, micro-batch asked for, what a process then takes of its
     "shard, accumulated": ("shard", 2, 2),
     "recompute, accumulated": ("shard-recompute", 2, 2),
 }
-MAIN = ("vanilla", "myopic", "myopic-kv")
-CASES = [(name, layout) for name in SPECS for layout in LAYOUTS if name in MAIN or "accumulated" in layout]
+# Every layout of the myopic arm; else what a layout could do to a spec that it does not do to that one.
+PAIRS = {
+    "vanilla": ("shard",),
+    "myopic": tuple(LAYOUTS),
+    "myopic-kv": ("recompute, accumulated",),
+    "local-hidden": ("replicate, accumulated", "recompute, accumulated"),  # the teacher is laid out, too
+    "local-kv": ("shard, accumulated",),
+    "dropout": ("replicate, accumulated", "recompute, accumulated"),  # a mask by its samples, also when drawn again
+    "neox": ("recompute, accumulated",),
+    "regression": ("shard, accumulated",),
+    "bf16": ("replicate, accumulated", "shard, accumulated", "recompute, accumulated"),
+}
+CASES = [(name, layout) for name, layouts in PAIRS.items() for layout in layouts]
 EXACT = [(name, layout) for name, layout in CASES if name != "bf16"]
 
 
@@ -70,20 +78,12 @@ def alone(corpus, teacher):
 
 
 @pytest.fixture(scope="module")
-def pair(corpus, teacher, torchrun, tmp_path_factory):
-    """What two processes compute, in every layout."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # once for all workers: two pairs at a time would be four processes on two cores
-    folder = base / "pair"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "seen.pt").exists():
-            cases = [case(name, layout, corpus, teacher) for name, layout in CASES]
-            (folder / "cases.json").write_text(json.dumps(cases))
-            torchrun(2, steps.__file__, folder / "cases.json", folder / "made.pt")
-            (folder / "made.pt").rename(folder / "seen.pt")
+def pair(context, corpus, teacher, tmp_path_factory):
+    """What two processes compute."""
+    folder = tmp_path_factory.mktemp("pair")
+    cases = [case(name, layout, corpus, teacher) for name, layout in CASES]
+    ranks = start_ranks(context, 2, folder / "log", steps.main, cases, folder / "seen.pt")
+    assert join(ranks) == [0, 0], (folder / "log").read_text()
     return torch.load(folder / "seen.pt", weights_only=True)
 
 

@@ -38,22 +38,19 @@ def peft_is_here():
     return importlib.util.find_spec("peft") is not None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["README.md", "docs/training.md"])
-def test_python_runs_as_printed(name, tmp_path):
-    wanted = [one for one in blocks((ROOT / name).read_text()) if "from peft" not in one[0] or peft_is_here()]
+def as_printed(name):
+    """The blocks of a page that can run here."""
+    return [one for one in blocks((ROOT / name).read_text()) if "from peft" not in one[0] or peft_is_here()]
+
+
+def check(wanted, printed):
     assert wanted and any(output for _, output in wanted)
-    printed = run([code for code, _ in wanted], tmp_path)
     for (code, output), said in zip(wanted, printed, strict=True):
         assert output is None or said == output, code
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not peft_is_here(), reason="no peft here: pip install peft")
-def test_adapters_added_after_the_cut_undo_it_and_influence_does_not_show_it(tmp_path):
-    """What the page on training warns of. If this fails because it is refused by now, mend the page."""
-    first, *_, adapters = [code for code, _ in blocks((ROOT / "docs/training.md").read_text())]
-    check = """
+# After all blocks of the page on training: what it warns of.
+LEAK = """
 def leak(model):
     seen = []
     embeddings = model.get_input_embeddings()
@@ -67,5 +64,29 @@ print(leak(to_myopic(get_peft_model(build(), lora)).train()))
 wrong = get_peft_model(to_myopic(build()), lora).train()
 print(leak(wrong) > 1e-3, influence(wrong, windows[0, :4])[2, :2].tolist())
 """
-    said = run([first, adapters, check], tmp_path)[-1].split("\n")
-    assert said[:2] == ["0.0", "True [0.0, 0.0]"]
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """What the blocks of the page on training print, and then LEAK, in one process: torch and peft take seconds."""
+    codes = [code for code, _ in as_printed("docs/training.md")]
+    return run(codes + [LEAK] * peft_is_here(), tmp_path_factory.mktemp("training"))
+
+
+@pytest.mark.slow
+def test_python_of_readme_runs_as_printed(tmp_path):
+    wanted = as_printed("README.md")
+    check(wanted, run([code for code, _ in wanted], tmp_path))
+
+
+@pytest.mark.slow
+def test_python_of_the_page_on_training_runs_as_printed(training):
+    wanted = as_printed("docs/training.md")
+    check(wanted, training[: len(wanted)])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not peft_is_here(), reason="no peft here: pip install peft")
+def test_adapters_added_after_the_cut_undo_it_and_influence_does_not_show_it(training):
+    """What the page on training warns of. If this fails because it is refused by now, mend the page."""
+    assert training[-1].split("\n")[:2] == ["0.0", "True [0.0, 0.0]"]

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from myopia.config.load import ROOT, load_config
 from myopia.config.runs import PAIR
@@ -39,18 +38,15 @@ def test_fine_tuning_rates_of_the_size_sweep():
             assert min(grid) < frozen[size, arm] < max(grid)  # no best rate at an edge
 
 
-@pytest.mark.parametrize(
-    ("table", "name", "scale", "keys"),
-    [
+def test_rates_of_both_arms():
+    for table, name, scale, keys in (
         ("cpu/tuning-multiplication.csv", r"(mult-\S+)", "cpu", ["multiplication"]),
         ("laptop/tuning-text.csv", r"(text-docstrings)", "laptop", ["text"]),
         ("laptop/tuning-bias.csv", r"(bias)", "laptop", ["gradients", "bias"]),
         ("laptop/tuning-induction.csv", r"(induction)", "laptop", ["induction"]),
-    ],
-)
-def test_rates_of_both_arms(table, name, scale, keys):
-    best, _ = best_rates(PUBLISHED / table, name)
-    section = load_config({"scale": scale})
-    for key in keys:
-        section = section[key]
-    assert best and all(section["optim"]["lr"][arm] == lr for (_, arm), lr in best.items())
+    ):
+        best, _ = best_rates(PUBLISHED / table, name)
+        section = load_config({"scale": scale})
+        for key in keys:
+            section = section[key]
+        assert best and all(section["optim"]["lr"][arm] == lr for (_, arm), lr in best.items()), table

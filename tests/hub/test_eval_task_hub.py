@@ -72,15 +72,16 @@ def test_items_come_at_a_commit_that_is_recorded(hub, tmp_path):
     assert "validation_split: validation" in (tmp_path / "out" / "task.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [({"dataset": "someone/nothing"}, "there is no dataset 'someone/nothing'"), ({"split": "test"}, "cannot be read")],
-)
-def test_what_the_hub_does_not_have_is_one_line(hub, tmp_path, source, told):
-    done = make(hub.url, tmp_path / "out", **source)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: zero_shot task 'winogrande'") and told in done.stderr
-    assert not (tmp_path / "out").exists()
+def test_what_the_hub_does_not_have_is_one_line(hub, tmp_path):
+    for source, told in (
+        ({"dataset": "someone/nothing"}, "there is no dataset 'someone/nothing'"),
+        ({"split": "test"}, "cannot be read"),
+    ):
+        done = make(hub.url, tmp_path / "out", **source)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, source
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith("error: zero_shot task 'winogrande'") and told in line, (source, line)
+        assert not (tmp_path / "out").exists(), source
 
 
 def test_no_network_is_one_line(tmp_path):

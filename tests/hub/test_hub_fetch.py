@@ -12,7 +12,7 @@ import pytest
 import tenacity
 import zstandard
 
-from fetching import NAMES, Fetch, json_lines, lock_hub, make_hub, parquet, refusal, rows
+from fetching import NAMES, Fetch, environment, json_lines, lock_hub, make_hub, parquet, refusal, refusals, rows
 from myopia.common.errors import MyopiaError
 from myopia.data.documents import seeded_hash
 from myopia.data.hub import checked_hub
@@ -44,6 +44,38 @@ def own_hub(root, tmp_path):
         yield server
 
 
+def first_shard_first(split):
+    """A seed whose order of two shards is that of the files; the listing reads a schema from the first anyway."""
+    return next(s for s in range(99) if seeded_hash(s, split, "0") < seeded_hash(s, split, "1"))
+
+
+SHUFFLED = {"splits": NAMES, "group_column": "book", "shuffle_buffer": 50, "seed": first_shard_first("train")}
+IN_ORDER = {"split": "train", "shuffle_buffer": 0}
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory):
+    """The text of `SHUFFLED`, fetched without any trouble, and what was asked for."""
+    with HubStandIn(root) as server:
+        fetch = Fetch(tmp_path_factory.mktemp("whole"), server.url)
+        status, said = fetch({**SHUFFLED, "expected_rows": {"train": 200, "validation": 30}})
+        assert status == 0, said
+        fetch.requests = list(server.requests)
+    return fetch
+
+
+@pytest.fixture(scope="module")
+def broken_off(root, tmp_path_factory):
+    """The folder of a fetch of `IN_ORDER` whose second shard is missing on the hub: half of the rows are in its state."""
+    with HubStandIn(root) as server:
+        server.faults.append(Fault("*", "train-00001.*parquet", "404"))
+        fetch = Fetch(tmp_path_factory.mktemp("broken"), server.url)
+        sentence = refusal(*fetch(IN_ORDER, "--chunk-documents", 25))
+    assert "broke off while it was read" in sentence and "delete it to start over" in sentence
+    assert not fetch.docs.exists()
+    return fetch.folder
+
+
 def texts(documents, split=None):
     return [document["text"] for document in documents if split in (None, document["split"])]
 
@@ -51,11 +83,8 @@ def texts(documents, split=None):
 # --- what comes ---
 
 
-def test_parquet_is_streamed_shuffled_and_pinned(fetch, hub, tmp_path):
-    source = {"splits": NAMES, "group_column": "book", "shuffle_buffer": 50, "seed": 7}
-    status, said = fetch({**source, "expected_rows": {"train": 200, "validation": 30}})
-    assert status == 0, said
-    documents, manifest = fetch.documents, fetch.manifest
+def test_parquet_is_streamed_shuffled_and_pinned(whole, fetch, hub):
+    documents, manifest = whole.documents, whole.manifest
     assert Counter(d["split"] for d in documents) == {"train": 200, "validation": 30, "test": 20}
     assert sorted(texts(documents, "train")) == sorted(row["text"] for row in rows("train", 200))
     assert {d["group"] for d in documents if d["split"] == "test"} == {"b0", "b1"}
@@ -64,20 +93,17 @@ def test_parquet_is_streamed_shuffled_and_pinned(fetch, hub, tmp_path):
     assert manifest["source"]["rows"] == {"train": 200, "validation": 30, "test": 20}
     lines = b"".join(json.dumps(d, sort_keys=True).encode() + b"\n" for d in documents)
     assert manifest["text_sha256"] == hashlib.sha256(lines).hexdigest()
-    shards = [path for method, path, _ in hub.requests if method == "GET" and path.endswith(".parquet")]
+    shards = [path for method, path, _ in whole.requests if method == "GET" and path.endswith(".parquet")]
     assert len(shards) >= 4
     assert all(f"/resolve/{commit}/" in path for path in shards)
-    assert {path.name for path in fetch.state.glob("*/*")} == {"lock"}  # all else goes once the corpus is written
-
-    again = Fetch(tmp_path / "again", hub.url)
-    assert again({**source, "revision": commit, "expected_rows": {"train": 200, "validation": 30}})[0] == 0
-    assert again.docs.read_bytes() == fetch.docs.read_bytes()
-    other = Fetch(tmp_path / "other", hub.url)
-    assert other({**source, "seed": 8})[0] == 0
-    assert texts(other.documents, "train") != texts(documents, "train")
+    assert {path.name for path in whole.state.glob("*/*")} == {"lock"}  # all else goes once the corpus is written
     # A buffer mixes both shards, and not by a little.
     moved = [abs(k - int(text.split()[-1])) for k, text in enumerate(texts(documents, "train"))]
     assert sum(moved) / len(moved) > 20
+
+    status, said = fetch({**SHUFFLED, "seed": SHUFFLED["seed"] + 1, "revision": commit})
+    assert status == 0, said
+    assert texts(fetch.documents, "train") != texts(documents, "train")
 
 
 def test_zst_lines_are_limited_divided_cut_and_have_components(fetch):
@@ -95,27 +121,18 @@ def test_zst_lines_are_limited_divided_cut_and_have_components(fetch):
     }
 
 
-def test_a_limit_takes_the_first_documents_of_the_shuffled_stream(fetch, tmp_path, hub):
-    source = {"split": "train", "shuffle_buffer": 30, "seed": 3}
-    assert fetch(source)[0] == 0
-    limited = Fetch(tmp_path / "limited", hub.url)
-    assert limited({**source, "max_documents": 40})[0] == 0
-    assert texts(limited.documents) == texts(fetch.documents)[:40]
-    assert limited.manifest["source"]["rows"] == {"train": 70}
+def test_a_limit_takes_the_first_documents_of_the_shuffled_stream(whole, fetch):
+    source = {"split": "train", "shuffle_buffer": 50, "seed": SHUFFLED["seed"]}
+    assert fetch({**source, "max_documents": 40})[0] == 0
+    assert texts(fetch.documents) == texts(whole.documents, "train")[:40]
+    assert fetch.manifest["source"]["rows"] == {"train": 90}
 
 
 # --- kills ---
 
 
-def first_shard_first(split):
-    """A seed whose order of two shards is that of the files; the listing reads a schema from the first anyway."""
-    return next(s for s in range(99) if seeded_hash(s, split, "0") < seeded_hash(s, split, "1"))
-
-
-def test_a_killed_fetch_goes_on_and_ends_with_the_same_bytes(fetch, hub, tmp_path):
-    source = {"splits": NAMES, "shuffle_buffer": 50, "seed": first_shard_first("train")}
-    unbroken = Fetch(tmp_path / "unbroken", hub.url)
-    assert unbroken(source)[0] == 0
+def test_a_killed_fetch_goes_on_and_ends_with_the_same_bytes(whole, fetch, hub):
+    source = {**SHUFFLED, "expected_rows": {"train": 200, "validation": 30}}
     hub.faults.append(Fault("GET", "resolve/.*train-00001.*parquet", "hang"))
     process = fetch.start(source, "--chunk-documents", 35)
     assert hub.hanging.wait(60), process.communicate()[1]
@@ -131,26 +148,21 @@ def test_a_killed_fetch_goes_on_and_ends_with_the_same_bytes(fetch, hub, tmp_pat
     status, said = fetch(source, "--chunk-documents", 70)
     assert status == 0, said
     assert "resumed: 105 rows are here already" in said
-    assert fetch.docs.read_bytes() == unbroken.docs.read_bytes()
-    assert fetch.manifest == unbroken.manifest
+    assert fetch.docs.read_bytes() == whole.docs.read_bytes()
+    assert fetch.manifest == whole.manifest
 
 
-def test_a_damaged_piece_and_all_after_it_are_fetched_again(fetch, hub, tmp_path):
-    source = {"split": "train", "shuffle_buffer": 0}
-    unbroken = Fetch(tmp_path / "unbroken", hub.url)
-    assert unbroken(source)[0] == 0
-    hub.faults.append(Fault("*", "train-00001.*parquet", "404"))
-    assert "broke off while it was read" in refusal(*fetch(source, "--chunk-documents", 25))
-    hub.faults.clear()
+def test_a_damaged_piece_and_all_after_it_are_fetched_again(broken_off, hub, tmp_path):
+    fetch = Fetch(shutil.copytree(broken_off, tmp_path / "text"), hub.url)
     [folder] = fetch.state.iterdir()
     assert len(list(folder.glob("chunk-*.json"))) == 4
     piece = folder / "chunk-000001.jsonl.zst"
     piece.write_bytes(piece.read_bytes()[:-1] + b"?")
-    status, said = fetch(source)
+    status, said = fetch(IN_ORDER)
     assert status == 0, said
     assert "chunk-000001.jsonl.zst is not used and will be fetched again (its checksum does not match)" in said
     assert "resumed: 25 rows are here already" in said
-    assert fetch.docs.read_bytes() == unbroken.docs.read_bytes()
+    assert texts(fetch.documents) == [row["text"] for row in rows("train", 200)]
 
 
 def test_once_all_has_come_no_hub_is_needed(fetch, hub, tmp_path):
@@ -166,17 +178,12 @@ def test_once_all_has_come_no_hub_is_needed(fetch, hub, tmp_path):
     assert len(fetch.documents) == 200 and len(hub.requests) == before
 
 
-def test_a_branch_that_moved_does_not_mix_two_texts(own_hub, tmp_path):
-    fetch, source = Fetch(tmp_path / "text", own_hub.url), {"split": "train", "shuffle_buffer": 0}
-    own_hub.faults.append(Fault("*", "train-00001.*parquet", "404"))
-    assert "delete it to start over" in refusal(*fetch(source, "--chunk-documents", 25))
-    own_hub.faults.clear()
+def test_a_branch_that_moved_does_not_mix_two_texts(broken_off, own_hub, tmp_path):
+    fetch = Fetch(shutil.copytree(broken_off, tmp_path / "text"), own_hub.url)
     (own_hub.root / "datasets" / "someone" / "books" / "README.md").write_text("a new commit")
     # The stand-in forgets old commits; the hub does not. Either way the text is of one commit.
-    sentence = refusal(*fetch(source))
+    sentence = refusal(*fetch(IN_ORDER))
     assert "cannot be opened" in sentence and "delete it to start over" in sentence
-    shutil.rmtree(fetch.state)
-    assert fetch(source)[0] == 0 and len(fetch.documents) == 200
 
 
 # --- the lock ---
@@ -227,56 +234,67 @@ def test_what_was_fetched_is_locked_and_checked_ever_after(own_hub, tmp_path):
 # --- what goes wrong ---
 
 
-@pytest.mark.parametrize(("name", "pack"), [("zst", zstandard.compress), ("gz", gzip.compress)])
-def test_a_compressed_shard_cut_in_half_is_an_error_and_not_fewer_documents(own_hub, tmp_path, name, pack):
+def test_a_shard_cut_in_half_is_an_error_and_not_fewer_documents(own_hub, tmp_path):
     """`datasets` alone reads such a zst shard without a word."""
-    folder = own_hub.root / "datasets" / "someone" / "cut"
-    folder.mkdir()
     content = json_lines({"text": hashlib.sha256(str(n).encode()).hexdigest()} for n in range(6000))
-    (folder / f"train-00000-of-00002.jsonl.{name}").write_bytes(pack(content))
-    whole = pack(content)
-    (folder / f"train-00001-of-00002.jsonl.{name}").write_bytes(whole[: len(whole) // 2])
-    fetch = Fetch(tmp_path, own_hub.url)
-    sentence = refusal(*fetch({"dataset": "someone/cut", "split": "train", "shuffle_buffer": 0}))
-    if name == "zst":
-        assert "train-00001-of-00002.jsonl.zst: the zstd file is cut short; fetch the file again." in sentence
-    assert not fetch.docs.exists()
+    for name, pack in (("zst", zstandard.compress), ("gz", gzip.compress)):
+        folder = own_hub.root / "datasets" / "someone" / name
+        folder.mkdir()
+        (folder / f"train-00000-of-00002.jsonl.{name}").write_bytes(whole := pack(content))
+        (folder / f"train-00001-of-00002.jsonl.{name}").write_bytes(whole[: len(whole) // 2])
+    path = own_hub.root / "datasets/someone/books/data/train-00001-of-00002.parquet"
+    parquet(path, rows("train", 5000))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    sentences = wrong(
+        own_hub, tmp_path, [{**IN_ORDER, "dataset": f"someone/{name}"} for name in ("zst", "gz", "books")]
+    )
+    assert "train-00001-of-00002.jsonl.zst: the zstd file is cut short; fetch the file again." in sentences[0]
+    assert sentences[1]
+    assert "broke off while it was read (ArrowInvalid" in sentences[2]
+    assert not list(tmp_path.rglob("docs.jsonl.zst"))
 
 
-def test_a_known_number_of_rows_is_checked(fetch):
-    sentence = refusal(*fetch({"split": "train", "expected_rows": {"train": 201}}))
-    assert "someone/books (train): 200 rows came instead of the 201 in 'expected_rows'" in sentence
+def wrong(hub, folder, sources):
+    """The sentence with which a fetch of each source ends."""
+    cases = [
+        {
+            "source": {"kind": "hub", "dataset": "someone/books", "revision": "main", **source}, "splits": {},
+            "out": str(folder / f"{n}/docs.jsonl.zst"), "manifest": str(folder / f"{n}/docs.manifest.json"),
+            "state": str(folder / f"{n}/state"), "attempts": 3, "wait_s": 0.1,
+        }
+        for n, source in enumerate(sources)
+    ]  # fmt: skip
+    return refusals("myopia.data.fetch:fetch_corpus", cases, environment(hub.url, folder / "hf"))
 
 
-@pytest.mark.parametrize(
-    ("source", "sentence"),
-    [
-        ({"split": "train", "revision": "v9"}, "the dataset 'someone/books' has no revision 'v9' on the hub."),
-        ({"split": "train", "dataset": "someone/nothing"}, "there is no dataset 'someone/nothing' on the hub http"),
-        ({"split": "dev"}, "has no split 'dev'; its splits are train, validation, test."),
-        ({"split": "train", "text_column": "body"}, "there is no column 'body'; the columns are book, text."),
-        (
-            {"split": "train", "component_column": "meta.set"},
-            "there is no column 'meta.set'; the columns are book, text.",
-        ),
-        ({"split": "train", "name": "large"}, "cannot be opened (ValueError: BuilderConfig 'large' not found"),
-    ],
-)
-def test_bad_requests(fetch, source, sentence):
-    found = refusal(*fetch(source, "--attempts", 3))  # no patience for what cannot pass
-    assert sentence in found
+WRONG = [
+    ({"revision": "v9"}, "the dataset 'someone/books' has no revision 'v9' on the hub."),
+    ({"dataset": "someone/nothing"}, "there is no dataset 'someone/nothing' on the hub http"),
+    ({"split": "dev"}, "has no split 'dev'; its splits are train, validation, test."),
+    ({"text_column": "body"}, "there is no column 'body'; the columns are book, text."),
+    ({"component_column": "meta.set"}, "there is no column 'meta.set'; the columns are book, text."),
+    ({"name": "large"}, "cannot be opened (ValueError: BuilderConfig 'large' not found"),
+    (
+        {"dataset": "someone/scripted"},
+        "cannot be opened (RuntimeError: Dataset scripts are no longer supported, but found scripted.py)",
+    ),
+    ({"expected_rows": {"train": 201}}, "someone/books (train): 200 rows came instead of the 201 in 'expected_rows'"),
+]
+
+
+def test_what_the_hub_does_not_have(own_hub, tmp_path):
+    folder = own_hub.root / "datasets/someone/scripted"
+    folder.mkdir()
+    (folder / "scripted.py").write_text("print('never run')")
+    sentences = wrong(own_hub, tmp_path, [{"split": "train", **source} for source, _ in WRONG])
+    for (source, wanted), sentence in zip(WRONG, sentences, strict=True):
+        assert sentence and wanted in sentence, (source, sentence)
 
 
 def test_a_component_may_be_absent_where_config_says_so(fetch):
     status, said = fetch({"split": "train", "component_column": "meta.set", "component_required": False})
     assert status == 0, said
     assert "components" not in fetch.manifest and "component" not in fetch.documents[0]
-
-
-def test_a_dataset_that_needs_a_loading_script(own_hub, tmp_path):
-    own_hub.root.joinpath("datasets/someone/books/books.py").write_text("print('never run')")
-    sentence = refusal(*Fetch(tmp_path, own_hub.url)({"split": "train"}))
-    assert "cannot be opened (RuntimeError: Dataset scripts are no longer supported, but found books.py)" in sentence
 
 
 def test_specs_are_checked_before_any_request():
@@ -345,7 +363,6 @@ def test_failures_that_do_not_pass_end_in_a_sentence(root, tmp_path):
     cases = {
         "503": ([Fault("GET", "resolve/.*parquet", "503")], {}, "503 Service Unavailable"),
         "truncated": ([Fault("GET", "resolve/.*00001.*parquet", "truncate")], {}, "broke off while it was read"),
-        "missing": ([Fault("*", "train-00001.*parquet", "404")], {}, "broke off while it was read"),
         "silent": ([Fault("*", "/api/", "hang")], {"HF_HUB_DOWNLOAD_TIMEOUT": "1"}, "cannot be reached"),
         "hanging": ([Fault("GET", "resolve/.*parquet", "hang")], {"HF_HUB_DOWNLOAD_TIMEOUT": "1"}, "cannot be opened"),
     }
@@ -375,11 +392,3 @@ def test_two_fetches_of_one_corpus_do_not_disturb_each_other(fetch):
     said = [process.communicate(timeout=90)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert len(fetch.documents) == 200
-
-
-def test_parquet_cut_in_half_is_named(own_hub, tmp_path):
-    path = own_hub.root / "datasets/someone/books/data/train-00001-of-00002.parquet"
-    parquet(path, rows("train", 5000))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    sentence = refusal(*Fetch(tmp_path, own_hub.url)({"split": "train", "shuffle_buffer": 0}))
-    assert "broke off while it was read (ArrowInvalid" in sentence

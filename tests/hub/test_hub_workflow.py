@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import socket
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -54,15 +55,18 @@ CORPUS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_networks_of_ones_own(hub, tmp_path):
-    """One from the hub and one in a folder, with attention dropout: fetched, trained in both arms with the hub gone."""
-    folder = checkout(tmp_path / "project")
-    network("gpt2", n_embd=16, n_layer=1, n_head=2).save_pretrained(tmp_path / "mine")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def project(hub, tmp_path_factory):
+    """Networks of one's own, one from the hub and one in a folder, with attention dropout: `fetch`, then `gap`."""
+    home = tmp_path_factory.mktemp("home")
+    folder = checkout(home / "project")
+    network("gpt2", n_embd=16, n_layer=1, n_head=2).save_pretrained(home / "mine")
     networks = {
         "theirs": {"pretrained": "someone/llama", "revision": "main", "lr_grid": [1e-2]},
-        "mine": {"pretrained": str(tmp_path / "mine"), "lr_grid": [1e-3, 1e-2]},
+        "mine": {"pretrained": str(home / "mine"), "lr_grid": [1e-3, 1e-2]},
     }
     part = {
         "corpus": "words-hub", "sizes": ["theirs", "mine"], "seeds": [0, 1], "networks": networks,
@@ -71,18 +75,36 @@ def test_networks_of_ones_own(hub, tmp_path):
     }  # fmt: skip
     own = {"experiments": ["size_sweep"], "size_sweep": part, "corpora": {"words-hub": CORPUS}}
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
-    own = ("--configfile", "own.yaml", "--quiet", "rules", "--")
-    home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
-    snakemake(folder, *own, "fetch", env={**home, "HF_ENDPOINT": hub.url})
+    environment = {
+        "HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
+        "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+
+    def call(*words, online=True, **more):
+        with socket.socket() as free:  # bound and not listening: nobody answers there
+            free.bind(("127.0.0.1", 0))
+            gone = {"HF_ENDPOINT": f"http://127.0.0.1:{free.getsockname()[1]}", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+            env = {**environment, **({} if online else gone), **more.pop("env", {})}
+            return snakemake(folder, "--configfile", "own.yaml", "--quiet", "rules", *words, env=env, **more)
+
     results = folder / "results/smoke"
+    call("--", "fetch")
+    fetched = sorted(path.name for path in (results / "data/words-hub").iterdir())
+    before = len(hub.requests)
+    done = call("--", "gap")
+    return SimpleNamespace(
+        folder=folder, results=results, call=call, fetched=fetched, asked=len(hub.requests) - before, output=done.output
+    )
+
+
+def test_networks_of_ones_own(project):
+    """Trained in both arms, and nothing asked of the hub after the downloads."""
+    results = project.results
     record = json.loads((results / "networks/theirs/revision.json").read_text())
     assert record["repo"] == "someone/llama" and set(record["files"]) == {"config.json", "model.safetensors"}
-
-    before = len(hub.requests)
-    done = snakemake(folder, *own, "gap", env={**home, "HF_ENDPOINT": hub.url})
-    assert len(hub.requests) == before
+    assert project.asked == 0
     for name, rates in (("theirs", "0.01 and 0.01"), ("mine", "0.0")):
-        told = done.output[done.output.index(f"{name}, fine-tuned, each arm at its best rate:") :].splitlines()
+        told = project.output[project.output.index(f"{name}, fine-tuned, each arm at its best rate:") :].splitlines()
         assert told[1].startswith("  myopia gap ") and "nats per token, 2 seeds x 12 documents" in told[1]
         assert f"learning rates {rates}" in told[2] and "validation text" in told[2]
     gaps = list(csv.DictReader((results / "tables/gap.csv").open()))
@@ -101,50 +123,23 @@ def test_networks_of_ones_own(hub, tmp_path):
     assert all(path.name.startswith("family-") for path in (results / "runs").iterdir())
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_downloads_are_rules_of_their_own(hub, tmp_path):
-    folder = checkout(tmp_path / "project")
-    own = {
-        "experiments": ["text"],
-        "text": {"corpora": ["words-hub"], "evaluate_on": {}},
-        "corpora": {"words-hub": CORPUS},
-    }
-    (folder / "own.yaml").write_text(yaml.safe_dump(own))
-    home = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
-    own = ("--configfile", "own.yaml", "--quiet", "rules")
-    online = {**home, "HF_ENDPOINT": hub.url}
+def test_downloads_are_rules_of_their_own(project):
+    assert project.fetched == ["docs.jsonl.zst", "docs.manifest.json", "tokenizer"]
+    data = project.results / "data/words-hub"
+    assert json.loads((data / "tokens/tokens.manifest.json").read_text())["splits"]["train"]["n_documents"] > 20
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        gone = {**home, "HF_ENDPOINT": f"http://127.0.0.1:{free.getsockname()[1]}", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
-        target = "results/smoke/data/words-hub/tokens/tokens.manifest.json"
-        snakemake(folder, *own, "--", "fetch", env=online)
-        data = folder / "results/smoke/data/words-hub"
-        assert sorted(path.name for path in data.iterdir()) == ["docs.jsonl.zst", "docs.manifest.json", "tokenizer"]
+    # The lock is written when asked for, and makes nothing be fetched again.
+    project.call("--", "lock_hub", online=False)
+    lock = json.loads((project.folder / "workflow/reference/hub.lock.json").read_text())
+    counts = {"train": 36, "validation": 12, "test": 12}
+    assert lock["datasets"]["someone/words@main"]["texts"][0]["counts"] == counts
+    assert set(lock["models"]) == {"someone/model@main", "someone/llama@main"}
+    assert "fetch_" not in project.call("--dry-run", "--", "gap", online=False).output
 
-        # Everything after the downloads runs with the hub gone.
-        before = len(hub.requests)
-        snakemake(folder, *own, "--", target, env=gone)
-        assert json.loads((folder / target).read_text())["splits"]["train"]["n_documents"] > 20
-        assert len(hub.requests) == before
-
-        # The lock is written when asked for, each time, and makes nothing be fetched again.
-        for _ in range(2):
-            snakemake(folder, *own, "--", "lock_hub", env=gone)
-        lock = json.loads((folder / "workflow/reference/hub.lock.json").read_text())
-        assert lock["datasets"]["someone/words@main"]["texts"][0]["counts"] == {
-            "train": 36,
-            "validation": 12,
-            "test": 12,
-        }
-        assert set(lock["models"]) == {"someone/model@main"}
-        done = snakemake(folder, *own, "--dry-run", "--", target, env=gone)
-        assert "fetch_" not in done.output
-
-        shutil.rmtree(data)
-        done = snakemake(folder, *own, "--retries", "0", "--", "fetch", env={**gone, "HF_HUB_OFFLINE": "1"}, rc=1)
-        assert done.seconds < 60
-        [sentence] = (folder / "results/smoke/logs/fetch_text/words-hub.log").read_text().splitlines()
-        assert "the hub is switched off (HF_HUB_OFFLINE) and nothing is in the cache" in sentence
-        assert not (data / "docs.jsonl.zst").exists()
+    shutil.rmtree(data)
+    switched_off = {"HF_HUB_OFFLINE": "1"}
+    done = project.call("--retries", "0", "--", "fetch", online=False, env=switched_off, rc=1)
+    assert done.seconds < 60
+    [sentence] = (project.results / "logs/fetch_text/words-hub.log").read_text().splitlines()
+    assert "the hub is switched off (HF_HUB_OFFLINE) and nothing is in the cache" in sentence
+    assert not (data / "docs.jsonl.zst").exists()

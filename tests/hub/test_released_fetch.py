@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fetching import environment, refusals
 from lightning_files import file_name
 from myopia.experiments.released.fetch import parse_file_name
 from myopia.experiments.released.settings import checkpoints
@@ -29,12 +31,12 @@ TOKENIZER = {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merge
 BIG = 300_000
 
 
-@pytest.fixture
-def hub(tmp_path):
-    """A hub with both arms of two sizes and their two architectures, free to be changed."""
-    models = tmp_path / "hub" / "models"
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Both arms of two sizes and their two architectures."""
+    root = tmp_path_factory.mktemp("hub")
     for size in SETTINGS["sizes"]:
-        base = models / "base" / f"pythia-{size}"
+        base = root / "models" / "base" / f"pythia-{size}"
         base.mkdir(parents=True)
         (base / "config.json").write_text(json.dumps({"model_type": "gpt_neox", "size": size}))
         # Another version of the library writes the same tokenizer in other words.
@@ -44,65 +46,77 @@ def hub(tmp_path):
         (base / "tokenizer_config.json").write_text("{}")
         (base / "pytorch_model.bin").write_bytes(b"not wanted" * 1000)
         for arm in SETTINGS["arms"]:
-            repo = models / "authors" / f"pythia-{size}-{arm}"
+            repo = root / "models" / "authors" / f"pythia-{size}-{arm}"
             repo.mkdir(parents=True)
             (repo / file_name(size, arm)).write_bytes(os.urandom(BIG))
             (repo / "README.md").write_text("nothing")
-    with HubStandIn(tmp_path / "hub") as server:
+    return root
+
+
+@pytest.fixture
+def hub(root, tmp_path):
+    """A hub of its own for each test, free to be changed."""
+    with HubStandIn(shutil.copytree(root, tmp_path / "hub")) as server:
         yield server
 
 
-@pytest.fixture
-def call(hub, tmp_path):
-    """Run a script with the loopback hub; extra environment by keyword."""
-
-    def run(*arguments, url=None, **environment):
-        settings = {
-            "HF_ENDPOINT": url or hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1",
-        }  # fmt: skip
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)], cwd=SCRIPTS,
-            capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **settings, **environment},
-        )  # fmt: skip
-
-    return run
+def call(url, folder, *arguments, **environment):
+    """Run Python with a hub and a cache in `folder`; extra environment by keyword."""
+    settings = {
+        "HF_ENDPOINT": url, "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
+        "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=SCRIPTS,
+        capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **settings, **environment},
+    )  # fmt: skip
 
 
-@pytest.fixture
-def settings_file(tmp_path):
+def settings_file(folder, **changes):
     """Write settings.json with changed settings of the section."""
-
-    def write(**changes):
-        path = tmp_path / "settings.json"
-        released = {**SETTINGS, **changes}
-        settings = {"experiments": [], "share_process": True, "results": str(tmp_path), "released": released}
-        path.write_text(json.dumps(settings))
-        return path
-
-    return write
+    path = folder / "settings.json"
+    released = {**SETTINGS, **changes}
+    settings = {"experiments": [], "share_process": True, "results": str(folder), "released": released}
+    path.write_text(json.dumps(settings))
+    return path
 
 
 @pytest.fixture
-def resolve(call, settings_file, tmp_path):
+def resolve(hub, tmp_path):
     """Call with changed settings: (process, lock or None)."""
 
     def run(pins=None, url=None, environment=None, **changes):
         out = tmp_path / "released"
-        words = ["--settings", settings_file(**changes), "--out", out, *(("--pins", pins) if pins else ())]
-        done = call("-m", "myopia", "resolve-released", *words, url=url, **(environment or {}))
+        settings = settings_file(tmp_path, **changes)
+        words = ["--settings", settings, "--out", out, *(("--pins", pins) if pins else ())]
+        done = call(url or hub.url, tmp_path, "-m", "myopia", "resolve-released", *words, **(environment or {}))
         lock = out / "released.lock.json"
         return done, json.loads(lock.read_text()) if lock.exists() else None
 
     return run
 
 
+@pytest.fixture(scope="module")
+def resolved(root, tmp_path_factory):
+    """What `resolve-released` made of the hub as it is: its folder, what it said, and what was asked for."""
+    folder = tmp_path_factory.mktemp("resolved")
+    with HubStandIn(root) as server:
+        words = ("--settings", settings_file(folder), "--out", folder / "released")
+        done = call(server.url, folder, "-m", "myopia", "resolve-released", *words)
+        assert done.returncode == 0, done.stderr
+        return SimpleNamespace(folder=folder / "released", said=done.stderr, requests=list(server.requests))
+
+
 @pytest.fixture
-def fetch(call, settings_file, tmp_path):
+def fetch(hub, resolved, tmp_path):
+    """Fetch one checkpoint as it was resolved."""
+    shutil.copytree(resolved.folder, tmp_path / "released")
+
     def run(changes=None, **environment):
         folder = tmp_path / "checkpoints"
         done = call(
-            "-m", "myopia", "fetch-released", "pythia-14m-myopic", "--settings", settings_file(**(changes or {})),
+            hub.url, tmp_path,
+            "-m", "myopia", "fetch-released", "pythia-14m-myopic", "--settings", settings_file(tmp_path, **(changes or {})),
             "--lock", tmp_path / "released" / "released.lock.json", "--state", tmp_path / "state",
             "--out", folder / "checkpoint.ckpt", "--record", folder / "fetched.json", **environment,
         )  # fmt: skip
@@ -122,9 +136,9 @@ def original(hub, size="14m", arm="myopic"):
     return hub.root / "models" / "authors" / f"pythia-{size}-{arm}" / file_name(size, arm)
 
 
-def test_everything_is_pinned_before_anything_big_is_fetched(hub, resolve, tmp_path):
-    done, lock = resolve()
-    assert done.returncode == 0, done.stderr
+def test_everything_is_pinned_before_anything_big_is_fetched(hub, resolved):
+    out = resolved.folder
+    lock = json.loads((out / "released.lock.json").read_text())
     entry = lock["models"]["authors/pythia-31m-vanilla@main"]
     content = original(hub, "31m", "vanilla").read_bytes()
     assert entry == {
@@ -134,9 +148,8 @@ def test_everything_is_pinned_before_anything_big_is_fetched(hub, resolve, tmp_p
         "size": BIG,
     }
     assert len(lock["models"]) == 6
-    assert "released: 4 checkpoints, 0.0 GB to download" in done.stderr
-    assert not [path for method, path, _ in hub.requests if method == "GET" and ".ckpt" in path]
-    out = tmp_path / "released"
+    assert "released: 4 checkpoints, 0.0 GB to download" in resolved.said
+    assert not [path for method, path, _ in resolved.requests if method == "GET" and ".ckpt" in path]
     made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     bases = {
         f"base/pythia-{s}/{f}"
@@ -147,9 +160,7 @@ def test_everything_is_pinned_before_anything_big_is_fetched(hub, resolve, tmp_p
     assert json.loads((out / "base" / "pythia-31m" / "config.json").read_text())["size"] == "31m"
 
 
-def test_a_checkpoint_comes_whole_from_its_pinned_commit(hub, resolve, fetch, tmp_path):
-    resolve()
-    hub.requests.clear()
+def test_a_checkpoint_comes_whole_from_its_pinned_commit(hub, fetch, tmp_path):
     done, checkpoint, record = fetch()
     assert done.returncode == 0, done.stderr
     assert checkpoint.read_bytes() == original(hub).read_bytes()
@@ -162,31 +173,22 @@ def test_a_checkpoint_comes_whole_from_its_pinned_commit(hub, resolve, fetch, tm
     assert not (tmp_path / "state").exists()
 
 
-def test_a_broken_download_is_continued(hub, resolve, fetch):
+def test_a_busy_hub_is_asked_again_and_a_broken_download_is_continued(hub, resolve, fetch):
     with open(original(hub), "ab") as handle:
         handle.write(os.urandom(23_000_000))  # the client writes pieces of 10 MB: less is not continued but repeated
-    resolve()
-    hub.faults.append(Fault("GET", "ckpt", "truncate", count=1))
-    hub.requests.clear()
-    done, checkpoint, _ = fetch()
-    assert done.returncode == 0, done.stderr
-    assert checkpoint.read_bytes() == original(hub).read_bytes()
-    statuses = [status for method, path, status in hub.requests if method == "GET" and ".ckpt" in path]
-    assert statuses == [200, 206]
-
-
-def test_a_busy_hub_is_asked_again(hub, resolve, fetch):
     hub.faults.append(Fault("*", "/api/models", "503", count=1))
     assert resolve()[0].returncode == 0
-    hub.faults.append(Fault("GET", "ckpt", "503", count=1))
+    hub.faults += [Fault("GET", "ckpt", "503", count=1), Fault("GET", "ckpt", "truncate", count=1)]
+    hub.requests.clear()
     done, checkpoint, _ = fetch()
     assert done.returncode == 0, done.stderr
     assert "Attempt 2 of 3" in done.stderr
     assert checkpoint.read_bytes() == original(hub).read_bytes()
+    statuses = [status for method, path, status in hub.requests if method == "GET" and ".ckpt" in path]
+    assert statuses == [503, 200, 206]
 
 
-def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch, tmp_path):
-    resolve()
+def test_other_bytes_than_listed_are_never_kept(hub, fetch, tmp_path):
     hub.faults.append(Fault("GET", "ckpt", "garble", count=1))
     done, checkpoint, _ = fetch()
     assert done.returncode == 0, done.stderr
@@ -203,11 +205,9 @@ def test_other_bytes_than_listed_are_never_kept(hub, resolve, fetch, tmp_path):
     assert not checkpoint.exists()
 
 
-def test_a_download_that_is_already_here_needs_no_hub(hub, resolve, fetch, tmp_path):
-    resolve()
+def test_a_download_that_is_already_here_needs_no_hub(hub, fetch, tmp_path):
     (tmp_path / "state").mkdir()
     shutil.copy(original(hub), tmp_path / "state" / file_name("14m"))
-    hub.requests.clear()
     done, checkpoint, _ = fetch(HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     assert not hub.requests
@@ -226,46 +226,49 @@ WRONG = [
 ]
 
 
-def test_wrong_settings(call, tmp_path):
-    """One process for all of them: most of a case's time is the start of the client."""
-    code = f"""
-import json, sys
-from myopia.common.errors import MyopiaError
-from myopia.experiments.released.fetch import resolve_released
-for specs in json.loads(sys.argv[1]):
-    try:
-        resolve_released(specs, {str(tmp_path / "out")!r})
-        print("done")
-    except MyopiaError as error:
-        print(error)
-"""
-    cases = [list(checkpoints({"released": {**SETTINGS, **changes}}).values()) for changes, _ in WRONG]
-    done = call("-c", code, json.dumps(cases))
-    assert done.returncode == 0, done.stderr
-    sentences = done.stdout.splitlines()
-    for (_, wanted), sentence in zip(WRONG, sentences, strict=True):
-        assert wanted in sentence
+def resolving(hub, folder, *changes):
+    """What `resolve_released` refuses changed settings with, None for what it does not."""
+    cases = [
+        {
+            "specs": list(checkpoints({"released": {**SETTINGS, **each}}).values()),
+            "out": str(folder / "out"),
+        }
+        for each in changes
+    ]
+    return refusals("myopia.experiments.released.fetch:resolve_released", cases, environment(hub.url, folder / "hf"))
+
+
+def test_wrong_settings(hub, tmp_path):
+    said = resolving(hub, tmp_path, *(changes for changes, _ in WRONG))
+    for (changes, wanted), sentence in zip(WRONG, said, strict=True):
+        assert sentence and wanted in sentence, (changes, sentence)
     assert not (tmp_path / "out" / "released.lock.json").exists()
 
 
-def test_repositories_that_are_not_what_they_are_called(hub, resolve):
-    second = original(hub).with_name("last.ckpt")
-    second.write_bytes(b"x")
-    assert "but PYTHIA-" in (sentence := last_line(resolve()[0]))
-    assert "last.ckpt fit; name the file in config key released.file." in sentence
-    assert resolve(file="PYTHIA*.ckpt")[0].returncode == 0
-    second.unlink()
-    original(hub).rename(original(hub).with_name(file_name("14m", "vanilla")))
-    sentence = last_line(resolve()[0])
-    assert "should hold the myopic model of size 14m, but its file is called PYTHIA-PILE10M64-VANILLA" in sentence
-    assert "a mislabelled checkpoint" in sentence
+def test_repositories_that_are_not_what_they_are_called(hub, tmp_path):
+    models = hub.root / "models"
+    for owner in ("two", "swapped"):
+        shutil.copytree(models / "authors", models / owner)
+    (models / "two/pythia-14m-myopic/last.ckpt").write_bytes(b"x")
+    mislabelled = models / "swapped/pythia-14m-myopic"
+    (mislabelled / file_name("14m")).rename(mislabelled / file_name("14m", "vanilla"))
+    two, named, swapped = resolving(
+        hub, tmp_path,
+        {"repo": "two/pythia-{size}-{arm}"},
+        {"repo": "two/pythia-{size}-{arm}", "file": "PYTHIA*.ckpt"},
+        {"repo": "swapped/pythia-{size}-{arm}"},
+    )  # fmt: skip
+    assert "but PYTHIA-" in two and "last.ckpt fit; name the file in config key released.file." in two
+    assert named is None
+    assert "should hold the myopic model of size 14m, but its file is called PYTHIA-PILE10M64-VANILLA" in swapped
+    assert "a mislabelled checkpoint" in swapped
 
 
-def test_one_encoding_must_serve_all_sizes(hub, resolve):
+def test_one_encoding_must_serve_all_sizes(hub, tmp_path):
     path = hub.root / "models" / "base" / "pythia-31m" / "tokenizer.json"
     path.write_text(json.dumps({**TOKENIZER, "model": {**TOKENIZER["model"], "vocab": {"a": 0, "b": 1, "ab": 3}}}))
-    assert "the tokenizers of pythia-14m and pythia-31m differ" in last_line(resolve()[0])
-    assert resolve(sizes=["31m"])[0].returncode == 0
+    both, one = resolving(hub, tmp_path, {}, {"sizes": ["31m"]})
+    assert "the tokenizers of pythia-14m and pythia-31m differ" in both and one is None
 
 
 def test_the_architecture_may_lie_in_a_local_folder(hub, resolve, tmp_path):
@@ -277,11 +280,11 @@ def test_the_architecture_may_lie_in_a_local_folder(hub, resolve, tmp_path):
     assert str(tmp_path) not in json.dumps(lock)
 
 
-def test_pins_are_kept_and_checked(hub, resolve, tmp_path):
-    _, lock = resolve(sizes=["14m"])
+def test_pins_are_kept_and_checked(hub, resolved, resolve, tmp_path):
+    lock = json.loads((resolved.folder / "released.lock.json").read_text())
     pins = tmp_path / "pins.json"
     pins.write_text(json.dumps({"datasets": {"a/b": {}}, **lock}))
-    assert resolve(sizes=["14m"], pins=pins)[1] == lock
+    assert resolve(pins=pins)[1] == lock
     name = file_name("14m", "myopic")
     lock["models"]["authors/pythia-14m-myopic@main"]["files"][name] = "0" * 64
     pins.write_text(json.dumps(lock))
@@ -305,8 +308,7 @@ def test_no_network(resolve):
     assert "the hub is switched off (HF_HUB_OFFLINE)" in last_line(resolve(environment={"HF_HUB_OFFLINE": "1"})[0])
 
 
-def test_a_lock_that_does_not_know_the_checkpoint(resolve, fetch, tmp_path):
-    resolve()
+def test_a_lock_that_does_not_know_the_checkpoint(fetch, tmp_path):
     assert "it has no checkpoint of 'authors/else-14m-myopic'; delete it" in last_line(
         fetch({"repo": "authors/else-{size}-{arm}"})[0]
     )

@@ -3,102 +3,109 @@
 import hashlib
 import json
 import os
-from types import SimpleNamespace
+import shutil
 
 import pytest
 
-from fetching import lock_hub, myopia, refusal
+from fetching import environment, lock_hub, myopia, refusal, refusals
 from standin import Fault, HubStandIn
 
 REPO = "lab/model"
 
 
-@pytest.fixture
-def hub(tmp_path):
-    folder = tmp_path / "hub" / "models" / REPO
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("hub")
+    folder = root / "models" / REPO
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "gpt_neox"}))
     (folder / "pytorch_model.bin").write_bytes(os.urandom(200_000))
     (folder / "training_args.bin").write_bytes(b"not wanted")
-    with HubStandIn(tmp_path / "hub") as server:
-        yield server
+    return root
 
 
 @pytest.fixture
-def fetch(hub, tmp_path):
-    def run(revision="main", repo=REPO, lock=None):
-        out = tmp_path / "revisions" / "step4"
-        environment = {
-            "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
-            "NO_PROXY": "127.0.0.1",
-        }  # fmt: skip
-        more = ["--lock", str(lock)] if lock else []
-        words = ("--repo", repo, "--revision", revision, "--state", tmp_path / "state", "--out", out, *more)
-        process = myopia("fetch-revision", *words, env={**os.environ, **environment})
-        _, said = process.communicate(timeout=100)
-        return SimpleNamespace(returncode=process.returncode, stderr=said), out
-
-    return run
+def hub(root, tmp_path):
+    """A hub of its own for each test, free to be changed."""
+    with HubStandIn(shutil.copytree(root, tmp_path / "hub")) as server:
+        yield server
 
 
-def test_config_and_weights_come_and_nothing_else(fetch, hub, tmp_path):
-    done, out = fetch()
-    assert done.returncode == 0, done.stderr
+def fetch(hub, folder, lock=None):
+    """(exit status, what it said) of a fetch of the branch main into `folder`."""
+    words = ("--repo", REPO, "--revision", "main", "--state", folder / "state", "--out", folder / "out")
+    more = ["--lock", lock] if lock else []
+    process = myopia("fetch-revision", *words, *more, env=environment(hub.url, folder / "hf"))
+    _, said = process.communicate(timeout=100)
+    return process.returncode, said
+
+
+@pytest.fixture(scope="module")
+def first(root, tmp_path_factory):
+    """The folder of a fetch at first contact: the lock that it was given is not there yet."""
+    folder = tmp_path_factory.mktemp("first")
+    with HubStandIn(root) as server:
+        status, said = fetch(server, folder, folder / "hub.lock.json")
+    assert status == 0, said
+    return folder
+
+
+def test_config_and_weights_come_and_nothing_else(first, hub):
+    out = first / "out"
     assert {path.name for path in out.iterdir()} == {"config.json", "pytorch_model.bin", "revision.json"}
     record = json.loads((out / "revision.json").read_text())
     content = (hub.root / "models" / REPO / "pytorch_model.bin").read_bytes()
     assert (out / "pytorch_model.bin").read_bytes() == content
     assert record["commit"] == hub.commit("models", REPO) and record["weights"] == "pytorch_model.bin"
     assert record["files"]["pytorch_model.bin"] == hashlib.sha256(content).hexdigest()
-    assert not (tmp_path / "state").exists()
+    assert not (first / "state").exists()
 
 
-def test_safetensors_are_preferred(fetch, hub):
+def test_safetensors_are_preferred(hub, tmp_path):
     (hub.root / "models" / REPO / "model.safetensors").write_bytes(b"x" * 1000)
-    done, out = fetch()
-    assert done.returncode == 0, done.stderr
-    assert (out / "model.safetensors").is_file() and not (out / "pytorch_model.bin").exists()
+    status, said = fetch(hub, tmp_path)
+    assert status == 0, said
+    assert (tmp_path / "out/model.safetensors").is_file() and not (tmp_path / "out/pytorch_model.bin").exists()
 
 
-def test_bad_answers_are_one_sentence_and_leave_no_result(fetch, hub, tmp_path):
+def test_bad_answers_are_one_sentence_and_leave_no_result(hub, tmp_path):
     lock = tmp_path / "hub.lock.json"
-    commit = hub.commit("models", REPO)
-    entry = {"commit": commit, "files": {"pytorch_model.bin": "0" * 64}}
+    entry = {"commit": hub.commit("models", REPO), "files": {"pytorch_model.bin": "0" * 64}}
     lock.write_text(json.dumps({"format": 1, "models": {f"{REPO}@main": entry}}))
-    for call, sentence in (
+    (hub.root / "models/lab/bare").mkdir()
+    (hub.root / "models/lab/bare/pytorch_model.bin").write_bytes(b"x")
+    wrong = [
         ({"revision": "step4"}, "has no revision 'step4'"),
         ({"repo": "lab/absent"}, "there is no model 'lab/absent'"),
-        ({"lock": lock}, "sha256 of pytorch_model.bin is"),
-    ):
-        done, out = fetch(**call)
-        assert done.returncode == 2 and "Traceback" not in done.stderr and sentence in done.stderr.splitlines()[-1]
-        assert not (out / "revision.json").exists()
-    (hub.root / "models" / REPO / "config.json").unlink()
-    done, _ = fetch()
-    assert done.returncode == 2 and "name another revision" in done.stderr
+        ({"repo": "lab/bare"}, "name another revision"),
+        ({"lock": str(lock)}, "sha256 of pytorch_model.bin is"),
+    ]
+    call = {"repo": REPO, "revision": "main", "state": str(tmp_path / "state"), "out": str(tmp_path / "out")}
+    cases = [call | changes for changes, _ in wrong]
+    said = refusals("myopia.data.revisions:fetch_revision", cases, environment(hub.url, tmp_path / "hf"))
+    for (changes, wanted), sentence in zip(wrong, said, strict=True):
+        assert sentence and wanted in sentence, (changes, sentence)
+    assert not (tmp_path / "out/revision.json").exists()
 
 
-def test_bytes_that_are_not_the_listed_ones_are_refused(fetch, hub):
+def test_bytes_that_are_not_the_listed_ones_are_refused(hub, tmp_path):
     hub.faults.append(Fault("GET", r"resolve/.*pytorch_model\.bin", "garble"))
-    done, out = fetch()
-    assert done.returncode == 2 and "does not have the size and sha256" in done.stderr
-    assert not (out / "revision.json").exists()
+    assert "does not have the size and sha256" in refusal(*fetch(hub, tmp_path))
+    assert not (tmp_path / "out/revision.json").exists()
 
 
-def test_a_revision_is_locked_once_fetched_and_other_weights_are_refused_ever_after(fetch, hub, tmp_path):
-    path = tmp_path / "hub.lock.json"
-    done, out = fetch(lock=path)  # nothing is locked yet: first contact
-    assert done.returncode == 0, done.stderr
-    assert lock_hub(path, "checkpoints", out / "revision.json")[0] == 0
-    record = json.loads((out / "revision.json").read_text())
+def test_a_revision_is_locked_once_fetched_and_other_weights_are_refused_ever_after(first, hub, tmp_path):
+    folder = shutil.copytree(first, tmp_path / "first")
+    path, record = folder / "hub.lock.json", folder / "out/revision.json"
+    assert lock_hub(path, "checkpoints", record)[0] == 0
+    told = json.loads(record.read_text())
     assert json.loads(path.read_text())["models"] == {
-        f"{REPO}@main": {"commit": record["commit"], "files": record["files"]}
+        f"{REPO}@main": {"commit": told["commit"], "files": told["files"]}
     }
-    assert fetch(lock=path)[0].returncode == 0
+    assert fetch(hub, folder, path)[0] == 0
     changed = json.loads(path.read_text())
     changed["models"][f"{REPO}@main"]["files"]["pytorch_model.bin"] = "0" * 64
     path.write_text(json.dumps(changed))
-    assert "sha256 of pytorch_model.bin" in refusal(*lock_hub(path, "checkpoints", out / "revision.json"))
-    done, _ = fetch(lock=path)
-    assert done.returncode == 2 and "sha256 of pytorch_model.bin" in done.stderr
-    assert not (out / "revision.json").exists()
+    assert "sha256 of pytorch_model.bin" in refusal(*lock_hub(path, "checkpoints", record))
+    assert "sha256 of pytorch_model.bin" in refusal(*fetch(hub, folder, path))
+    assert not record.exists()

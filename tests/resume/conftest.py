@@ -1,43 +1,19 @@
-"""A fork server with torch inside, a tiny corpus, and runs to break."""
+"""A tiny corpus, and runs to break."""
 
 import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 import pytest
 
+from fork_server import context  # noqa: F401
 from tiny_runs import dp_spec, make_tokens, results, text_spec
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE))
-
 DEADLINE_S = 100
-
-
-@pytest.fixture(scope="session")
-def context():
-    """multiprocessing, every process of which has torch and the trainer from birth."""
-    context = multiprocessing.get_context("forkserver")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
-    try:
-        context.set_forkserver_preload(["child"])
-        forkserver.ensure_running()
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-    return context
 
 
 @pytest.fixture(scope="session")
@@ -95,12 +71,12 @@ class Attempt:
 class Runs:
     """Starts attempts on one run, all in one place; one log per attempt."""
 
-    def __init__(self, context, root, spec, data, seeds=(0,)):
+    def __init__(self, context, root, spec, data, seeds=(0,)):  # noqa: F811
         self.context, self.root, self.spec, self.data, self.seeds = context, root, spec, data, seeds
         self.attempts, self.then = [], []  # `then`: specs trained after the first one
 
     def start(self, fsync_s=0.05, save_steps=3, **pauses):
-        import child
+        import forked
 
         arguments = [f"--spec={json.dumps(spec)}" for spec in (self.spec, *self.then)]
         arguments += ["--seeds", ",".join(map(str, self.seeds)), *self.data]
@@ -109,7 +85,7 @@ class Runs:
         log = self.root / f"attempt{len(self.attempts)}.log"
         self.root.mkdir(parents=True, exist_ok=True)
         names = {name.replace("__", "."): seconds for name, seconds in pauses.items()}
-        process = self.context.Process(target=child.run, args=(arguments, str(log), fsync_s, names), daemon=True)
+        process = self.context.Process(target=forked.command, args=(arguments, str(log), fsync_s, names), daemon=True)
         process.start()
         self.attempts.append(Attempt(process, log))
         return self.attempts[-1]
@@ -131,7 +107,7 @@ class Runs:
 
 
 @pytest.fixture
-def runs(context, specs, tmp_path):
+def runs(context, specs, tmp_path):  # noqa: F811
     """runs("dp") or runs("text"): the place for one test's attempts."""
     made = []
 
@@ -146,7 +122,7 @@ def runs(context, specs, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def unbroken(context, specs, tmp_path_factory):
+def unbroken(context, specs, tmp_path_factory):  # noqa: F811
     """unbroken("dp", seed): results of the run that nothing disturbed, which also saved no state but the last."""
     known = {}
 

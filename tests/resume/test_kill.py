@@ -32,18 +32,17 @@ def resumed_at(log):
 # --- kill -9 ---
 
 
-@pytest.mark.parametrize("name", ["dp", "text"])
-def test_killed_anywhere_ends_bitwise_the_same(name, runs, unbroken):
-    expected, run, draw = unbroken(name), runs(name), random.Random(f"kill {name}")
+def test_killed_anywhere_ends_bitwise_the_same(runs, unbroken):
+    expected, run, draw = unbroken("text"), runs("text"), random.Random("kill text")
 
     # How long an undisturbed attempt with slow disks takes: the whole over which kill points are drawn.
     clock = time.monotonic()
-    whole = runs(name, place="whole")
+    whole = runs("text", place="whole")
     assert whole.start().end() == 0
     length = time.monotonic() - clock
     assert whole.results() == expected
 
-    for number in range(8):
+    for number in range(6):
         if number % 2:  # by the clock, anywhere in the run, the start and the outputs included
             attempt = run.start()
             attempt.process.join(draw.uniform(0, 0.6 * length))
@@ -129,9 +128,8 @@ def test_a_fine_tuning_run_killed_again_and_again(runs):
 # --- told to stop ---
 
 
-@pytest.mark.parametrize("name, number", [("dp", signal.SIGTERM), ("text", signal.SIGUSR1)])
-def test_a_signal_saves_the_state_and_says_so_by_its_exit_code(name, number, runs, unbroken):
-    run = runs(name)
+def test_a_signal_saves_the_state_and_says_so_by_its_exit_code(runs, unbroken):
+    run, number = runs("text"), signal.SIGUSR1  # SIGTERM: the next test
     attempt = run.start(save_steps=10**6, _Run__train_step=0.1)
     assert attempt.wait_for("at _Run.train_step", times=3)
     attempt.send(number)
@@ -141,7 +139,7 @@ def test_a_signal_saves_the_state_and_says_so_by_its_exit_code(name, number, run
     assert f"{SAVED} {stopped[1]}" in attempt.text()
     assert not run.folder().exists()
     assert resumed_at(run.finish().text()) == int(stopped[1])
-    assert run.results() == unbroken(name)
+    assert run.results() == unbroken("text")
 
 
 def test_a_signal_during_evaluation(runs, unbroken):

@@ -8,8 +8,6 @@ import pytest
 import smoke_run
 from slurm_cluster import Slurm, missing
 
-smoke = smoke_run.smoke
-
 
 def pytest_itemcollected(item):
     """All of it is slow."""

@@ -8,6 +8,7 @@ import itertools
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,17 +19,29 @@ import yaml
 
 from harness import checkout, contents, differing, environment, run, snakemake
 
-STEPS = 800  # fewer, and they would share a job
-LONGER = {"seeds": [0], "synthetic": {"p": [0.3, 1.0], "steps": STEPS, "eval": {"every": STEPS // 4}}}
+STEPS = 400
+BATCH = 32  # smaller, and such runs would share a job
+LONGER = {
+    "seeds": [0],
+    "synthetic": {"steps": STEPS, "batch_size": BATCH, "micro_batch": BATCH, "eval": {"every": STEPS // 4}},
+}
 BUNDLE = "mult-d2-pad2-vanilla"  # one of the short runs that share a job
-SCANCELLED, TIMED_OUT, ORPHANED, MOVED = "dp-p1-vanilla", "dp-p1-myopic", "dp-p0.3-vanilla", "dp-p0.3-myopic"
+VANILLA, MYOPIC = "dp-p1-vanilla", "dp-p1-myopic"
+ONE_EXPERIMENT = ("results/smoke/tables/verdicts/induction.csv", "results/smoke/figures/induction.svg")
 # What a user of this cluster keeps for himself. It has a default partition, and keeps no accounts.
 OWN_PROFILE = {
     "slurm-status-command": "squeue",
-    "slurm-init-seconds-before-status-checks": 5,
-    "seconds-between-status-checks": 5,
+    "slurm-init-seconds-before-status-checks": 1,
     "slurm-keep-successful-logs": True,
 }
+# The executor asks how jobs are doing ten seconds later each time that none has ended, and no option bounds that.
+ASK_EVERY_SECOND = """
+import snakemake_executor_plugin_slurm as plugin
+from snakemake.cli import main
+plugin.Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, seconds: None)
+main()
+"""
+SNAKEMAKE = (sys.executable, "-c", ASK_EVERY_SECOND)
 
 
 def rule(run):
@@ -50,26 +63,25 @@ def longer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(longer, tmp_path_factory):
-    """Those runs, trained here without Slurm."""
+    """All of that, made here without Slurm."""
     folder = checkout(tmp_path_factory.mktemp("undisturbed") / "tree")
-    wanted = metrics(BUNDLE, SCANCELLED, TIMED_OUT, ORPHANED, MOVED)
-    snakemake(folder, "--configfile", longer, "--", *wanted, scale=None)
+    snakemake(folder, "--configfile", longer, "--", *metrics(BUNDLE, VANILLA, MYOPIC), *ONE_EXPERIMENT, scale=None)
     return contents(folder)
 
 
 @pytest.fixture
 def start(slurm, longer, tmp_path):
-    """Starts `snakemake` on the cluster for some runs; whatever is left of it afterwards is killed."""
+    """Starts `snakemake` on the cluster for some files; whatever is left of it afterwards is killed."""
     own = tmp_path / "own"
     own.mkdir()
     (own / "profile.yaml").write_text(yaml.dump(OWN_PROFILE))
     started = []
 
-    def start(tree, *runs, options=()):
+    def start(tree, *wanted, options=()):
         output = open(tree / f"output-{len(started)}", "w+")  # noqa: SIM115
         process = subprocess.Popen(
-            ["snakemake", "--profile", own, "--workflow-profile", "workflow/profiles/slurm", "--configfile", longer,
-             "--latency-wait", "10", *options, "--", *metrics(*runs)],
+            [*SNAKEMAKE, "--profile", own, "--workflow-profile", "workflow/profiles/slurm", "--configfile", longer,
+             "--latency-wait", "10", *options, "--", *wanted],
             cwd=tree, env={**environment(), **slurm.env, "PATH": f"{slurm.folder}/bin:{environment()['PATH']}:/usr/sbin"},
             stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
@@ -169,44 +181,48 @@ def check_run(tree, run, expected, events):
     return found
 
 
-def test_the_whole_workflow(slurm, smoke, tmp_path):
+def test_an_experiment_from_training_to_its_figure(slurm, undisturbed, start, tmp_path):
+    """One rule of every kind; others would only add jobs of the same kinds."""
     tree = checkout(tmp_path / "tree")
-    (tree / "own").mkdir()
-    (tree / "own/profile.yaml").write_text(yaml.dump(OWN_PROFILE))
-    words = ("--profile", "own", "--workflow-profile", "workflow/profiles/slurm", "--latency-wait", 10)
-    run(tree, "snakemake", *words, "--config", "scale=smoke", env=slurm.env)
-    expected = contents(smoke.folder)
-    assert len(expected) > 100 and not differing(expected, contents(tree))
+    ended(slurm, start(tree, *ONE_EXPERIMENT))
+    made = contents(tree)
+    wanted = {path: undisturbed.get(path) for path in made}
+    assert {path.removeprefix("results/smoke/") for path in ONE_EXPERIMENT} <= set(made) and not differing(wanted, made)
     jobs = slurm.jobs(tree)
-    assert len(jobs) >= 20 and {fields["JobState"] for fields in jobs.values()} == {"COMPLETED"}
+    assert [fields["Comment"] for fields in jobs.values()] == [
+        f"rule_{name}"
+        for name in ("train_induction_runs_made", "measure_induction", "judge_induction", "draw_induction")
+    ]
+    assert {fields["JobState"] for fields in jobs.values()} == {"COMPLETED"}
 
 
 def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tmp_path):
     """Three jobs of one workflow, each ended by Slurm in its own way and submitted again."""
     tree = checkout(tmp_path / "tree")
+    cancelled, timed_out = VANILLA, MYOPIC
     bundle = "train_multiplication_runs_made:mem_mb=300 if attempt == 1 else 2000"
-    snakemake = start(tree, SCANCELLED, TIMED_OUT, BUNDLE, options=("--set-resources", bundle))
+    snakemake = start(tree, *metrics(VANILLA, MYOPIC, BUNDLE), options=("--set-resources", bundle))
 
-    in_the_middle(slurm, tree, TIMED_OUT, SCANCELLED)
-    number, _ = job_of(slurm, tree, TIMED_OUT)
+    in_the_middle(slurm, tree, timed_out, cancelled)
+    number, _ = job_of(slurm, tree, timed_out)
     slurm("scontrol", "update", f"JobId={number}", "TimeLimit=1")
-    number, _ = job_of(slurm, tree, SCANCELLED)
+    number, _ = job_of(slurm, tree, cancelled)
     slurm("scancel", number)
     ended(slurm, snakemake)
 
-    first, second = jobs_of(slurm, tree, SCANCELLED)
+    first, second = jobs_of(slurm, tree, cancelled)
     assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
     assert (first["TimeLimit"], second["TimeLimit"]) == ("02:00:00", "04:00:00")
     assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("3000M", "6000M")
-    found = check_run(tree, SCANCELLED, undisturbed, ["preempted", "end"])
+    found = check_run(tree, cancelled, undisturbed, ["preempted", "end"])
     assert 0 < found[0][-1]["step"] < STEPS
     told = Path(first["StdOut"]).read_text()  # the Snakemake around it waited until the state was written
     assert told.index("stopped by signal 15") < told.index("CalledProcessError")
 
-    first, second = jobs_of(slurm, tree, TIMED_OUT)
+    first, second = jobs_of(slurm, tree, timed_out)
     # Told in advance that its time is nearly up, it may end by itself (with exit code 75) the moment it can.
     assert first["JobState"] in ("TIMEOUT", "FAILED") and second["JobState"] == "COMPLETED"
-    found = check_run(tree, TIMED_OUT, undisturbed, ["preempted", "end"])
+    found = check_run(tree, timed_out, undisturbed, ["preempted", "end"])
     assert 0 < found[0][-1]["step"] < STEPS
 
     first, second = [f for f in slurm.jobs(tree).values() if f["Comment"] == "rule_train_multiplication_runs_made"]
@@ -220,37 +236,37 @@ def test_cancelled_timed_out_and_killed_for_memory(slurm, undisturbed, start, tm
 def test_snakemake_itself_is_killed(slurm, undisturbed, start, tmp_path):
     """Its job works on, and the job of the next Snakemake waits for it."""
     tree = checkout(tmp_path / "tree")
-    first = start(tree, ORPHANED)
-    (orphan,) = in_the_middle(slurm, tree, ORPHANED)
+    first = start(tree, *metrics(MYOPIC))
+    (orphan,) = in_the_middle(slurm, tree, MYOPIC)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     run(tree, "python", "-m", "myopia", "unlock")
 
-    second = start(tree, ORPHANED)
-    log = tree / f"results/smoke/logs/train/{rule(ORPHANED)}.log"
-    slurm.until(lambda: len(jobs_of(slurm, tree, ORPHANED)) == 2 and log.exists() and "waiting: " in log.read_text())
+    second = start(tree, *metrics(MYOPIC))
+    log = tree / f"results/smoke/logs/train/{rule(MYOPIC)}.log"
+    slurm.until(lambda: len(jobs_of(slurm, tree, MYOPIC)) == 2 and log.exists() and "waiting: " in log.read_text())
     time.sleep(2)
-    assert orphan.is_running() and len(attempts(tree, ORPHANED)) == 1
+    assert orphan.is_running() and len(attempts(tree, MYOPIC)) == 1
     orphan.send_signal(signal.SIGCONT)
     ended(slurm, second)
-    check_run(tree, ORPHANED, undisturbed, ["end", "end"])
+    check_run(tree, MYOPIC, undisturbed, ["end", "end"])
 
 
 def test_preempted_then_its_node_goes_down(slurm, undisturbed, start, tmp_path):
     """Slurm itself puts the job back, twice; Snakemake waits."""
     tree = checkout(tmp_path / "tree")
-    snakemake = start(tree, MOVED)
-    in_the_middle(slurm, tree, MOVED)
-    number, _ = job_of(slurm, tree, MOVED)
+    snakemake = start(tree, *metrics(MYOPIC))
+    in_the_middle(slurm, tree, MYOPIC)
+    number, _ = job_of(slurm, tree, MYOPIC)
     slurm("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
     slurm.until(lambda: slurm.jobs(tree)[number]["Restarts"] == "1")
-    in_the_middle(slurm, tree, MOVED, attempt=2)
+    in_the_middle(slurm, tree, MYOPIC, attempt=2)
     slurm("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
     slurm.until(lambda: slurm.jobs(tree)[number]["Restarts"] == "2")
     slurm("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
     ended(slurm, snakemake)
     assert len(slurm.jobs(tree)) == 1
-    check_run(tree, MOVED, undisturbed, ["preempted", None, "end"])
+    check_run(tree, MYOPIC, undisturbed, ["preempted", None, "end"])
 
 
 # --- what no cluster can do ---
@@ -267,7 +283,7 @@ def refused(slurm, snakemake, tree):
 def test_no_partition(slurm, start, tmp_path):
     slurm("scontrol", "update", "PartitionName=tests", "Default=NO")
     try:
-        sentence = refused(slurm, start(checkout(tmp_path / "tree"), MOVED), tmp_path / "tree")
+        sentence = refused(slurm, start(checkout(tmp_path / "tree"), *metrics(MYOPIC)), tmp_path / "tree")
     finally:
         slurm("scontrol", "update", "PartitionName=tests", "Default=YES")
     assert "no partition is named and this cluster has no default one; name one of tests, urgent" in sentence
@@ -276,12 +292,11 @@ def test_no_partition(slurm, start, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--set-resources", f"{rule(MOVED)}:gpu=2"), f"rule {rule(MOVED)} asks for gpu=2, but no node of partition tests offers more than 1"),
-        (("--default-resources", "slurm_partition=gpus"), "this cluster has no partition 'gpus'"),
-        (("--default-resources", "slurm_partition=urgent"), f"rule {rule(MOVED)} asks for runtime=120, but no node of partition urgent offers more than 5"),
+        (("--set-resources", f"{rule(MYOPIC)}:gpu=2"), f"rule {rule(MYOPIC)} asks for gpu=2, but no node of partition tests offers more than 1"),
+        (("--default-resources", "slurm_partition=urgent"), f"rule {rule(MYOPIC)} asks for runtime=120, but no node of partition urgent offers more than 5"),
         (("--slurm-status-command", "sacct"), "this cluster keeps no accounts"),
     ],
 )  # fmt: skip
 def test_what_this_cluster_has_not(slurm, start, tmp_path, options, words):
     tree = checkout(tmp_path / "tree")
-    assert words in refused(slurm, start(tree, MOVED, options=options), tree)
+    assert words in refused(slurm, start(tree, *metrics(MYOPIC), options=options), tree)

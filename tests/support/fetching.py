@@ -94,6 +94,32 @@ def myopia(*words, env):
     )  # fmt: skip
 
 
+def refusals(function, cases, env):
+    """What each call of `module:function` with these keywords refuses with, None of one that does not.
+
+    One process for all of them: most of a call's time is the start of the client.
+    """
+    code = """
+import importlib, json, sys
+from myopia.cli.start import start
+from myopia.common.errors import MyopiaError
+start(network=True)
+module, _, name = sys.argv[1].partition(":")
+for keywords in json.loads(sys.argv[2]):
+    try:
+        getattr(importlib.import_module(module), name)(**keywords)
+        print("null")
+    except MyopiaError as error:
+        print(json.dumps(str(error)))
+"""
+    words = [sys.executable, "-c", code, function, json.dumps(cases)]
+    done = subprocess.run(
+        words, env={**env, "PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def lock_hub(path, kind, record):
     """`myopia lock-hub`: add one record of a kind (texts, tokenizers, checkpoints); returns (exit status, what it said)."""
     process = myopia("lock-hub", "--lock", path, f"--{kind}", record, env=os.environ)

@@ -126,22 +126,23 @@ def test_the_library_is_found_from_anywhere(tmp_path):
     assert Path(done.stdout.strip()).is_relative_to(SCRIPTS), done.stderr
 
 
-@pytest.mark.parametrize("environment", [None, *ENVIRONMENTS])
-def test_whatever_an_installed_package_needs_is_pinned_beside_it(environment):
+def test_whatever_an_installed_package_needs_is_pinned_beside_it():
     """As the packages themselves say, not uv; extras, which packages ask of each other, left out."""
-    versions = pinned(installed_by(environment) if environment else lines())
-    for name, version in versions.items():
-        try:
-            found = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        if found.version.partition("+")[0] != version:
-            continue
-        for text in found.requires or []:
-            needed = Requirement(text)
-            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-                other = canonicalize_name(needed.name)
-                assert other in versions or generate.CUDA.match(other), f"{name} needs {text}"
+    for environment in (None, *ENVIRONMENTS):
+        versions = pinned(installed_by(environment) if environment else lines())
+        for name, version in versions.items():
+            try:
+                found = metadata.distribution(name)
+            except metadata.PackageNotFoundError:
+                continue
+            if found.version.partition("+")[0] != version:
+                continue
+            for text in found.requires or []:
+                needed = Requirement(text)
+                if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                    other = canonicalize_name(needed.name)
+                    told = f"{environment or 'requirements.txt'}: {name} needs {text}"
+                    assert other in versions or generate.CUDA.match(other), told
 
 
 def test_continuous_integration_runs_the_oldest_and_the_newest_python():
@@ -160,13 +161,13 @@ def test_environments_are_what_the_generator_writes():
     assert found == generate.environments(PROJECT), "run make pins"
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_conda_brings_python_alone(name):
-    found = yaml.safe_load(ENVIRONMENTS[name].read_text())
-    assert found["channels"] == ["conda-forge", "nodefaults"]
-    python, pip, rest = found["dependencies"]
-    assert pip == "pip" and set(rest) == {"pip"}
-    assert PROJECT["project"]["requires-python"].startswith(python.replace("python =", ">=") + ",")
+def test_conda_brings_python_alone():
+    for name, path in ENVIRONMENTS.items():
+        found = yaml.safe_load(path.read_text())
+        assert found["channels"] == ["conda-forge", "nodefaults"], name
+        python, pip, rest = found["dependencies"]
+        assert pip == "pip" and set(rest) == {"pip"}, name
+        assert PROJECT["project"]["requires-python"].startswith(python.replace("python =", ">=") + ","), name
 
 
 def commands():

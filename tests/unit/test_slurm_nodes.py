@@ -12,29 +12,23 @@ LARGE = Nodes("cpu", True, cpus=64, gpus=0, memory_mb=8_000, minutes=inf)
 GPU = Nodes("gpu", False, cpus=32, gpus=4, memory_mb=500_000, minutes=1440)
 
 
-@pytest.mark.parametrize(
-    ("gres", "gpus"),
-    [
-        ("(null)", 0),
-        ("gpu", 1),
-        ("gpu:2", 2),
-        ("gpu:a100:4(S:0,1),shard:8", 4),
-        ("gpu:a100:2,gpu:v100:2", 4),
-        ("craynetwork:4,gpu:h100_80gb:8(S:0-1)", 8),
-        ("gpu:3g.40gb:2", 2),
-        ("gpumem:80", 0),
-    ],
-)
-def test_gpus_of_a_node(gres, gpus):
-    assert _gpus(gres) == gpus
+def test_gpus_of_a_node():
+    told = {
+        "(null)": 0,
+        "gpu": 1,
+        "gpu:2": 2,
+        "gpu:a100:4(S:0,1),shard:8": 4,
+        "gpu:a100:2,gpu:v100:2": 4,
+        "craynetwork:4,gpu:h100_80gb:8(S:0-1)": 8,
+        "gpu:3g.40gb:2": 2,
+        "gpumem:80": 0,
+    }
+    assert {gres: _gpus(gres) for gres in told} == told
 
 
-@pytest.mark.parametrize(
-    ("limit", "minutes"),
-    [("infinite", inf), ("5:00", 5), ("2:30:00", 150), ("1-12:00:00", 2160), ("0:30", 0.5), ("n/a", inf)],
-)
-def test_limits_on_time(limit, minutes):
-    assert _minutes(limit) == minutes
+def test_limits_on_time():
+    told = {"infinite": inf, "5:00": 5, "2:30:00": 150, "1-12:00:00": 2160, "0:30": 0.5, "n/a": inf}
+    assert {limit: _minutes(limit) for limit in told} == told
 
 
 def test_a_line_of_sinfo():
@@ -53,39 +47,36 @@ def sbatch(monkeypatch, tmp_path):
     return make
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
+def test_what_can_be_met():
+    for one in (
         Request("train"),
         Request("train", cpus=64, memory_mb=8_000, minutes=10**6),
         Request("train", "gpu", cpus=32, gpus=4, memory_mb=500_000, minutes=1440),
         Request("train", "cpu,gpu", gpus=1),
-    ],
-)
-def test_what_can_be_met(request_):
-    require([request_], [SMALL, LARGE, GPU])
+    ):
+        require([one], [SMALL, LARGE, GPU])
 
 
-@pytest.mark.parametrize(
-    ("request_", "offered", "words"),
-    [
-        (Request("train"), [GPU], "no partition is named and this cluster has no default one; name gpu in a profile"),
-        (Request("train", "cpu,gpus"), [SMALL, GPU], "this cluster has no partition 'gpus'; name one of cpu, gpu"),
-        (Request("train", gpus=1), [SMALL, GPU], "asks for gpu=1, but no node of partition cpu offers more than 0"),
-        (
-            Request("train", "gpu", minutes=1441),
-            [GPU],
-            "runtime=1441, .*more than 1440; .*--set-resources train:runtime=N",
-        ),
-        (Request("train", "gpu", cpus=33), [GPU], "threads=33, .*--set-threads train=N"),
-        # either of two nodes would do, but no one of them has both
-        (Request("train", cpus=64, memory_mb=16_000), [SMALL, LARGE], "threads=64, .*more than 8;"),
-    ],
-)
-def test_what_can_never_be_met(request_, offered, words, sbatch):
+NEVER = [
+    (Request("train"), [GPU], "no partition is named and this cluster has no default one; name gpu in a profile"),
+    (Request("train", "cpu,gpus"), [SMALL, GPU], "this cluster has no partition 'gpus'; name one of cpu, gpu"),
+    (Request("train", gpus=1), [SMALL, GPU], "asks for gpu=1, but no node of partition cpu offers more than 0"),
+    (
+        Request("train", "gpu", minutes=1441),
+        [GPU],
+        "runtime=1441, .*more than 1440; .*--set-resources train:runtime=N",
+    ),
+    (Request("train", "gpu", cpus=33), [GPU], "threads=33, .*--set-threads train=N"),
+    # either of two nodes would do, but no one of them has both
+    (Request("train", cpus=64, memory_mb=16_000), [SMALL, LARGE], "threads=64, .*more than 8;"),
+]
+
+
+def test_what_can_never_be_met(sbatch):
     sbatch("allocation failure: No partition specified or system default partition")
-    with pytest.raises(MyopiaError, match=words):
-        require([request_], offered)
+    for one, offered, words in NEVER:
+        with pytest.raises(MyopiaError, match=words):
+            require([one], offered)
 
 
 def test_a_site_that_finds_partitions_itself(sbatch):

@@ -116,6 +116,7 @@ def test_tables(tmp_path, runs):
     ends = spectrum[spectrum["task"] == "tiny"]
     assert set(ends["method"]) == {"lanczos"} and set(ends["matrix"]) == {"symmetric"}
     assert ends["real"].iloc[-1] > 0 and points["gradient_myopic"].min() > 0
-    again, _ = measure.forward_bias([small, large], sequences=4, windows=2)
-    assert again.equals(spectrum)
+    # That Lanczos repeats, too, is seen where parts are compared with the whole: test_measure.py.
+    again, _ = measure.forward_bias([small], sequences=4, windows=2)
+    assert again.equals(spectrum[spectrum["task"] == "bias-dp"])
     assert not hasattr(to_vanilla(network()), "_myopia")

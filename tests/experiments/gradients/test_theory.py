@@ -21,22 +21,20 @@ def of(frame, quantity, toys=("planning, quadratic", "planning, log cosh")):
     return rows["value"].to_numpy()
 
 
-@pytest.mark.parametrize("curved", [False, True])
-def test_derivatives_are_those_of_the_losses(curved):
-    problem = measure.Planning.draw(0, curved)
-    theta = np.random.default_rng(1).standard_normal(problem.n * problem.d)
-    for i in range(problem.n):
-        for k in range(len(theta)):
-            step = np.eye(len(theta))[k] * 1e-5
-            change = (problem.loss(i, theta + step) - problem.loss(i, theta - step)) / 2e-5
-            assert problem.gradient(i, theta)[k] == pytest.approx(change, abs=1e-7)
-            change = (problem.gradient(i, theta + step) - problem.gradient(i, theta - step)) / 2e-5
-            assert np.allclose(problem.hessian(i, theta)[k], change, atol=1e-7)
+def test_derivatives_are_those_of_the_losses():
+    for curved in (False, True):
+        problem = measure.Planning.draw(0, curved)
+        theta = np.random.default_rng(1).standard_normal(problem.n * problem.d)
+        for i in range(problem.n):
+            for k in range(len(theta)):
+                step = np.eye(len(theta))[k] * 1e-5
+                change = (problem.loss(i, theta + step) - problem.loss(i, theta - step)) / 2e-5
+                assert problem.gradient(i, theta)[k] == pytest.approx(change, abs=1e-7), (curved, i, k)
+                change = (problem.gradient(i, theta + step) - problem.gradient(i, theta - step)) / 2e-5
+                assert np.allclose(problem.hessian(i, theta)[k], change, atol=1e-7), (curved, i, k)
 
 
-@pytest.mark.parametrize("curved", [False, True])
-def test_the_gap_by_another_optimiser(curved):
-    """Sequential argmins one by one and the joint minimum, both by BFGS from other starts."""
+def check_gap(curved):
     problem = measure.Planning.draw(3, curved)
     theta = np.ones(problem.n * problem.d)
     for i in range(problem.n):
@@ -49,6 +47,12 @@ def test_the_gap_by_another_optimiser(curved):
     joint = minimize(problem.total, np.ones_like(theta), jac=problem.total_gradient, method="BFGS").fun
     _, _, gap = problem.bonus_and_malus()
     assert gap == pytest.approx(problem.total(theta) - joint, abs=1e-6) and gap > 0.01
+
+
+def test_the_gap_by_another_optimiser():
+    """Sequential argmins one by one and the joint minimum, both by BFGS from other starts."""
+    for curved in (False, True):
+        check_gap(curved)
 
 
 def test_identity_gap_is_the_sum_of_bonus_and_malus(frame):
@@ -111,13 +115,13 @@ def correlation_with_sine(b):
     return np.sqrt(2) * b * np.exp(-(b**2) / 2) / np.sqrt(1 - np.exp(-2 * b**2))
 
 
-@pytest.mark.parametrize("b", [0.3, 1.0, 2.5])
-def test_lemmas_14_and_15_as_corrected(b):
-    variance, covariance = moments(b)
-    assert (1 - np.exp(-2 * b**2)) / 2 == pytest.approx(variance, rel=1e-8)
-    assert correlation_with_sine(b) == pytest.approx(covariance / np.sqrt(variance), rel=1e-7)
-    # As printed they cannot be right: a negative variance, a correlation above 1.
-    assert 0.5 - np.exp(2 * b**2) / 2 < 0
+def test_lemmas_14_and_15_as_corrected():
+    for b in (0.3, 1.0, 2.5):
+        variance, covariance = moments(b)
+        assert (1 - np.exp(-2 * b**2)) / 2 == pytest.approx(variance, rel=1e-8), b
+        assert correlation_with_sine(b) == pytest.approx(covariance / np.sqrt(variance), rel=1e-7), b
+        # As printed they cannot be right: a negative variance, a correlation above 1.
+        assert 0.5 - np.exp(2 * b**2) / 2 < 0, b
     assert 2 * 1.0 * np.exp(1.5) / (np.exp(2) - 1) > 1
 
 
@@ -141,5 +145,5 @@ def test_myopic_attention_in_matrix_form_has_a_plus():
     assert (ours - plus).abs().max() < 1e-12 and (ours - minus).abs().max() > 0.1
 
 
-def test_equal_seeds_give_equal_tables(frame):
-    assert measure.theory(SEEDS).equals(frame)
+def test_equal_seeds_give_equal_tables():
+    assert measure.theory(SEEDS[:2]).equals(measure.theory(SEEDS[:2]))

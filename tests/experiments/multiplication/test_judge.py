@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,14 @@ def verdicts_of(paper):
     return judging(EXPERIMENT, paper)
 
 
-def made(folder: Path, change=lambda table: table, *, gap: float = 1.0, **more) -> Path:
-    tables = multiplication(np.random.default_rng(3), more.pop("seeds", 5), gap, 1.0, **more)
+@functools.cache
+def simulated(seeds: int, gap: float, **more) -> dict[str, pd.DataFrame]:
+    """Made once for all tests that want the same; they write it, changed or not, to folders of their own."""
+    return multiplication(np.random.default_rng(3), seeds, gap, 1.0, **more)
+
+
+def made(folder: Path, change=lambda table: table, *, seeds: int = 5, gap: float = 1.0, **more) -> Path:
+    tables = {name: frame.copy() for name, frame in simulated(seeds, gap, **more).items()}
     return write_tables(folder, tables | {CELLS.name: change(tables[CELLS.name])})
 
 

@@ -56,11 +56,10 @@ def some_ids(count=96):
 # --- trained folders are plain Hugging Face folders ---
 
 
-@pytest.mark.parametrize("arm", ["vanilla", "myopic"])
-def test_transformers_alone_gives_our_greedy_answers(trained, arm):
+def check_plain_folder(run):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = trained[arm].folder
+    folder = run.folder
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     made = Multiplication(FORM)
     x, y = cell_problems(2, 2, 16)
@@ -68,24 +67,29 @@ def test_transformers_alone_gives_our_greedy_answers(trained, arm):
     questions = tokenizer([text[: text.index("=")] + "= ." for text in texts], return_tensors="pt")
     said = model.generate(**questions, max_new_tokens=4, do_sample=False, pad_token_id=0)[:, FORM.prompt :]
     ids = torch.from_numpy(made.encode(x, y))
-    ours, _ = greedy(model_of(trained[arm]), ids[:, : FORM.prompt], FORM.answer)
+    ours, _ = greedy(model_of(run), ids[:, : FORM.prompt], FORM.answer)
     assert torch.equal(said, ours)
     assert all(symbol in SYMBOLS for symbol in tokenizer.decode(said[0]).split())
+
+
+def test_transformers_alone_gives_our_greedy_answers(trained):
+    for run in trained.values():
+        check_plain_folder(run)
 
 
 # --- with and without a cache ---
 
 
-@pytest.mark.parametrize("arm", ["vanilla", "myopic"])
-def test_answers_with_and_without_a_cache_agree(trained, arm):
-    model, ids = model_of(trained[arm]), torch.from_numpy(some_ids())
-    cached, margin = greedy(model, ids[:, : FORM.prompt], FORM.answer)
-    plain, margin_plain = greedy(model, ids[:, : FORM.prompt], FORM.answer, use_cache=False)
-    assert torch.equal(cached, plain)
-    assert torch.allclose(margin, margin_plain, atol=1e-4)
-    given, _, _ = given_answer(model, ids, FORM.prompt)
-    assert torch.equal(given[:, 0], cached[:, 0])
-    assert len(torch.unique(cached)) > 1  # it does not say one thing to everything
+def test_answers_with_and_without_a_cache_agree(trained):
+    for arm, run in trained.items():
+        model, ids = model_of(run), torch.from_numpy(some_ids())
+        cached, margin = greedy(model, ids[:, : FORM.prompt], FORM.answer)
+        plain, margin_plain = greedy(model, ids[:, : FORM.prompt], FORM.answer, use_cache=False)
+        assert torch.equal(cached, plain), arm
+        assert torch.allclose(margin, margin_plain, atol=1e-4), arm
+        given, _, _ = given_answer(model, ids, FORM.prompt)
+        assert torch.equal(given[:, 0], cached[:, 0]), arm
+        assert len(torch.unique(cached)) > 1, arm  # it does not say one thing to everything
 
 
 class Forgetful(torch.nn.Module):

@@ -15,9 +15,10 @@ def load(scale="smoke", **section):
     return load_config({"scale": scale, "experiments": READS, "released": section})
 
 
-@pytest.mark.parametrize("scale", ["laptop", "cpu", "gpu", "paper"])
-def test_every_scale_but_smoke_measures_all_eight_sizes(scale):
-    assert list(checkpoints(load(scale))) == [f"pythia-{size}-{arm}" for size in EIGHT for arm in ("vanilla", "myopic")]
+def test_every_scale_but_smoke_measures_all_eight_sizes():
+    sixteen = [f"pythia-{size}-{arm}" for size in EIGHT for arm in ("vanilla", "myopic")]
+    for scale in ("laptop", "cpu", "gpu", "paper"):
+        assert list(checkpoints(load(scale))) == sixteen, scale
 
 
 def test_templates_are_filled_in():
@@ -48,8 +49,6 @@ def test_nothing_of_it_is_part_of_all():
     [
         ("repo", "someone/pythia-{size}", r"config key released\.repo: 'someone/pythia-\{size\}' must contain \{arm\}"),
         ("base", "folder", r"config key released\.base: 'folder' must contain \{size\}"),
-        ("sizes", ["31"], r"config key released\.sizes\.0: .*'31'"),
-        ("lr", 1, r"unknown key 'lr' at released"),
     ],
 )
 def test_settings_that_cannot_work(key, value, sentence):

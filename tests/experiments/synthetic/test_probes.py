@@ -144,8 +144,7 @@ def slopes_of(
     return {name: [s for s in slopes if s.direction == name] for name in dict.fromkeys(s.direction for s in slopes)}
 
 
-@pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("gain", [1.0, 0.4])
+@pytest.mark.parametrize(("shift", "gain"), [(0, 0.4), (1, 1.0)])
 def test_intervention_finds_the_window_and_the_gain(hand_made: HandMade, shift: int, gain: float) -> None:
     model = hand_made(DpTask(p=0.3, a=3, b=4.0, T=24, shift=shift), gain=gain)
     slopes = slopes_of(model)

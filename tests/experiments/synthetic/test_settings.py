@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from configuring import SCALES
 from myopia.common.errors import MyopiaError
 from myopia.config.dag import Dag
 from myopia.config.load import load_config
@@ -27,8 +28,7 @@ def without_arm(spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "optim": {key: value for key, value in spec["optim"].items() if key != "lr"}}
 
 
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "cpu", "gpu", "paper"])
-def test_pairs_differ_in_their_arm_alone_and_share_one_grid(scale: str) -> None:
+def check_pairs(scale: str) -> None:
     settings = load(scale)
     before, section = copy.deepcopy(settings), settings["synthetic"]
     runs, tuning = EXPERIMENT.runs(settings), EXPERIMENT.tuning(settings)
@@ -44,6 +44,11 @@ def test_pairs_differ_in_their_arm_alone_and_share_one_grid(scale: str) -> None:
             assert tried == set(section["lr_grid"])
     assert {spec["purpose"] for spec in tuning.values()} <= {"tuning"}
     assert {spec["data"]["p"] for spec in runs.values() if spec["purpose"] == "control"} == {section["control_p"]}
+
+
+def test_pairs_differ_in_their_arm_alone_and_share_one_grid() -> None:
+    for scale in SCALES:
+        check_pairs(scale)
 
 
 def test_shift0_puts_the_present_into_the_window() -> None:
@@ -93,14 +98,10 @@ def test_the_beta_sweep_is_evaluated_but_not_probed() -> None:
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [
-        ({"p": [1.5, 1.0]}, r"synthetic\.p\.0: .* 1.5"),
         ({"control_p": 0.5}, r"control_p: 0\.5 is not among synthetic\.p"),
         ({"lr_at_p": {0.3: {"vanilla": 1e-3}}}, r'synthetic\.lr_at_p.*such as "0\.3"'),
         ({"lr_at_p": {"0.30": {"vanilla": 1e-3}}}, r'synthetic\.lr_at_p.*such as "0\.3"'),
-        ({"lr_at_p": {"1": {"vanila": 1e-3}}}, r"synthetic\.lr_at_p\.1"),
         ({"lookback": 8}, r"task\.T: 8 positions are too few"),
-        ({"model": {"n_heads": 3}}, r"model\.d_model: 16 is not divisible by n_heads 3"),
-        ({"micro_batch": 3}, r"batch_size: 16 is not a multiple"),
         ({"test_sequences": 100}, r"test_sequences: 100 is not a multiple of 64"),
         ({"probe_sequences": 200}, r"probe_sequences: 200 is not a multiple of 128"),
         ({"lr_at_p": {"1": {"vanilla": 3e-3, "beta0.25": 2e-3}}}, r'lr_at_p\."1": beta0\.5 stands between'),

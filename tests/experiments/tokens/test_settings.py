@@ -37,7 +37,6 @@ def test_pairs_of_a_corpus_are_measured_together():
             {"probe_tokens": 512},
             r"tokens\.probe_tokens: 512 tokens cannot be told apart in the vocabulary of docstrings",
         ),
-        ({"probe_windows": 3}, r"tokens\.probe_windows"),
     ],
 )
 def test_refusals_name_the_key(section, sentence):

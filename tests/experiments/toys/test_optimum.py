@@ -31,17 +31,16 @@ def losses_by_hand(f, joint_XZW):
     return loss1, loss2
 
 
-@pytest.mark.parametrize("inputs, classes", [(1, 1), (4, 2), (5, 5), (6, 3)])
-def test_every_partition_once(inputs, classes):
-    found = set_partitions(inputs, classes)
-    assert len(found) == partition_count(inputs, classes) == len({tuple(row) for row in found})
-    for row in found:  # restricted growth: each new class is the next one
-        assert all(value <= max(row[:k], default=-1) + 1 for k, value in enumerate(row.tolist()))
-    assert found.max() < classes
+def test_every_partition_once():
+    for inputs, classes in ((1, 1), (4, 2), (5, 5), (6, 3)):
+        found = set_partitions(inputs, classes)
+        assert len(found) == partition_count(inputs, classes) == len({tuple(row) for row in found}), (inputs, classes)
+        for row in found:  # restricted growth: each new class is the next one
+            assert all(value <= max(row[:k], default=-1) + 1 for k, value in enumerate(row.tolist()))
+        assert found.max() < classes
 
 
-@pytest.mark.parametrize("capacity, seed", [(1, 0), (2, 0), (3, 1), (4, 1)])
-def test_optimum_against_all_functions(capacity, seed):
+def check_optimum(capacity, seed):
     joint = random_joint(4, 2, 3, seed)
     every = [losses_by_hand(f, joint) for f in itertools.product(range(capacity), repeat=4)]
     exact = optima(joint, [capacity]).set_index(["aim", "ties"])
@@ -55,6 +54,11 @@ def test_optimum_against_all_functions(capacity, seed):
     assert all(any((p <= np.array(e) + 1e-9).all() for p in front) for e in every)
     for a, b in itertools.permutations(front, 2):
         assert not (a <= b + 1e-12).all()
+
+
+def test_optimum_against_all_functions():
+    for capacity, seed in ((1, 0), (2, 0), (3, 1), (4, 1)):
+        check_optimum(capacity, seed)
 
 
 def test_no_stochastic_f_does_better():
@@ -91,10 +95,10 @@ def test_where_both_need_the_same_the_aims_agree():
         assert exact.loc[(capacity, "vanilla"), "loss2"] == pytest.approx(exact.loc[(capacity, "myopic"), "loss2"])
 
 
-@pytest.mark.parametrize("joint", [shared_joint(3, 0.3, 0.5), consequence_joint(4, 0.5)])
-def test_tasks_are_distributions_with_uniform_inputs(joint):
-    assert joint.min() >= 0 and joint.sum() == pytest.approx(1)
-    assert joint.sum((1, 2)) == pytest.approx(1 / len(joint))
+def test_tasks_are_distributions_with_uniform_inputs():
+    for name, joint in (("shared", shared_joint(3, 0.3, 0.5)), ("consequence", consequence_joint(4, 0.5))):
+        assert joint.min() >= 0 and joint.sum() == pytest.approx(1), name
+        assert joint.sum((1, 2)) == pytest.approx(1 / len(joint)), name
 
 
 def test_z1_is_fair_and_its_futures_differ():
@@ -104,11 +108,13 @@ def test_z1_is_fair_and_its_futures_differ():
     assert easy == pytest.approx(0) and hard == pytest.approx(2)
 
 
-@pytest.mark.parametrize("make", [lambda: shared_joint(1, 0.5, 0), lambda: shared_joint(3, 1.2, 0),
-                                  lambda: shared_joint(3, 0.5, -1), lambda: consequence_joint(1, 0.5)])  # fmt: skip
-def test_tasks_that_cannot_be_are_refused(make):
-    with pytest.raises(MyopiaError, match="must be"):
-        make()
+def test_tasks_that_cannot_be_are_refused():
+    for make, wrong in (
+        (shared_joint, (1, 0.5, 0)), (shared_joint, (3, 1.2, 0)), (shared_joint, (3, 0.5, -1)),
+        (consequence_joint, (1, 0.5)),
+    ):  # fmt: skip
+        with pytest.raises(MyopiaError, match="must be"):
+            make(*wrong)
 
 
 def test_too_many_partitions_are_refused():

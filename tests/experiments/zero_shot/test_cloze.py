@@ -46,11 +46,9 @@ def test_short_passages_and_endless_sentences_are_passed_over():
     assert cut("No stop at all", 1, 99) == [] and cut("", 1, 99) == []
 
 
-@pytest.mark.parametrize(
-    "text", ["a  word.", "a\nword.", "(word).", "see 123.", "it is e.g. so", "a word.py", "an ox."]
-)
-def test_only_a_plain_word_after_one_space_can_be_asked_for(text):
-    assert cut(text, 1, 99) == []
+def test_only_a_plain_word_after_one_space_can_be_asked_for():
+    for text in ("a  word.", "a\nword.", "(word).", "see 123.", "it is e.g. so", "a word.py", "an ox."):
+        assert cut(text, 1, 99) == [], text
 
 
 def test_items_are_held_out_text_in_full(corpus):

@@ -40,8 +40,7 @@ def sentence(tmp_path, task):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
-def test_items_are_copied_and_vouched_for(tmp_path, name):
+def check_copied(tmp_path, name):
     manifest = make_task("piqa", spec(write(tmp_path / name)), tmp_path / "out")
     lines = (tmp_path / "out" / "items.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == ROWS
@@ -49,6 +48,11 @@ def test_items_are_copied_and_vouched_for(tmp_path, name):
     assert (manifest["split"], manifest["items"], manifest["definition"]) == ("validation", 6, "piqa/piqa.yaml")
     assert manifest["source"]["sha256"] == sha256_file(tmp_path / name)
     assert str(tmp_path) not in (tmp_path / "out" / "task.json").read_text()
+
+
+def test_items_are_copied_and_vouched_for(tmp_path):
+    for name in ("a.parquet", "a.jsonl"):
+        check_copied(tmp_path, name)
 
 
 def test_a_limit_takes_items_evenly(tmp_path):
@@ -75,19 +79,16 @@ def test_wrong_columns_are_named(tmp_path):
     assert "item 6 lacks the column(s) label" in sentence(tmp_path, spec(write(tmp_path / "b.parquet", holes)))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "part"),
-    [
+def test_a_damaged_file_is_one_sentence(tmp_path):
+    for name, content, part in (
         ("a.parquet", b"PAR1 but no more", "not readable as items"),
         ("a.jsonl", b'{"goal": 1}\n{"goal"', "not readable as items"),
         ("a.jsonl", b"[1, 2]\n", "not readable as items"),
         ("a.jsonl", b"", "there is not one item"),
         ("a.csv", b"goal,sol1\n", "unknown format"),
-    ],
-)
-def test_a_damaged_file_is_one_sentence(tmp_path, name, content, part):
-    (tmp_path / name).write_bytes(content)
-    assert part in sentence(tmp_path, spec(tmp_path / name))
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert part in sentence(tmp_path, spec(tmp_path / name)), content
 
 
 def test_items_that_are_not_the_manifests_are_refused(tmp_path):

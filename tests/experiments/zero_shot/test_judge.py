@@ -48,7 +48,7 @@ def fig5(paper, shift: float = 0.0, arms=PAIR, draw: int = 0) -> pd.DataFrame:
 def verdicts_of(paper):
     """The cloze leans on a claim of the text experiment."""
     run = judging(EXPERIMENT, paper, TEXT)
-    return lambda folder, scale="cpu": run(folder, scale)
+    return lambda folder, scale="cpu", only=None: run(folder, scale, only)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +76,7 @@ def estimate(table: pd.DataFrame, folder: Path, paper, name: str, **args) -> Est
 # --- one pair ---
 
 
-@pytest.mark.parametrize(
-    ("better", "worse", "items"), [(9, 2, 50), (30, 31, 900), (0, 8, 20), (1, 0, 5), (200, 150, 5000)]
-)
-def test_one_pair_is_mcnemars_exact_test(better, worse, items):
+def check_pair(better, worse, items):
     found = pair(better, worse, items)
     agree = items - better - worse
     assert found.p_value(0) == pytest.approx(mcnemar([[agree, better], [worse, 0]], exact=True).pvalue)
@@ -91,6 +88,11 @@ def test_one_pair_is_mcnemars_exact_test(better, worse, items):
     for edge in (low, high):
         if abs(edge) < (better + worse) / items - 1e-9:
             assert found.p_value(edge) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_one_pair_is_mcnemars_exact_test():
+    for counts in ((9, 2, 50), (30, 31, 900), (0, 8, 20), (1, 0, 5), (200, 150, 5000)):
+        check_pair(*counts)
 
 
 def test_the_interval_of_a_pair_covers():
@@ -156,24 +158,31 @@ def test_a_size_that_is_asked_for_and_missing_is_not_run(measured: Path, verdict
 # --- verdicts ---
 
 
-def test_the_papers_own_accuracies_replicate_fig5(tmp_path: Path, verdicts_of, paper):
-    found = judged(fig5(paper), tmp_path, verdicts_of)
+@pytest.fixture(scope="module")
+def as_paper(tmp_path_factory: pytest.TempPathFactory, paper) -> Path:
+    """Measurements that are the paper's own accuracies."""
+    return write_tables(tmp_path_factory.mktemp("paper"), {SCORES.name: fig5(paper)})
+
+
+def test_the_papers_own_accuracies_replicate_fig5(as_paper: Path, verdicts_of):
+    found = verdicts_of(as_paper, "paper")
     assert (found.loc[["fig5-LAMBADA", "fig5-PIQA", "fig5-SciQ", "fig5-ARC-Easy"], "verdict"] == REPLICATED).all()
     assert found.loc["fig5-LAMBADA", "ours"] == pytest.approx(found.loc["fig5-LAMBADA", "paper_value"], abs=0.001)
     assert (found.loc[["fig5-value", "fig5-value-signs", "fig5-value-cells"], "verdict"] == REPLICATED).all()
     assert (found.loc[[f"fig5-{task}" for task in PAPER_TASKS], "seeds"] == 1).all()
 
 
-def test_only_the_scales_named_may_judge(tmp_path: Path, verdicts_of, paper):
-    found = judged(fig5(paper), tmp_path, verdicts_of, "laptop")
-    assert (found.loc[[f"fig5-{task}" for task in PAPER_TASKS], "verdict"] == NOT_RUN).all()
+def test_only_the_scales_named_may_judge(as_paper: Path, verdicts_of):
+    rows = [f"fig5-{task}" for task in PAPER_TASKS]
+    found = verdicts_of(as_paper, "laptop", rows)
+    assert (found.loc[rows, "verdict"] == NOT_RUN).all()
     assert found.loc["fig5-LAMBADA", "reason"] == "judged at gpu, paper only; the estimate is shown"
 
 
 def test_swapped_and_equal_arms_are_not_replicated(tmp_path: Path, verdicts_of, paper):
-    swapped = judged(fig5(paper, arms=("myopic", "vanilla")), tmp_path, verdicts_of)
-    assert (swapped.loc[[f"fig5-{task}" for task in PAPER_TASKS], "verdict"] == NOT_REPLICATED).all()
-    assert swapped.loc["fig5-value-signs", "verdict"] == NOT_REPLICATED
+    write_tables(tmp_path, {SCORES.name: fig5(paper, arms=("myopic", "vanilla"))})
+    rows = [*(f"fig5-{task}" for task in PAPER_TASKS), "fig5-value-signs"]
+    assert (verdicts_of(tmp_path, "paper", rows).loc[rows, "verdict"] == NOT_REPLICATED).all()
     equal = judged(fig5(paper, arms=("vanilla", "vanilla")), tmp_path, verdicts_of)
     assert (equal.loc[[f"fig5-{task}" for task in PAPER_TASKS], "verdict"] == INCONCLUSIVE).all()
     assert not equal["verdict"].isin([REPLICATED, PARTLY]).any()
@@ -218,20 +227,17 @@ def test_a_cloze_at_chance_is_not_judged(copied: Path, verdicts_of):
     assert row["ours"] == 0.25 and row["verdict"] == NOT_RUN and "violated" in row["reason"]
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda t: t[(t["arm"] == "vanilla") | (t["item"] != 3)], "saw different items"),
-        (lambda t: pd.concat([t, t]), "appears twice"),
-        (lambda t: pd.concat([t, t.assign(run="other")]), "several runs"),
-        (lambda t: t.drop(columns="cluster"), "lacks the column"),
-    ],
-)
-def test_malformed_measurements_are_one_sentence(change, told, tmp_path: Path, verdicts_of):
+def test_malformed_measurements_are_one_sentence(tmp_path: Path, verdicts_of):
     rng = np.random.default_rng(0)
     table = cell(rng, "piqa", "70m", 7e7, 2, {"vanilla": 0.6, "myopic": 0.5}, 0.5, 40, 40)
-    with pytest.raises(MyopiaError, match=told):
-        judged(change(table), tmp_path, verdicts_of)
+    for told, broken in {
+        "saw different items": table[(table["arm"] == "vanilla") | (table["item"] != 3)],
+        "appears twice": pd.concat([table, table]),
+        "several runs": pd.concat([table, table.assign(run="other")]),
+        "lacks the column": table.drop(columns="cluster"),
+    }.items():
+        with pytest.raises(MyopiaError, match=told):
+            judged(broken, tmp_path, verdicts_of)
 
 
 # --- the table ---

@@ -38,9 +38,7 @@ def digests(dag):
 # --- jobs and files ---
 
 
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("scale", SCALES)
-def test_all_that_is_read_is_made_once(scale, shared):
+def check_files(scale, shared):
     dag = dag_of(scale, share_process=shared)
     jobs = dag.jobs()
     assert len({job.name for job in jobs}) == len(jobs)
@@ -65,11 +63,14 @@ def test_all_that_is_read_is_made_once(scale, shared):
     assert len(set(tables)) == len(tables)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_names_fit_the_wildcards_of_the_rules(scale, tmp_path):
-    for name in ("msmarco", "pg19", "pile_like", "evals"):
-        (tmp_path / name).mkdir()
-    for dag in (dag_of(scale), dag_of(scale, data_root=str(tmp_path), share_process=False)):
+@pytest.mark.parametrize("shared", [True, False])
+def test_all_that_is_read_is_made_once(shared):
+    for scale in SCALES:
+        check_files(scale, shared)
+
+
+def check_names(scale, data_root):
+    for dag in (dag_of(scale), dag_of(scale, data_root=data_root, share_process=False)):
         assert not set(dag.runs) & set(dag.tuning)
         for run in (*dag.runs, *dag.tuning):
             assert dag.spec(run)["name"] == run and re.fullmatch(CONSTRAINTS["run"], run), run
@@ -80,6 +81,13 @@ def test_names_fit_the_wildcards_of_the_rules(scale, tmp_path):
         purposes = {spec["purpose"] for spec in dag.runs.values()} - {"control", "pretraining"}
         assert purposes == {"smoke" if scale == "smoke" else "judged"}
         assert {spec["purpose"] for spec in dag.tuning.values()} <= {"tuning"}
+
+
+def test_names_fit_the_wildcards_of_the_rules(tmp_path):
+    for name in ("msmarco", "pg19", "pile_like", "evals"):
+        (tmp_path / name).mkdir()
+    for scale in SCALES:
+        check_names(scale, str(tmp_path))
 
 
 def test_shared_processes_take_all_units_and_others_one_each():
@@ -139,16 +147,15 @@ def test_what_is_optional_is_no_part_of_all():
 # --- what reruns ---
 
 
-@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(
-    ("name", "section"),
+    ("name", "section", "shared"),
     [
-        ("text", {"steps": 21}),
-        ("text", {"influence_tokens": 12}),
-        ("synthetic", {"batch_size": 32}),
-        ("induction", {"snapshots": [0, 5]}),
-        ("toys", {"hidden": {"steps": 7}}),
-        ("size_sweep", {"test_windows": 7}),
+        ("text", {"steps": 21}, True),
+        ("text", {"influence_tokens": 12}, False),
+        ("synthetic", {"batch_size": 32}, False),
+        ("induction", {"snapshots": [0, 5]}, True),
+        ("toys", {"hidden": {"steps": 7}}, True),
+        ("size_sweep", {"test_windows": 7}, False),
     ],
 )
 def test_a_changed_setting_reruns_its_experiment_and_those_that_read_it_alone(name, section, shared):

@@ -14,11 +14,8 @@ from myopia.config.runs import ARMS, PAIR, common_spec
 from myopia.config.settings import Core
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_scale_resolves_and_keeps_the_corpora_in_use(config, scale):
-    before = copy.deepcopy(config)
+def check_resolved(config, scale):
     settings = load_config({**config, "scale": scale})
-    assert config == before and set(SCALES) == set(scales())
     assert (settings["scale"], settings["results"]) == (scale, f"results/{scale}")
     assert settings["experiments"] == list(known())
     assert set(settings) == {*Core.model_fields, *known(), "scale", "results", "experiments"}
@@ -26,6 +23,14 @@ def test_every_scale_resolves_and_keeps_the_corpora_in_use(config, scale):
     assert set(settings["corpora"]) == wanted and "{data_root}" not in json.dumps(settings)
     claims = yaml.safe_load((ROOT / "workflow/reference/claims.yaml").read_text())
     assert set(settings["tuning_seeds"]) <= set(claims["tuning_seeds"])  # which judging leaves out
+
+
+def test_every_scale_resolves_and_keeps_the_corpora_in_use(config):
+    before = copy.deepcopy(config)
+    assert set(SCALES) == set(scales())
+    for scale in SCALES:
+        check_resolved(config, scale)
+    assert config == before
 
 
 def test_the_later_lies_over_the_earlier(config):
@@ -75,24 +80,15 @@ def test_settings_are_written_once_and_read_again(config, tmp_path):
     assert read_settings(path) == settings
 
 
-# --- bad input: once per kind ---
+# --- bad input: once per kind; bounds and unknown keys of all sections: test_bounds.py ---
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"sedes": [1]}, r"config: unknown key 'sedes' at the top level \(did you mean 'seeds'\?\)"),
-        ({"synthetic": {"task": {"TT": 1}}}, r"config: unknown key 'TT' at synthetic\.task.*known keys are T, "),
-        ({"corpora": {"docstrings": {"windws": 1}}}, r"'windws' at corpora\.docstrings \(did you mean 'windows'\?\)"),
         ({"toys": {"sede": 1}, "experiments": ["induction"]}, r"'sede' at toys"),  # it does not run
-        ({"synthetic": {"steps": 2.5}}, r"config key synthetic\.steps: .* 2\.5"),
-        ({"synthetic": {"steps": True}}, r"config key synthetic\.steps: .* True"),
         ({"text": {"optim": {"lr": {"vanilla": "1e-3"}}}}, r"text\.optim\.lr\.vanilla: .*as text, write 0\.001"),
-        ({"text": {"optim": {"lr": {"vanilla": float("inf")}}}}, r"config key text\.optim\.lr\.vanilla: .*finite"),
         ({"text": 3}, r"config key text: "),
-        ({"device": "tpu"}, r"config key device: .*'cpu' or 'cuda'.*'tpu'"),
-        ({"seeds": [1, 1]}, r"config key seeds: 1 stands in the list twice"),
-        ({"corpora": {"MS_Marco": {}}}, r"config key corpora.*MS_Marco"),
         ({"corpora": {"mine": {"source": {"kind": "files"}}}}, r"config: the key '\w+' is missing at corpora\.mine"),
         ({"scale": "smok"}, r"config key scale: 'smok' is unknown; it must be one of cpu, gpu, laptop, paper, smoke"),
         ({"experiments": ["inductoin"]}, r"config key experiments: 'inductoin' is unknown"),

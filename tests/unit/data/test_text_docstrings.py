@@ -110,23 +110,23 @@ def test_default_packages_are_installed_and_without_torch():
     assert "torch" not in DEFAULT_PACKAGES
 
 
-@pytest.mark.parametrize(
-    ("source", "sentence"),
-    [
-        ({"packages": ["no_such_package"]}, "'no_such_package' is not installed; install it or remove it"),
-        ({"packages": ["scikit-learn"]}, "'scikit-learn' is not a top-level import name"),
-        ({"packages": ["scipy.stats"]}, "'scipy.stats' is not a top-level import name"),
-        ({"packages": []}, "'packages' must be a list of at least one package name"),
-        ({"packages": "numpy"}, "'packages' must be list, got \"numpy\""),
-        ({"package": ["numpy"]}, "unknown key 'package'; known keys are kind, min_chars, packages"),
-        ({"min_chars": 0}, "'min_chars' must be greater than 0"),
-        ({"min_chars": True}, "'min_chars' must be int, got true"),
-    ],
-)
-def test_bad_input(source, sentence):
-    with pytest.raises(MyopiaError) as caught:
-        list(iter_documents({"kind": "docstrings", **source}))
-    assert sentence in str(caught.value)
+WRONG = [
+    ({"packages": ["no_such_package"]}, "'no_such_package' is not installed; install it or remove it"),
+    ({"packages": ["scikit-learn"]}, "'scikit-learn' is not a top-level import name"),
+    ({"packages": ["scipy.stats"]}, "'scipy.stats' is not a top-level import name"),
+    ({"packages": []}, "'packages' must be a list of at least one package name"),
+    ({"packages": "numpy"}, "'packages' must be list, got \"numpy\""),
+    ({"package": ["numpy"]}, "unknown key 'package'; known keys are kind, min_chars, packages"),
+    ({"min_chars": 0}, "'min_chars' must be greater than 0"),
+    ({"min_chars": True}, "'min_chars' must be int, got true"),
+]
+
+
+def test_bad_input():
+    for source, sentence in WRONG:
+        with pytest.raises(MyopiaError) as caught:
+            list(iter_documents({"kind": "docstrings", **source}))
+        assert sentence in str(caught.value), source
 
 
 def test_unknown_kind():

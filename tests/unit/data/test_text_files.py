@@ -73,15 +73,15 @@ def test_provenance_names_the_bytes_and_not_the_machine(tmp_path):
     assert source_provenance({"kind": "files", "path": str(tmp_path)}) != first
 
 
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
-def test_zst_cut_short_is_an_error_and_not_fewer_documents(tmp_path, part):
+def test_zst_cut_short_is_an_error_and_not_fewer_documents(tmp_path):
     rows = [{"text": os.urandom(20).hex()} for _ in range(2000)]
     path = write(tmp_path / "a.jsonl.zst", rows)
     assert len(read(path=str(path))) == 2000
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(part * len(whole))])
-    with pytest.raises(MyopiaError, match="a.jsonl.zst: the zstd file is cut short; fetch the file again"):
-        read(path=str(path))
+    for part in (0.1, 0.5, 0.99):
+        path.write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(MyopiaError, match="a.jsonl.zst: the zstd file is cut short; fetch the file again"):
+            read(path=str(path))
 
 
 def test_zst_of_two_frames_is_read_whole_and_checked_at_the_second(tmp_path):

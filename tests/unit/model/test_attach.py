@@ -26,6 +26,8 @@ ALL = list(zoo.ARCHITECTURES)
 # Eager attention, the only one that soft-caps, rounds its softmax to fp32 whatever the input.
 TOLERANCE = {"gemma2": 2e-6}
 REFERENCES = {"hidden": zoo.reference_hidden, "kv": zoo.reference_kv}
+# Crossed with every option; the others meet each option once. Plain grouped queries, and all that is odd at once.
+CROSSED = ("llama", "gpt_oss")
 
 
 def tolerance(name: str) -> float:
@@ -43,9 +45,11 @@ def test_forward_is_the_vanilla_forward(name):
             assert (model(ids).logits - vanilla).abs().max() <= tolerance(name)
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("cut", list(REFERENCES))
-@pytest.mark.parametrize("name", ALL)
+# What a beta between 0 and 1 mixes does not depend on the architecture; the bridge test below has one for each.
+DEFINED = [(n, c, b) for n in ALL for c in REFERENCES for b in (0.0, 0.3, 1.0) if b == 0 or n in CROSSED]
+
+
+@pytest.mark.parametrize(("name", "cut", "beta"), DEFINED)
 def test_every_parameter_gradient_equals_the_definition(name, cut, beta):
     model, ids = zoo.build(name), zoo.tokens()
     with REFERENCES[cut](model, beta):
@@ -58,8 +62,7 @@ def test_every_parameter_gradient_equals_the_definition(name, cut, beta):
     assert apart <= tolerance(name) if beta == 1 else apart > 0.1
 
 
-@pytest.mark.parametrize("cut", list(REFERENCES))
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(("name", "cut"), [*((n, "hidden") for n in ALL), *((n, "kv") for n in CROSSED)])
 def test_no_gradient_at_all_reaches_the_past(name, cut):
     model, ids = zoo.build(name), zoo.tokens(batch=1)
     to_myopic(model, cut=cut)
@@ -98,8 +101,11 @@ def test_dense_path_and_two_pass_path_equal_the_bridge(name):
 
 # Eager attention rounds its fp64 mask to -inf in fp32: a row without any key is NaN and the reference with it. The
 # kv reference has its own softmax and covers gemma2 on the left.
-PADDING = [(n, c, s) for n in ALL for c in REFERENCES for s in ("right", "left")]
-PADDING.remove(("gemma2", "hidden", "left"))
+SIDES = [(c, s) for c in REFERENCES for s in ("right", "left")]
+PADDING = [(n, *SIDES[i % 4]) for i, n in enumerate(ALL) if n not in CROSSED] + [
+    (n, *s) for n in CROSSED for s in SIDES
+]
+assert ("gemma2", "kv", "left") in PADDING
 
 
 @pytest.mark.parametrize(("name", "cut", "side"), PADDING)
@@ -125,8 +131,10 @@ def test_padding(name, cut, side):
     assert zoo.worst(actual, expected) <= tolerance(name)
 
 
-@pytest.mark.parametrize("use_reentrant", [False, True])
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "qwen3", "gpt_oss"])
+@pytest.mark.parametrize(
+    ("name", "use_reentrant"),
+    [("gpt2", False), ("gpt_neox", False), ("gpt_oss", False), ("llama", True), ("gpt_oss", True)],
+)
 def test_gradient_checkpointing(name, use_reentrant):
     model, ids = zoo.build(name), zoo.tokens()
     to_myopic(model, beta=0.2)
@@ -146,7 +154,7 @@ def test_checkpoint_around_the_whole_model():
     assert zoo.worst(zoo.gradients(model, ids), expected) <= 1e-10
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_oss", "deepseek_v3"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_oss", "deepseek_v3"])
 def test_autocast_bf16(name):
     model, ids = zoo.build(name, torch.float32), zoo.tokens(batch=4)
     exact = zoo.gradients(to_myopic(model), ids)
@@ -164,9 +172,8 @@ def test_autocast_bf16(name):
     assert error(rough, exact) < 2 * error(vanilla, full) + 1e-3
 
 
-@pytest.mark.parametrize("name", ["gpt2"])
-def test_torch_compile(name):
-    model, ids = zoo.build(name, torch.float32), zoo.tokens()
+def test_torch_compile():
+    model, ids = zoo.build("gpt2", torch.float32, n_layer=2), zoo.tokens()
     to_myopic(model)
     expected = zoo.gradients(model, ids)
     torch._dynamo.reset()
@@ -175,7 +182,7 @@ def test_torch_compile(name):
     assert zoo.worst(actual, expected) <= 1e-4
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gpt_oss", "deepseek_v3"])  # each way to find keys and values
 def test_saved_folder_is_plain_and_restoring_is_complete(name, tmp_path):
     model, ids = zoo.build(name), zoo.tokens()
     before, hooks = zoo.gradients(model, ids), sum(len(m._forward_pre_hooks) for m in model.modules())
@@ -239,7 +246,7 @@ def test_frozen_embeddings_and_frozen_projections():
 # --- influence ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_oss", "deepseek_v3"])
 def test_influence_is_lower_triangular_for_vanilla_and_diagonal_for_myopic(name):
     model, ids = zoo.build(name), zoo.tokens(batch=1)
     vanilla = influence(model, ids)
@@ -268,7 +275,7 @@ def test_influence_equals_one_backward_per_position_and_leaves_no_trace():
 # --- generation and refusals ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2", "gpt_oss", "deepseek_v3"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_oss", "deepseek_v3"])
 def test_generation_with_cache_works_as_if_unattached(name):
     model, ids = zoo.build(name), zoo.tokens(batch=1)
     expected = model.generate(ids, max_new_tokens=6, do_sample=False)
@@ -364,10 +371,9 @@ def test_what_a_models_own_code_raises_becomes_one_sentence():
         to_myopic(model)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_a_step_leaves_no_garbage_behind(name):
+def test_a_step_leaves_no_garbage_behind():
     """The graph must die by reference count: a cycle in it would hold every activation until the collector runs."""
-    model, ids = to_myopic(zoo.build(name)), zoo.tokens()
+    model, ids = to_myopic(zoo.build("llama")), zoo.tokens()
     zoo.gradients(model, ids)
     gc.collect()
     gc.disable()

@@ -8,7 +8,7 @@ import zoo
 from myopia.model.attach import to_vanilla
 from myopia.model.two_sets import TwoSets
 
-NAMES = ["gpt2", "gpt_neox", "llama"]
+NAMES = ["gpt2", "llama"]
 
 
 def pair_of(model, ids):

@@ -70,20 +70,44 @@ def visit(browser: Browser, folder: Path, width: int = 1200, **options) -> Page:
     return page
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser, folder):
+    """For tests that leave it as it was, or do not mind: drawing it takes seconds."""
     shown = visit(browser, folder)
     yield shown
     shown.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_loads_in_silence_and_asks_for_nothing(browser, folder, scheme):
-    page = visit(browser, folder, color_scheme=scheme)
+@pytest.fixture
+def new_page(browser, folder):
+    """As a reader finds it."""
+    shown = visit(browser, folder)
+    yield shown
+    shown.context.close()
+
+
+@pytest.fixture(scope="module", params=[("light", 380), ("dark", 1200)], ids=["light", "dark"])
+def scheme(browser, folder, request):
+    """(colour scheme, the page in it)."""
+    name, width = request.param
+    shown = visit(browser, folder, width, color_scheme=name)
+    yield name, shown
+    shown.context.close()
+
+
+def test_it_loads_in_silence_and_asks_for_nothing(scheme, folder):
+    name, page = scheme
     assert page.told == []
     assert [url for url in page.asked if not url.startswith("data:")] == [(folder / "report.html").as_uri()]
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) > 380) == (scheme == "light")
+    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) > 380) == (name == "light")
+
+
+def test_axe_finds_nothing(scheme):
+    _, page = scheme
+    page.evaluate(OPEN_ALL)
+    found = Axe().run(page).response["violations"]
+    assert not [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found]
 
 
 def test_nothing_on_it_could_reach_a_network(page):
@@ -211,37 +235,30 @@ def test_tables_sort_by_pointer_and_keys(page):
     assert every.count() == every.filter(has=page.locator("th button")).count() >= 6
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 380), ("dark", 1200)])
-def test_axe_finds_nothing(browser, folder, scheme, width):
-    page = visit(browser, folder, width, color_scheme=scheme)
-    page.evaluate(OPEN_ALL)
-    found = Axe().run(page).response["violations"]
-    assert not [(rule["id"], [node["target"] for node in rule["nodes"]][:3]) for rule in found]
+def test_no_horizontal_scroll(browser, folder):
+    for width in (380, 1600):
+        page = visit(browser, folder, width)
+        page.evaluate(OPEN_ALL)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.context.close()
 
 
-@pytest.mark.parametrize("width", [380, 1600])
-def test_no_horizontal_scroll(browser, folder, width):
-    page = visit(browser, folder, width)
-    page.evaluate(OPEN_ALL)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_keyboard_starts_with_the_skip_link(new_page):
+    new_page.keyboard.press("Tab")
+    assert new_page.evaluate("document.activeElement.textContent") == "Skip to the answer"
+    assert new_page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
+    new_page.keyboard.press("Enter")
+    assert new_page.evaluate("document.activeElement.id") == "main"
 
 
-def test_keyboard_starts_with_the_skip_link(page):
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
-    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
-
-
-def test_print_shows_what_was_folded_away(page, tmp_path):
-    assert page.locator("details:not([open])").count() > 0
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    page.emulate_media(media="print")
-    assert page.locator("details:not([open])").count() == 0 and not page.locator("nav").is_visible()
-    assert page.locator(".plate img").first.is_visible()
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("details:not([open])").count() > 0
+def test_print_shows_what_was_folded_away(new_page, tmp_path):
+    assert new_page.locator("details:not([open])").count() > 0
+    new_page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    new_page.emulate_media(media="print")
+    assert new_page.locator("details:not([open])").count() == 0 and not new_page.locator("nav").is_visible()
+    assert new_page.locator(".plate img").first.is_visible()
+    new_page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert new_page.locator("details:not([open])").count() > 0
 
 
 def test_paper_is_white_and_wide_enough(browser, folder):
@@ -280,19 +297,11 @@ def test_without_a_script_nothing_is_lost(browser, folder):
     assert page.locator("noscript").count() == 3 and page.locator(".window .tok").first.is_visible()
 
 
-def test_a_packed_csv_is_saved_unpacked(page, folder):
-    name = "verdicts"
-    assert (folder / f"tables/{name}.csv").stat().st_size >= embed.PACKED
-    for _ in range(2):  # the second click finds it unpacked
+def test_a_csv_is_saved_under_its_name_packed_or_not(page, folder):
+    packed, plain = ((folder / f"tables/{name}.csv") for name in ("verdicts", "table1_loss_by_p"))
+    assert packed.stat().st_size >= embed.PACKED > plain.stat().st_size
+    for path in (packed, packed, plain):  # the second click finds it unpacked
         with page.expect_download() as waiting:
-            page.locator(f"a.csv:text-is('{name}.csv')").first.click()
-        assert waiting.value.suggested_filename == f"{name}.csv"
-        assert Path(waiting.value.path()).read_text() == (folder / f"tables/{name}.csv").read_text()
-
-
-def test_the_csv_is_saved_under_its_name(page, folder):
-    with page.expect_download() as waiting:
-        page.locator("#figure-table1_loss_by_p a.csv").click()
-    saved = waiting.value
-    assert saved.suggested_filename == "table1_loss_by_p.csv"
-    assert Path(saved.path()).read_text() == (folder / "tables/table1_loss_by_p.csv").read_text()
+            page.locator(f"a.csv:text-is('{path.name}')").first.click()
+        assert waiting.value.suggested_filename == path.name
+        assert Path(waiting.value.path()).read_text() == path.read_text()

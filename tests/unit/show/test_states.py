@@ -37,23 +37,23 @@ def holder():
         process.wait()
 
 
-@pytest.mark.parametrize(
-    ("events", "status", "attempts", "crashes"),
-    [
-        (["start", "end"], FINISHED, 1, 0),
-        (["start", "start", "end"], FINISHED, 2, 1),
-        (["start", "preempted", "start", "end"], FINISHED, 2, 0),
-        (["start", "preempted"], STOPPED, 1, 0),
-        (["start"], CRASHED, 1, 1),
-        (["start", "start", "start"], CRASHED, 3, 3),
-        ([], WAITING, 0, 0),
-    ],
-)
-def test_events_tell_the_story(tmp_path, events, status, attempts, crashes):
-    add_run(tmp_path, "a-run", 0, events, finished=False)
-    (state,) = read_states(tmp_path)
-    assert (state.status, state.attempts, state.crashes) == (status, attempts, crashes)
-    assert (state.run, state.seed, state.fingerprint, state.step) == ("a-run", 0, "f1", 400)
+STORIES = [  # events, status, attempts, crashes
+    (["start", "end"], FINISHED, 1, 0),
+    (["start", "start", "end"], FINISHED, 2, 1),
+    (["start", "preempted", "start", "end"], FINISHED, 2, 0),
+    (["start", "preempted"], STOPPED, 1, 0),
+    (["start"], CRASHED, 1, 1),
+    (["start", "start", "start"], CRASHED, 3, 3),
+    ([], WAITING, 0, 0),
+]
+
+
+def test_events_tell_the_story(tmp_path):
+    for number, (events, *told) in enumerate(STORIES):
+        add_run(tmp_path / str(number), "a-run", 0, events, finished=False)
+        (state,) = read_states(tmp_path / str(number))
+        assert [state.status, state.attempts, state.crashes] == told, events
+        assert (state.run, state.seed, state.fingerprint, state.step) == ("a-run", 0, "f1", 400), events
 
 
 def test_a_lock_makes_the_difference_between_work_and_death(tmp_path, holder):

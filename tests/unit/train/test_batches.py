@@ -31,10 +31,9 @@ def test_each_epoch_is_a_permutation_of_the_corpus(task, corpus):
     assert torch.equal(ids(task, 0, n, n), epochs[1])  # going back recomputes the same order
 
 
-@pytest.mark.parametrize("size", [1, 3, 8])
-def test_order_does_not_depend_on_micro_batches(task, size):
+def test_order_does_not_depend_on_micro_batches(task):
     n = len(task.splits["train"])
-    first, count = n - 12, 24  # across the end of an epoch
+    first, count, size = n - 12, 24, 8  # the second one across the end of an epoch
     whole, samples = task.batch(0, first, count, "train")
     parts = [task.batch(0, i, size, "train") for i in range(first, first + count, size)]
     assert torch.equal(torch.cat([p[0]["input_ids"] for p in parts]), whole["input_ids"])

@@ -10,7 +10,7 @@ from myopia.train.optim import build_optimizer, learning_rate
 from tiny_runs import OPTIM, dp_spec
 
 
-@pytest.mark.parametrize("warmup, steps", [(0.0, 30), (0.1, 50), (0.05, 100), (0.01, 58)])
+@pytest.mark.parametrize("warmup, steps", [(0.1, 50), (0.01, 58)])
 def test_cosine_has_the_shape_of_transformers(warmup, steps):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
     n = int(warmup * steps)

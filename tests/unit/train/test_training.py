@@ -34,33 +34,31 @@ def largest_difference(a, b):
 # --- both arms ---
 
 
-@pytest.mark.parametrize("make", [dp_spec, text_spec])
-def test_arms_start_from_bitwise_equal_weights(make, corpus, tmp_path):
+def test_arms_start_from_bitwise_equal_weights(corpus, tmp_path):
     states = []
     for arm in ("vanilla", "myopic", "beta1"):
-        with open_run(make(arm), 5, place(tmp_path / arm, corpus)) as run:
+        with open_run(text_spec(arm), 5, place(tmp_path / arm, corpus)) as run:
             states.append({k: v.clone() for k, v in run.model.state_dict().items()})
             assert run.model.training
     for other in states[1:]:
         assert other.keys() == states[0].keys()
         assert all(torch.equal(other[k], states[0][k]) for k in other)
-    with open_run(make(), 6, place(tmp_path / "seed6", corpus)) as run:
+    with open_run(text_spec(), 6, place(tmp_path / "seed6", corpus)) as run:
         assert not all(torch.equal(v, states[0][k]) for k, v in run.model.state_dict().items())
 
 
-@pytest.mark.parametrize("make, task", [(dp_spec, DpRegression), (text_spec, LanguageModelling)])
-def test_arms_see_identical_batches(make, task, corpus, tmp_path, monkeypatch):
-    seen, original = [], task.batch
+def test_arms_see_identical_batches(corpus, tmp_path, monkeypatch):
+    seen, original = [], LanguageModelling.batch
 
     def batch(self, *key):
         inputs, samples = original(self, *key)
         seen[-1].append((key, {k: v.clone() for k, v in inputs.items()}, samples))
         return inputs, samples
 
-    monkeypatch.setattr(task, "batch", batch)
+    monkeypatch.setattr(LanguageModelling, "batch", batch)
     for arm in ("vanilla", "myopic"):
         seen.append([])
-        train(make(arm, steps=12), 1, place(tmp_path / arm, corpus))
+        train(text_spec(arm, steps=12), 1, place(tmp_path / arm, corpus))
     assert len(seen[0]) == len(seen[1]) >= 12
     for (key_a, a, samples_a), (key_b, b, samples_b) in zip(*seen):
         assert key_a == key_b and torch.equal(samples_a, samples_b)
@@ -70,11 +68,10 @@ def test_arms_see_identical_batches(make, task, corpus, tmp_path, monkeypatch):
     assert {key[0] for key, _, _ in seen[0] if key[3] == "validation"} == {trainer.VALIDATION_SEED}
 
 
-@pytest.mark.parametrize("make", [dp_spec, text_spec])
-def test_the_operator_with_nothing_cut_trains_like_vanilla(make, corpus, tmp_path):
+def test_the_operator_with_nothing_cut_trains_like_vanilla(corpus, tmp_path):
     """The A/A control, with dropout: 20 steps end at the same weights up to rounding."""
     for arm in ("vanilla", "beta1", "myopic"):
-        train(make(arm, dropout=0.1), 0, place(tmp_path / arm, corpus))
+        train(text_spec(arm, dropout=0.1), 0, place(tmp_path / arm, corpus))
     weights = {arm: load_file(tmp_path / arm / "run/model.safetensors") for arm in ("vanilla", "beta1", "myopic")}
     start = curve(place(tmp_path / "vanilla"))["validation_loss"]
     assert curve(place(tmp_path / "beta1"))["validation_loss"] == pytest.approx(start, rel=1e-5)
@@ -82,10 +79,8 @@ def test_the_operator_with_nothing_cut_trains_like_vanilla(make, corpus, tmp_pat
     assert near <= 1e-6 < 1e-3 < far
 
 
-@pytest.mark.parametrize(
-    "make, arm", [(dp_spec, "myopic"), (text_spec, "vanilla"), (text_spec, "myopic"), (text_spec, "bigram-zeroed")]
-)
-def test_no_step_reads_memory_before_it_is_written(make, arm, corpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("arm", ["myopic", "bigram-zeroed"])
+def test_no_step_reads_memory_before_it_is_written(arm, corpus, tmp_path, monkeypatch):
     """Jobs train without torch's filling of new tensors (`train.job`); with it, a value read too early would be NaN."""
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
     before = torch.are_deterministic_algorithms_enabled()
@@ -93,7 +88,7 @@ def test_no_step_reads_memory_before_it_is_written(make, arm, corpus, tmp_path, 
     try:
         for filled in (False, True):
             torch.utils.deterministic.fill_uninitialized_memory = filled
-            train(make(arm), 0, place(tmp_path / str(filled), corpus))
+            train(text_spec(arm), 0, place(tmp_path / str(filled), corpus))
     finally:
         torch.use_deterministic_algorithms(before)
     assert results(tmp_path / "True/run") == results(tmp_path / "False/run")
@@ -102,8 +97,7 @@ def test_no_step_reads_memory_before_it_is_written(make, arm, corpus, tmp_path, 
 # --- gradient accumulation ---
 
 
-@pytest.mark.parametrize("make", [dp_spec, text_spec])
-@pytest.mark.parametrize("arm", ["vanilla", "myopic"])
+@pytest.mark.parametrize("make, arm", [(dp_spec, "vanilla"), (text_spec, "myopic")])
 def test_micro_batches_have_the_gradient_of_the_whole(make, arm, corpus, tmp_path):
     gradients, losses = [], []
     for micro in (8, 2):
@@ -120,13 +114,6 @@ def test_micro_batches_have_the_gradient_of_the_whole(make, arm, corpus, tmp_pat
     for whole, parts in zip(*gradients):
         for a, b in zip(whole, parts):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-
-
-def test_micro_batches_end_at_the_same_weights(tmp_path):
-    for micro in (8, 4, 1):
-        train(dp_spec(dropout=0.2, micro_batch=micro), 0, place(tmp_path / str(micro)))
-    weights = [load_file(tmp_path / str(micro) / "run/model.safetensors") for micro in (8, 4, 1)]
-    assert all(largest_difference(weights[0], other) < 2e-6 for other in weights[1:])
 
 
 def test_gradient_clipping(tmp_path):
@@ -151,8 +138,7 @@ def finite(folder):
     return True
 
 
-@pytest.mark.parametrize("make", [dp_spec, text_spec])
-@pytest.mark.parametrize("rate", [1e4, 1e25, 1e38])
+@pytest.mark.parametrize("make, rate", [(dp_spec, 1e4), (text_spec, 1e25)])  # after some steps, and at once
 def test_nan_stops_with_step_rate_and_samples(make, rate, corpus, tmp_path):
     where = place(tmp_path, corpus, save_steps=1)
     spec = make(optim={"lr": rate, "schedule": "constant", "warmup": 0.0}, steps=300)
@@ -203,11 +189,10 @@ def test_weights_broken_by_the_last_update_are_not_saved(tmp_path):
 # --- stopping and going on, in one process ---
 
 
-@pytest.mark.parametrize("make, arm", [(dp_spec, "myopic"), (text_spec, "vanilla")])
-def test_stopped_at_every_step_ends_bitwise_the_same(make, arm, corpus, tmp_path):
-    spec = make(arm, dropout=0.1, steps=9, micro_batch=4, eval={"every": 4, "sequences": 6})
-    train(spec, 0, place(tmp_path / "unbroken", corpus))
-    where, attempts = place(tmp_path / "broken", corpus), 1
+def test_stopped_at_every_step_ends_bitwise_the_same(tmp_path):
+    spec = dp_spec("myopic", dropout=0.1, steps=9, micro_batch=4, eval={"every": 4, "sequences": 6})
+    train(spec, 0, place(tmp_path / "unbroken"))
+    where, attempts = place(tmp_path / "broken"), 1
     for _ in range(8):
         with pytest.raises(Preempted):
             train(spec, 0, where, stop=[15])  # a signal that came before the first step
@@ -218,12 +203,6 @@ def test_stopped_at_every_step_ends_bitwise_the_same(make, arm, corpus, tmp_path
     assert json.loads((where.folder / "timing.json").read_text())["attempts"] == attempts
     train(spec, 0, where)  # finished: writes the same folder again, trains nothing
     assert results(where.folder) == results(tmp_path / "unbroken/run")
-
-
-def test_state_saves_do_not_change_the_result(tmp_path):
-    for name, every in (("often", 1), ("never", None)):
-        train(dp_spec(), 0, place(tmp_path / name, save_steps=every))
-    assert results(tmp_path / "often/run") == results(tmp_path / "never/run")
 
 
 def test_a_job_stops_between_two_seeds(tmp_path, monkeypatch):
@@ -250,10 +229,9 @@ def test_cuda_asked_for_and_absent(tmp_path, monkeypatch):
         train(dp_spec(), 0, place(tmp_path, device="gpu0"))
 
 
-@pytest.mark.parametrize("micro", [3, 16])
-def test_batch_not_divisible(micro, tmp_path):
-    with pytest.raises(MyopiaError, match=f"batch_size 8 is not a multiple of micro_batch {micro} in run dp-vanilla"):
-        train(dp_spec(micro_batch=micro), 0, place(tmp_path))
+def test_batch_not_divisible(tmp_path):
+    with pytest.raises(MyopiaError, match="batch_size 8 is not a multiple of micro_batch 3 in run dp-vanilla"):
+        train(dp_spec(micro_batch=3), 0, place(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
