@@ -174,8 +174,9 @@ def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tup
 def _every(claim: Claim, estimate: Estimate, delta: float) -> tuple[str, float, str]:
     """Whether every seed by itself lies beyond delta."""
     sign = 1 if claim.side == "above" else -1
-    short = sum(not sign * (value - delta) > 0 for value in estimate.per_seed)
-    note = f"{short} of {estimate.seeds} seeds are not {claim.side} {delta:g}" if short else ""
+    each = estimate.per_seed or (estimate.value,)
+    short = sum(not sign * (value - delta) > 0 for value in each)
+    note = f"{short} of {len(each)} seeds are not {claim.side} {delta:g}" if short else ""
     return (VIOLATED if short else MET), math.nan, note
 
 

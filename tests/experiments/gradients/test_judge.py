@@ -14,7 +14,7 @@ from myopia.experiments.gradients import ANATOMY, EXPERIMENT, tables
 from myopia.experiments.gradients.judge import PAPER_BATCHES, jackknifed, paper_value, series
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
-from myopia.judge.verdicts import NO_PAPER, NOT_RUN
+from myopia.judge.verdicts import NO, NO_PAPER, NOT_JUDGED, YES
 from own_claims import judging, write_tables
 
 OWN = {"arms": ["public", "vanilla"], "corpus": "docstrings"}
@@ -70,32 +70,32 @@ def test_the_jackknife_is_that_of_a_mean() -> None:
 
 def test_verdicts_on_own_runs(folder: Path, verdicts_of) -> None:
     verdicts = verdicts_of(folder)
-    assert verdicts.loc["fig11-norms", "verdict"] == "replicated" and verdicts.loc["fig11-norms", "ours"] == 1
+    assert verdicts.loc["fig11-norms", "answer"] == "yes" and verdicts.loc["fig11-norms", "ours"] == 1
     row = verdicts.loc["fig11-cosine"]
-    assert row["verdict"] == "replicated" and row["ours"] == pytest.approx(-0.45, abs=0.03) and row["documents"] == 6
+    assert row["answer"] == "yes" and row["ours"] == pytest.approx(-0.45, abs=0.03) and row["documents"] == 6
     own = verdicts.loc[["fig11-norms-adamw", "fig11-norms-all", "fig11-cosine-adamw", "fig11-norms-myopic"]]
-    assert (own["verdict"] == NO_PAPER).all() and own["reason"].str.startswith("criterion met").all()
+    assert (own["verdict"] == NO_PAPER).all() and own["answer"].eq(YES).all()
     assert (
-        verdicts.loc[["fig11-value-norms", "fig11-value-cosine", "fig11-value-step256"], "verdict"] == NOT_RUN
+        verdicts.loc[["fig11-value-norms", "fig11-value-cosine", "fig11-value-step256"], "answer"] == NOT_JUDGED
     ).all()
-    assert verdicts.loc["bias-forward-vanilla", "reason"].startswith("criterion violated")
-    assert verdicts.loc["bias-stable-myopic", "reason"].startswith("criterion met")
+    assert verdicts.loc["bias-forward-vanilla", "answer"] == NO
+    assert verdicts.loc["bias-stable-myopic", "answer"] == YES
     assert verdicts.loc["bias-forward-vanilla", "ours"] == pytest.approx(-0.02, rel=0.2)
     theory = verdicts[verdicts.index.str.startswith("theory-theorem") | (verdicts.index == "theory-identity")]
-    assert len(theory) == 7 and theory["verdict"].isin(["replicated", NO_PAPER]).all() and (theory["seeds"] == 12).all()
+    assert len(theory) == 6 and theory["answer"].eq(YES).all() and (theory["seeds"] == 12).all()
 
 
 def test_verdicts_where_the_future_is_longer(tmp_path: Path, verdicts_of) -> None:
     rows = verdicts_of(simulated(tmp_path, gap=-1.0))
-    assert rows.loc["fig11-norms", "verdict"] == "not replicated" and rows.loc["fig11-norms", "ours"] == 0
+    assert rows.loc["fig11-norms", "answer"] == "no" and rows.loc["fig11-norms", "ours"] == 0
 
 
 def test_public_checkpoints_are_judged_where_they_are(tmp_path: Path, paper, verdicts_of) -> None:
     folder = public(simulated(tmp_path))
     rows = verdicts_of(folder, "paper")
-    assert rows.loc["fig11-norms", "seeds"] == 1 and rows.loc["fig11-norms", "verdict"] == "replicated"
-    assert rows.loc["fig11-value-step256", "verdict"] == "replicated"
-    assert rows.loc["fig11-value-norms", "verdict"] == "not replicated"
+    assert rows.loc["fig11-norms", "seeds"] == 1 and rows.loc["fig11-norms", "answer"] == "yes"
+    assert rows.loc["fig11-value-step256", "answer"] == "yes"
+    assert rows.loc["fig11-value-norms", "answer"] == "no"
     table = tables.fig11_gradient_anatomy(Context(Measures(folder), paper))
     points = table[(table["kind"] == "paper") & (table["quantity"] == "myopic")].set_index("step")["value"]
     assert points[1] == pytest.approx(257.0574 / 15) and 0 not in points.index

@@ -13,7 +13,7 @@ from myopia.experiments.induction import HEADS, LOSS
 from myopia.experiments.induction.tables import PLACES, induction
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
-from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER
+from myopia.judge.verdicts import NO, NO_PAPER, UNDECIDED, YES
 
 CONTROLS = ["control-induction-learned", "control-induction-head"]
 ROWS = ["induction-gap", "induction-myopic-fails", "induction-previous-head", "induction-match-head",
@@ -27,7 +27,7 @@ def context(world: Path, paper) -> Context:
 
 def test_rows_where_the_head_needs_the_future(verdicts: pd.DataFrame) -> None:
     rows = verdicts.loc[[*CONTROLS, *ROWS]]
-    assert (rows["verdict"] == NO_PAPER).all() and rows["reason"].str.startswith("criterion met").all()
+    assert (rows["verdict"] == NO_PAPER).all() and rows["answer"].eq(YES).all()
     assert rows.loc["induction-gap", "ours"] == pytest.approx(1.5, abs=0.05)
     assert rows.loc["induction-previous-head", "ours"] == pytest.approx(0.72, abs=0.05)
     assert rows.loc["induction-damage-head", "ours"] == pytest.approx(2, abs=0.05)
@@ -37,17 +37,17 @@ def test_rows_where_the_head_needs_the_future(verdicts: pd.DataFrame) -> None:
 @pytest.mark.parametrize("gap", [0.0, -0.5])
 def test_rows_where_it_does_not(gap: float, verdicts_of, world_with) -> None:
     rows = verdicts_of(world_with(gap=gap), rows=ROWS).loc[ROWS]
-    met = set(rows.index[rows["reason"].str.startswith("criterion met")])
+    met = set(rows.index[rows["answer"].eq(YES)])
     chance = set() if gap else {"induction-gap"}  # of arms that do not differ one draw in forty lies beyond 0
     assert met <= {"induction-damage-head"} | chance
-    assert "criterion violated" in rows.loc["induction-myopic-fails", "reason"]
+    assert rows.loc["induction-myopic-fails", "answer"] == NO
 
 
 def test_vanilla_that_learns_nothing_leaves_all_open(copy: Path, verdicts_of) -> None:
     table = pd.read_csv(copy / LOSS.name)
     write_csv(copy / LOSS.name, table.assign(loss=3.0))
     rows = verdicts_of(copy, rows=ROWS).loc[ROWS]
-    assert (rows["verdict"] == INCONCLUSIVE).all()
+    assert (rows["answer"] == UNDECIDED).all()
     assert rows["reason"].str.startswith("control failed: control-induction-learned").all()
 
 

@@ -15,7 +15,7 @@ from myopia.experiments.multiplication import CELLS, EXPERIMENT
 from myopia.experiments.multiplication.tables import fig9_multiplication, fig10_filler
 from myopia.judge.measures import Measures
 from myopia.judge.registry import Context, run_estimator
-from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, REPLICATED
+from myopia.judge.verdicts import NO, NO_PAPER, NOT_JUDGED, UNDECIDED, YES
 from own_claims import judging, write_tables
 
 
@@ -78,19 +78,21 @@ def test_intervals_are_the_seeds(tmp_path: Path) -> None:
 
 
 def test_too_few_seeds_and_other_scales_are_not_judged(tmp_path: Path, verdicts_of) -> None:
-    made(tmp_path, seeds=3)
-    assert verdicts_of(tmp_path).loc["fig9-gap", "verdict"] == NOT_RUN
-    assert "needs 5 seeds" in verdicts_of(tmp_path).loc["fig10-interaction", "reason"]
-    laptop = verdicts_of(made(tmp_path / "five"), "laptop")
-    assert (laptop.loc[["fig9-gap", "fig10-interaction", "fig10-vanilla", "fig10-myopic"], "verdict"] == NOT_RUN).all()
+    made(tmp_path, seeds=2)
+    assert verdicts_of(tmp_path).loc["fig9-gap", "answer"] == NOT_JUDGED
+    assert "needs 3 seeds" in verdicts_of(tmp_path).loc["fig10-interaction", "reason"]
+    laptop = verdicts_of(made(tmp_path / "five"), "smoke")
+    assert (
+        laptop.loc[["fig9-gap", "fig10-interaction", "fig10-vanilla", "fig10-myopic"], "answer"] == NOT_JUDGED
+    ).all()
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
 def test_no_effect_and_a_reversed_one_replicate_nothing(gap: float, tmp_path: Path, verdicts_of) -> None:
     found = verdicts_of(made(tmp_path, gap=gap))
-    assert found.loc["fig10-interaction", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
-    assert found.loc["fig10-myopic", "verdict"] == NOT_REPLICATED
-    assert found.loc["fig9-gap", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
+    assert found.loc["fig10-interaction", "answer"] in (NO, UNDECIDED)
+    assert found.loc["fig10-myopic", "answer"] == NO
+    assert found.loc["fig9-gap", "answer"] in (NO, UNDECIDED)
 
 
 def copy_role(table: pd.DataFrame, source: str, target: str, arm: str) -> pd.DataFrame:
@@ -103,7 +105,7 @@ def test_an_effect_of_distance_alone_leaves_the_claims_open(tmp_path: Path, verd
     """If symbols that see nothing did what padding does, padding would be no proof of computing on filler."""
     found = verdicts_of(made(tmp_path, lambda table: copy_role(table, "long", "lead", "vanilla")))
     row = found.loc["fig10-interaction"]
-    assert row["verdict"] == INCONCLUSIVE and row["reason"].startswith("control failed: control-fig10-distance")
+    assert row["answer"] == UNDECIDED and row["reason"].startswith("control failed: control-fig10-distance")
     better = lambda table: copy_role(copy_role(table, "short", "x", "vanilla"), "long", "lead", "vanilla").assign(  # noqa: E731
         correct=lambda t: np.where(t["role"] == "lead", t["n"], t["correct"])
     )
@@ -126,7 +128,7 @@ def test_a_missing_control_is_not_a_passed_one(tmp_path: Path, verdicts_of) -> N
 
 def test_a_grid_without_cells_off_ceiling_says_so(tmp_path: Path, verdicts_of) -> None:
     found = verdicts_of(made(tmp_path, lambda table: table.assign(correct=table["n"])))
-    assert found.loc["fig9-gap", "verdict"] == NOT_RUN
+    assert found.loc["fig9-gap", "answer"] == NOT_JUDGED
     assert "no cell has a vanilla exact match within 0.05-0.95" in found.loc["fig9-gap", "reason"]
 
 
@@ -139,11 +141,12 @@ def test_different_problems_are_refused(tmp_path: Path, verdicts_of) -> None:
 def paper_grid(table: pd.DataFrame, paper, shift: float = 0.0) -> pd.DataFrame:
     """The grid with exactly the paper's cells, `shift` added to both arms."""
     printed = [paper.get(f"fig9-{r.arm}-{r.x_digits}x{r.y_digits}")[0] for r in table.itertuples()]
-    return table.assign(n=10_000, correct=np.round((np.array(printed) + shift).clip(0, 1) * 10_000).astype(int))
+    exact = np.round((np.array(printed) + shift).clip(0, 1) * 10_000).astype(int)
+    return table.assign(n=10_000, correct=(exact + table["seed"] - 1).clip(0, 10_000))
 
 
 def test_cells_are_judged_by_value_at_the_papers_size(tmp_path: Path, verdicts_of, paper) -> None:
-    for shift, wanted in ((0.0, REPLICATED), (0.04, REPLICATED), (0.3, NOT_REPLICATED)):
+    for shift, wanted in ((0.0, YES), (0.04, YES), (0.3, NO)):
         folder = tmp_path / f"{shift}"
         made(
             folder,
@@ -154,8 +157,8 @@ def test_cells_are_judged_by_value_at_the_papers_size(tmp_path: Path, verdicts_o
             seeds=3,
         )
         found = verdicts_of(folder, "paper")  # three seeds are enough for a value
-        assert found.loc["fig9-value", "verdict"] == wanted, shift
-        assert found.loc["fig9-value", "ours"] == pytest.approx(shift, abs=0.03 if shift else 1e-9)
+        assert found.loc["fig9-value", "answer"] == wanted, shift
+        assert found.loc["fig9-value", "ours"] == pytest.approx(shift, abs=0.03 if shift else 2e-4)
     table = fig9_multiplication(Context(Measures(tmp_path / "0.0"), paper))
     ours, printed = (table[table["kind"] == kind] for kind in ("ours", "paper"))
     keys = ["series", "x_digits", "y_digits"]

@@ -16,7 +16,7 @@ from myopia.experiments.size_sweep.judge import slope_weights
 from myopia.experiments.size_sweep.tables import audit_gap_by_lr, fig7_gap_by_size, gap_of_networks
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
-from myopia.judge.verdicts import INCONCLUSIVE, NOT_REPLICATED, NOT_RUN, REPLICATED
+from myopia.judge.verdicts import NO, NOT_JUDGED, UNDECIDED, YES
 from own_claims import judging, write_tables
 
 PYTHIA = {"14m": 1.19e6, "31m": 4.74e6, "70m": 1.89e7, "160m": 8.51e7, "410m": 3.02e8, "1b": 8.06e8, "1.4b": 1.21e9,
@@ -123,7 +123,7 @@ def test_a_best_rate_at_the_edge_is_counted_and_fails_its_control(make, tmp_path
     assert ask(context, "family_edges").value == len(SIZES)
     assert reading.best_rates(context, "checkpoint")["d24", "vanilla"].edge == "low"
     found = verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope"]
-    assert found["verdict"] == INCONCLUSIVE and found["reason"].startswith("control failed: control-family-grid")
+    assert found["answer"] == UNDECIDED and found["reason"].startswith("control failed: control-family-grid")
 
 
 # --- gaps and slopes ---
@@ -187,7 +187,7 @@ def test_too_few_settled_sizes_or_too_short_a_span_give_no_slope(make, tmp_path:
     with pytest.raises(NotRun, match="settled at 3 of 5 sizes"):
         ask(make(rising=("d24", "d64")), "family_slope", choice="best")
     row = verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope"]
-    assert row["verdict"] == NOT_RUN and "settled at 3 of 5 sizes" in row["reason"]
+    assert row["answer"] == NOT_JUDGED and "settled at 3 of 5 sizes" in row["reason"]
     near = {size: 1000 * (k + 1) for k, size in enumerate(SIZES)}
     with pytest.raises(NotRun, match="span a factor of 5"):
         ask(make(sizes=near), "family_slope", choice="best")
@@ -228,7 +228,7 @@ def test_beside_the_papers_own_numbers(make, paper, tmp_path: Path, verdicts_of)
     assert rise.value == pytest.approx(0.19, abs=3e-3)
     found = verdicts_of(tmp_path, "paper")
     for claim in ("fig7-rise", "fig7-u-shape", "fig7-value", "fig7-order"):
-        assert found.loc[claim, "verdict"] == REPLICATED, claim
+        assert found.loc[claim, "answer"] == YES, claim
     table = fig7_gap_by_size(context)
     beside = table[(table["kind"] == "paper") & (table["panel"] == "gap") & (table["size"] == "pythia-70m")]
     assert beside["n_params"].eq(PYTHIA["70m"]).all() and set(beside["x"]) == {7e7}
@@ -237,9 +237,9 @@ def test_beside_the_papers_own_numbers(make, paper, tmp_path: Path, verdicts_of)
 def test_a_flat_curve_is_not_the_papers(make, tmp_path: Path, verdicts_of) -> None:
     pythia(make, dict.fromkeys(PYTHIA, 0.13), noise=0.1)
     found = verdicts_of(tmp_path, "paper")
-    assert found.loc["fig7-rise", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
-    assert found.loc["fig7-u-shape", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
-    assert found.loc["fig7-value", "verdict"] == NOT_REPLICATED
+    assert found.loc["fig7-rise", "answer"] in (NO, UNDECIDED)
+    assert found.loc["fig7-u-shape", "answer"] in (NO, UNDECIDED)
+    assert found.loc["fig7-value", "answer"] == NO
 
 
 # --- sabotage, and bad tables ---
@@ -251,15 +251,15 @@ def test_swapped_arms_and_no_slope(make, tmp_path: Path, verdicts_of) -> None:
             tables[name] = frame.assign(arm=frame["arm"].replace({"vanilla": "myopic", "myopic": "vanilla"}))
 
     make()
-    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] == REPLICATED
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "answer"] == YES
     make(change=swap)
-    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] in (NOT_REPLICATED, INCONCLUSIVE)
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "answer"] in (NO, UNDECIDED)
     make(slope=0.0)
-    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] != REPLICATED
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "answer"] != YES
     make(slope=-0.03)
-    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] == NOT_REPLICATED
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "answer"] == NO
     make(noise=200.0)
-    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "verdict"] in (INCONCLUSIVE, NOT_RUN)
+    assert verdicts_of(tmp_path, only=["fig7-slope"]).loc["fig7-slope", "answer"] in (UNDECIDED, NOT_JUDGED)
 
 
 def test_other_tokens_in_one_run_are_refused(make) -> None:

@@ -66,7 +66,7 @@ def text(
                 for step in range(100, 1201, 100):
                     late = step / 1200
                     value = 3.4 + of_arm[arm] * min(1, 1.6 * late) + 2 * np.exp(-4 * late) + shared + own
-                    value += rng.normal(0, 0.01 * noise)
+                    value += rng.normal(0, 0.002 * noise)
                     curves.append((corpus, f"text-{corpus}-{arm}", arm, seed, step, step * 2048, value))
     names = [(corpus, f"doc{doc:03d}", f"part {doc % 3}") for corpus in corpora for doc in range(docs)]
     return {

@@ -11,7 +11,7 @@ from myopia.experiments.text import EXPERIMENT, INFLUENCE, judge, tables
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.tables import make_table
-from myopia.judge.verdicts import NOT_REPLICATED, REPLICATED
+from myopia.judge.verdicts import NO, NOT_JUDGED, YES
 from own_claims import judging, write_tables
 
 PAIR = {"corpus": "docstrings", "arms": ["myopic", "vanilla"]}
@@ -109,14 +109,14 @@ def test_the_beta_sweep_has_a_figure_of_its_own(measured, tmp_path, paper):
     assert "beta1" in set(found["arm"]) and "beta0.5" not in set(found["arm"])
 
 
-def test_the_last_quarter_decides_whether_a_gap_still_rises(measured, tmp_path, paper):
+def test_the_last_quarter_decides_whether_a_gap_has_settled(measured, tmp_path, paper):
     curve = pd.read_csv(measured / TEXT_CURVE.name)
     late = curve["arm"].eq("myopic") * curve["step"] * 0.001
-    for extra, expected in ((0.0, 0), (late, 1)):
+    for extra, expected in ((0.0, 1), (late, 0)):
         write_csv(tmp_path / TEXT_CURVE.name, curve.assign(validation_loss=curve["validation_loss"] + extra))
         table = tables.text_gap_by_step(Context(Measures(tmp_path), paper))
         assert set(table["series"]) == {"vanilla", "myopic", "gap"}
-        assert table.loc[table["series"] == "gap", "still_rising"].eq(expected).all()
+        assert table.loc[table["series"] == "gap", "settled"].eq(expected).all()
 
 
 def test_nothing_measured_is_a_header(tmp_path, paper):
@@ -146,16 +146,17 @@ def at(paper, tmp_path_factory):
 
 def test_arms_that_differ_as_in_the_paper_replicate_it(at):
     rows = at(1.0)
-    assert (rows["verdict"].iloc[: len(PAPERS)] == REPLICATED).all()
-    assert rows["reason"].iloc[len(PAPERS) :].str.startswith("criterion met").all()
+    assert (rows["answer"].iloc[: len(PAPERS)] == YES).all()
+    assert rows["answer"].iloc[len(PAPERS) :].eq(YES).all()
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0])
 def test_arms_that_do_not_differ_so_replicate_nothing(at, gap):
     rows = at(gap)
-    assert not rows["verdict"].isin([REPLICATED]).any()
-    met = set(rows.index[rows["reason"].str.startswith("criterion met")])
+    met = set(rows.index[rows["answer"].eq(YES)])
     assert met == {"control-aa-text-docstrings", "influence-myopic"}  # they ask for no difference
     if gap < 0:  # a control that fails leaves what leans on it open
-        assert rows.loc["fig4-position0-docstrings", "verdict"] == NOT_REPLICATED
-        assert rows.loc["table2-gap-docstrings", "reason"].startswith("control failed: fig4-position0-docstrings")
+        assert rows.loc["fig4-position0-docstrings", "answer"] == NO
+        assert rows.loc["table2-gap-docstrings", "reason"].startswith("control failed: control-position0-docstrings")
+    else:  # a gap that is not there cannot be shown to have settled
+        assert rows.loc["table2-gap-docstrings", "answer"] == NOT_JUDGED

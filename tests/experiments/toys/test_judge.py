@@ -19,7 +19,7 @@ from myopia.judge.claims import Claim, read_claims
 from myopia.judge.measures import Measures, NotRun
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.stats import seed_mean
-from myopia.judge.verdicts import MET, NO_PAPER, NOT_RUN, judge, outcome
+from myopia.judge.verdicts import MET, NO_PAPER, NOT_JUDGED, YES, judge, outcome
 
 
 def simulated(folder: Path, gap: float = 1.0) -> Path:
@@ -55,7 +55,7 @@ def broken(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFram
 def test_claims_where_all_is_as_predicted(folder: Path, verdicts) -> None:
     found = verdicts(folder)
     assert len(found) >= 25 and (found["verdict"] == NO_PAPER).all()
-    met = found["reason"].str.startswith("criterion met")
+    met = found["answer"].eq(YES)
     assert met.all(), found.loc[~met, ["ours", "ci_low", "ci_high", "criterion"]].to_string()
     assert found.loc["toy-hidden-only", "seeds"] == SEEDS
     assert found.loc["theory-blindness", "seeds"] == CHAINS - 3  # tuning seeds are never judged
@@ -64,7 +64,7 @@ def test_claims_where_all_is_as_predicted(folder: Path, verdicts) -> None:
 @pytest.mark.parametrize("gap", [0.0, -1.0])
 def test_claims_where_there_is_no_effect_or_the_reverse(gap: float, tmp_path: Path, verdicts) -> None:
     found = verdicts(simulated(tmp_path, gap))
-    met = set(found.index[found["reason"].str.startswith("criterion met")])
+    met = set(found.index[found["answer"].eq(YES)])
     effects = {"toy-shared-future", "toy-shared-sacrifice", "toy-shared-spare", "toy-hidden-full", "toy-hidden-only"}
     effects |= {f"toy-{loop}-{arm}" for loop in ("reward", "mixed") for arm in ("vanilla", "myopic")}
     assert not met & effects
@@ -84,7 +84,7 @@ def test_a_failed_control_leaves_its_claims_open(tmp_path: Path, verdicts) -> No
 def test_blindness_needs_ten_seeds(tmp_path: Path, verdicts) -> None:
     broken(simulated(tmp_path), CONSEQUENCE.name, lambda frame: frame[frame["seed"] < 9])
     row = verdicts(tmp_path).loc["theory-blindness"]
-    assert row["verdict"] == NOT_RUN and "needs 10 seeds, has 9" in row["reason"]
+    assert row["answer"] == NOT_JUDGED and "needs 10 seeds, has 9" in row["reason"]
 
 
 def test_estimates_against_direct_computation(context: Context, folder: Path) -> None:

@@ -23,7 +23,7 @@ from myopia.experiments.zero_shot.tables import fig5_zero_shot
 from myopia.judge.measures import Measures
 from myopia.judge.registry import Context, run_estimator
 from myopia.judge.stats import Estimate
-from myopia.judge.verdicts import INCONCLUSIVE, NO_PAPER, NOT_REPLICATED, NOT_RUN, PARTLY, REPLICATED
+from myopia.judge.verdicts import NO, NO_PAPER, NOT_JUDGED, PARTLY, UNDECIDED, YES
 from own_claims import judging, write_tables
 
 CHANCE = {"lambada_openai": 0.01, "piqa": 0.5, "sciq": 0.25, "arc_easy": 0.25}
@@ -126,8 +126,8 @@ def test_estimates_against_direct_computation(measured: Path, verdicts_of):
     row = found.loc["zero-shot-cloze-docstrings"]
     assert row["ours"] == pytest.approx((cloze["vanilla"] - cloze["myopic"]).mean())
     assert (row["seeds"], row["documents"]) == (5, 120)
-    assert row["verdict"] == NO_PAPER and row["reason"].startswith("criterion met")
-    assert found.loc["zero-shot-cloze-msmarco", "verdict"] == NOT_RUN
+    assert row["verdict"] == NO_PAPER and row["answer"] == YES
+    assert found.loc["zero-shot-cloze-msmarco", "answer"] == NOT_JUDGED
 
 
 def test_passages_of_a_document_are_one_unit(tmp_path: Path, paper):
@@ -152,7 +152,7 @@ def test_several_sizes_with_one_seed_have_an_interval_over_items(measured: Path,
 
 def test_a_size_that_is_asked_for_and_missing_is_not_run(measured: Path, verdicts_of):
     row = verdicts_of(measured, "paper").loc["fig5-value-cells"]
-    assert row["verdict"] == NOT_RUN and "zero-shot arc_easy of 1.4b was not measured" in row["reason"]
+    assert row["answer"] == NOT_JUDGED and "zero-shot arc_easy of 1.4b was not measured" in row["reason"]
 
 
 # --- verdicts ---
@@ -166,33 +166,33 @@ def as_paper(tmp_path_factory: pytest.TempPathFactory, paper) -> Path:
 
 def test_the_papers_own_accuracies_replicate_fig5(as_paper: Path, verdicts_of):
     found = verdicts_of(as_paper, "paper")
-    assert (found.loc[["fig5-LAMBADA", "fig5-PIQA", "fig5-SciQ", "fig5-ARC-Easy"], "verdict"] == REPLICATED).all()
+    assert (found.loc[["fig5-LAMBADA", "fig5-PIQA", "fig5-SciQ", "fig5-ARC-Easy"], "answer"] == YES).all()
     assert found.loc["fig5-LAMBADA", "ours"] == pytest.approx(found.loc["fig5-LAMBADA", "paper_value"], abs=0.001)
-    assert (found.loc[["fig5-value", "fig5-value-signs", "fig5-value-cells"], "verdict"] == REPLICATED).all()
+    assert (found.loc[["fig5-value", "fig5-value-signs", "fig5-value-cells"], "answer"] == YES).all()
     assert (found.loc[[f"fig5-{task}" for task in PAPER_TASKS], "seeds"] == 1).all()
 
 
 def test_only_the_scales_named_may_judge(as_paper: Path, verdicts_of):
     rows = [f"fig5-{task}" for task in PAPER_TASKS]
     found = verdicts_of(as_paper, "laptop", rows)
-    assert (found.loc[rows, "verdict"] == NOT_RUN).all()
+    assert (found.loc[rows, "answer"] == NOT_JUDGED).all()
     assert found.loc["fig5-LAMBADA", "reason"] == "judged at gpu, paper only; the estimate is shown"
 
 
 def test_swapped_and_equal_arms_are_not_replicated(tmp_path: Path, verdicts_of, paper):
     write_tables(tmp_path, {SCORES.name: fig5(paper, arms=("myopic", "vanilla"))})
     rows = [*(f"fig5-{task}" for task in PAPER_TASKS), "fig5-value-signs"]
-    assert (verdicts_of(tmp_path, "paper", rows).loc[rows, "verdict"] == NOT_REPLICATED).all()
+    assert (verdicts_of(tmp_path, "paper", rows).loc[rows, "answer"] == NO).all()
     equal = judged(fig5(paper, arms=("vanilla", "vanilla")), tmp_path, verdicts_of)
-    assert (equal.loc[[f"fig5-{task}" for task in PAPER_TASKS], "verdict"] == INCONCLUSIVE).all()
-    assert not equal["verdict"].isin([REPLICATED, PARTLY]).any()
+    assert (equal.loc[[f"fig5-{task}" for task in PAPER_TASKS], "answer"] == UNDECIDED).all()
+    assert not equal["answer"].isin([YES, PARTLY]).any()
 
 
 def test_accuracies_far_from_the_papers_are_not_its_cells(tmp_path: Path, verdicts_of, paper):
     found = judged(fig5(paper, shift=0.1), tmp_path, verdicts_of)
     assert found.loc["fig5-value-cells", "ours"] == pytest.approx(0.1, abs=0.002)
-    assert found.loc["fig5-value-cells", "verdict"] == NOT_REPLICATED
-    assert (found.loc["fig5-value-signs", "verdict"], found.loc["fig5-value", "verdict"]) == (REPLICATED, PARTLY)
+    assert found.loc["fig5-value-cells", "answer"] == NO
+    assert (found.loc["fig5-value-signs", "answer"], found.loc["fig5-value", "answer"]) == (YES, PARTLY)
 
 
 @pytest.mark.parametrize(("level", "state"), [(0.25, "undecided"), (0.17, "violated")])
@@ -206,14 +206,14 @@ def test_a_task_is_judged_only_where_vanilla_is_above_chance(level, state, tmp_p
     found = judged(pd.concat(rows), tmp_path, verdicts_of)
     blocked, control = found.loc["fig5-SciQ"], found.loc["control-above-chance-SciQ"]
     assert blocked["ci_low"] > 0.08  # as clear a gap as any
-    assert blocked["verdict"] == NOT_RUN
+    assert blocked["answer"] == NOT_JUDGED
     told = (
         f"judged only where vanilla is above chance on SciQ (control-above-chance-SciQ: {state}); the estimate is shown"
     )
     assert blocked["reason"] == told
     assert control["verdict"] == NO_PAPER and control["ci_low"] < 0
     assert np.isnan(blocked["p_holm"])  # a row that is not judged takes no part in Holm's correction
-    assert found.loc["fig5-ARC-Easy", "verdict"] == REPLICATED
+    assert found.loc["fig5-ARC-Easy", "answer"] == YES
 
 
 def test_a_cloze_at_chance_is_not_judged(copied: Path, verdicts_of):
@@ -224,7 +224,7 @@ def test_a_cloze_at_chance_is_not_judged(copied: Path, verdicts_of):
     table.loc[cloze & (table["arm"] == "myopic"), "correct"] = 0
     write_csv(copied / SCORES.name, table)
     row = verdicts_of(copied).loc["zero-shot-cloze-docstrings"]
-    assert row["ours"] == 0.25 and row["verdict"] == NOT_RUN and "violated" in row["reason"]
+    assert row["ours"] == 0.25 and row["answer"] == NOT_JUDGED and "violated" in row["reason"]
 
 
 def test_malformed_measurements_are_one_sentence(tmp_path: Path, verdicts_of):

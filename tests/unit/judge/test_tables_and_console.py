@@ -29,7 +29,7 @@ RUNNING = [one for one in map(experiment, known()) if not one.optional]
 def written(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder whose experiments were judged one by one, as the workflow's rules do."""
     out = tmp_path_factory.mktemp("written")
-    dag = Dag(load_config({"scale": "laptop", "results": str(out)}))
+    dag = Dag(load_config({"scale": "cpu", "results": str(out)}))
     settings = write_settings(dag.settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "start", lambda: None)  # it changes the process: no hub, other garbage collection

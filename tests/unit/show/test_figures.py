@@ -143,7 +143,7 @@ def test_one_seed_and_one_arm_are_drawn(tables: Path) -> None:
 
 
 def test_a_rising_gap_is_hollow(tables: Path) -> None:
-    drawn = figure("text_gap_by_step", read(tables, "text_gap_by_step").assign(still_rising=1))
+    drawn = figure("text_gap_by_step", read(tables, "text_gap_by_step").assign(settled=0))
     assert "still rising" in texts(drawn)
     assert drawn.axes[1].lines[0].get_markerfacecolor() == "white"
 
