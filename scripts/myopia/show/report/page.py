@@ -17,7 +17,7 @@ from myopia.judge.questions import Answer, Question, answers, estimate, number, 
 from myopia.judge.verdicts import ANSWERS, NOT_JUDGED, PAPER_SCALE
 from myopia.show.report import embed
 from myopia.show.report.results import ABANDONED, DAMAGED, Results, fill
-from myopia.show.report.sections import Section, sections, sentences
+from myopia.show.report.sections import Figure, Section, sections, sentences
 from myopia.show.states import FINISHED, RUNNING
 
 if TYPE_CHECKING:
@@ -115,6 +115,16 @@ def headline(asked: list[Answer]) -> list[tuple[Question, str, Any]]:
     ]
     best = sorted(found, key=lambda one: (one[-1].answer == NOT_JUDGED, one[1]))[:HEADLINES]
     return [tuple(one[2:]) for one in sorted(best, key=lambda one: one[:2])]
+
+
+def split(part: Section, lead: Figure | None, asked: list[Answer]) -> tuple[list[Figure], list[Figure]]:
+    """Figures of a section that stand open, those that show what answers a question, and the others; `lead` is neither."""
+    families = {row.family for answer in asked for row in answer.rows.values()}
+    rest = [figure for figure in part.figures if figure != lead]
+    main = [figure for figure in rest if families & set(figure.families)]
+    if not main and lead not in part.figures:
+        main = rest[:1]
+    return main, [figure for figure in rest if figure not in main]
 
 
 def _counts(verdicts: pd.DataFrame) -> list[tuple[str, list[int]]]:
@@ -234,5 +244,5 @@ def text(x: Any) -> str:
 
 FILTERS = {
     "duration": duration, "amount": amount, "counted": counted, "spans": spans, "n_of": n_of, "num": value, "key": key,
-    "text": text, "number": number, "why": why, "told": told, "saved_as": embed.saved_as,
+    "text": text, "number": number, "why": why, "told": told, "split": split, "saved_as": embed.saved_as,
 }  # fmt: skip
