@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from myopia.config.dag import Dag
 
 RESERVE = 300_000  # bytes kept free for the page's own text beside its pictures and tables
-HEADLINES = 10
 
 
 def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
@@ -107,13 +106,13 @@ def told(answer: Answer) -> list[tuple[str, Any]]:
 
 
 def headline(asked: list[Answer]) -> list[tuple[Question, str, Any]]:
-    """The rows that answer the questions: as many of each as there is room for, judged ones first."""
+    """At most ten rows that answer the questions: as many of each as there is room for, judged ones first."""
     found = [
         (n, k, answer.question, label, row)
         for n, answer in enumerate(asked)
         for k, (label, row) in enumerate(told(answer))
     ]
-    best = sorted(found, key=lambda one: (one[-1].answer == NOT_JUDGED, one[1]))[:HEADLINES]
+    best = sorted(found, key=lambda one: (one[-1].answer == NOT_JUDGED, one[1]))[:10]
     return [tuple(one[2:]) for one in sorted(best, key=lambda one: one[:2])]
 
 

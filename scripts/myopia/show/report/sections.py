@@ -85,10 +85,8 @@ def _section(one: Experiment, results: Results, dag: Dag, paper: pd.DataFrame, b
                             sample(frame), families, bool(of.get("lead")))  # fmt: skip
             figures.append(figure)
     families = {family for of in texts["figures"].values() for family in of.get("families", ())}
-    verdicts = results.verdicts
-    judged = verdicts is not None and (verdicts["family"].isin(families) & (verdicts["answer"] != NOT_JUDGED)).any()
+    rows = [] if results.verdicts is None else results.verdicts.itertuples()
     notes = {figure.note for figure in figures}
-    read = [figure.name for figure in one.figures if not figure.draw]
     return Section(
         id=one.name,
         title=texts["title"],
@@ -98,11 +96,11 @@ def _section(one: Experiment, results: Results, dag: Dag, paper: pd.DataFrame, b
         empty=empty,
         absent=absent,
         families=families,
-        tables=[name for name in read if results.table(name, f"{place}tables") is not None],
+        tables=[f.name for f in one.figures if not f.draw and results.table(f.name, f"{place}tables") is not None],
         deviations=sentences(texts.get("deviations", ()), results, paper),
         hard=sentences(texts.get("hard", ()), results, paper),
         optional=one.output,
-        judged=bool(judged),
+        judged=any(row.family in families and row.answer != NOT_JUDGED for row in rows),
     )
 
 

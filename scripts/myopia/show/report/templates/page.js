@@ -33,13 +33,13 @@
     const rows = [...document.getElementById(form.dataset.for).tBodies[0].rows];
     const { text, group, answer } = form.elements;
     const apply = () => {
-      const words = text.value.toLowerCase().split(/\s+/);
+      const wanted = text.value.trim().toLowerCase();
       let shown = 0;
       for (const row of rows) {
         const given = row.dataset.answer;
         const fits = (!group.value || row.dataset.group === group.value)
           && (!answer.value || given === answer.value || (answer.value === "judged" && given !== "not judged"))
-          && words.every((word) => row.textContent.toLowerCase().includes(word));
+          && row.textContent.toLowerCase().includes(wanted);
         row.hidden = !fits;
         shown += fits;
       }
