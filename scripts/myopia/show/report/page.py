@@ -48,7 +48,9 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
         *(figure.name for figure in figures),
         *(name for part in parts for name in part.tables),
     }
-    verdicts = pd.DataFrame() if results.verdicts is None else results.verdicts
+    verdicts = pd.DataFrame({"group": []}) if results.verdicts is None else results.verdicts
+    # The paper's claims first, controls last.
+    verdicts = verdicts.sort_values("group", kind="stable", key=lambda names: names.map([*GROUPS].index))
     # Answers first, among them those that were judged.
     asked = [] if verdicts.empty else answers(dag.experiments, verdicts)
     asked.sort(key=lambda answer: answer.word == NOT_JUDGED)
