@@ -42,16 +42,13 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
     parts = sections(results, dag, paper, budget)
     figures = [figure for part in parts for figure in part.figures]
     tables = _tables(results.folder / "tables", budget) | _tables(results.folder / "released/tables", budget)
-    linked = {
-        "verdicts",
-        "seeds",
-        *(figure.name for figure in figures),
-        *(name for part in parts for name in part.tables),
-    }
+    linked = (
+        {"verdicts", "seeds"} | {figure.name for figure in figures} | {name for part in parts for name in part.tables}
+    )
     verdicts = pd.DataFrame({"group": []}) if results.verdicts is None else results.verdicts
     # The paper's claims first, controls last.
     verdicts = verdicts.sort_values("group", kind="stable", key=lambda names: names.map([*GROUPS].index))
-    # Answers first, among them those that were judged.
+    # Questions that were judged come first.
     asked = [] if verdicts.empty else answers(dag.experiments, verdicts)
     asked.sort(key=lambda answer: answer.word == NOT_JUDGED)
     errors = {
@@ -65,13 +62,8 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
     environment.filters |= FILTERS
     source = {name: Markup(environment.loader.get_source(environment, name)[0]) for name in ("style.css", "page.js")}
     # As globals, so that macros see them.
-    environment.globals |= {
-        "tables": tables,
-        "GROUPS": GROUPS,
-        "ANSWERS": ANSWERS,
-        "NOT_JUDGED": NOT_JUDGED,
-        "PAPER_SCALE": PAPER_SCALE,
-    }
+    names = {"GROUPS": GROUPS, "ANSWERS": ANSWERS, "NOT_JUDGED": NOT_JUDGED, "PAPER_SCALE": PAPER_SCALE}
+    environment.globals |= {"tables": tables, **names}
     return environment.get_template("page.html").render(
         scale=dag.settings["scale"],
         style=source["style.css"],
@@ -109,11 +101,8 @@ def told(answer: Answer) -> list[tuple[str, Any]]:
 
 def headline(asked: list[Answer]) -> list[tuple[Question, str, Any]]:
     """At most ten rows that answer the questions: as many of each as there is room for, judged ones first."""
-    found = [
-        (n, k, answer.question, label, row)
-        for n, answer in enumerate(asked)
-        for k, (label, row) in enumerate(told(answer))
-    ]
+    every = [(n, answer, k, *one) for n, answer in enumerate(asked) for k, one in enumerate(told(answer))]
+    found = [(n, k, answer.question, label, row) for n, answer, k, label, row in every]
     best = sorted(found, key=lambda one: (one[-1].answer == NOT_JUDGED, one[1]))[:10]
     return [tuple(one[2:]) for one in sorted(best, key=lambda one: one[:2])]
 
