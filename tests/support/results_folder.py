@@ -18,8 +18,6 @@ from myopia.show.render import draw_figure
 
 REFERENCE, TEXTS = ROOT / "workflow" / "reference", ROOT / "workflow" / "report"
 DRAWN = ("table1_loss_by_p", "audit_gap_by_lr")
-PANELS = [("vanilla", 0.3, "trained"), ("myopic", 0.3, "trained"), ("vanilla", 0.3, "untrained"), ("vanilla", 1.0, "trained"),
-          ("myopic", 1.0, "trained"), ("beta1", 1.0, "trained"), ("vanilla", 1.0, "untrained")]  # fmt: skip
 JOBS = ("measure/synthetic", "train/dp-p1-vanilla", "judge/synthetic")
 
 
@@ -86,61 +84,6 @@ def gap_by_lr() -> pd.DataFrame:
         ("gap", *told, "equal rates", None, 0.0064, 0.03, None, None, None, None, None, 5, 512),
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def add_interactive_tables(folder: Path) -> None:
-    """The tables of the charts and of the planning map, with values that tell where they belong."""
-    probes = [
-        (
-            "ours",
-            arm,
-            p,
-            weights,
-            layer,
-            "sin",
-            lookback,
-            "noisy",
-            min(1.0, k * 0.1 + layer * 0.02 + lookback * 0.001),
-            3,
-        )
-        for k, (arm, p, weights) in enumerate(PANELS)
-        for layer in range(3)
-        for lookback in range(4)
-    ]
-    columns = "kind,arm,p,weights,layer,feature,lookback,metric,value,seeds".split(",")
-    frame = pd.DataFrame(probes, columns=columns).assign(
-        ci_low=lambda f: f["value"] - 0.05, ci_high=lambda f: f["value"] + 0.05
-    )
-    write_csv(folder / "tables/fig2_probe_r2.csv", frame)
-    words = [f"w{t}" for t in range(6)]
-    matrix = [
-        (f"text-{arm}", arm, 0, t, s, (s == t or arm == "vanilla") * (t + 1.0) if s <= t else 0.0, words[s])
-        for arm in ("vanilla", "myopic")
-        for t in range(5)
-        for s in range(6)
-    ]
-    write_csv(
-        folder / "tables/influence.csv", pd.DataFrame(matrix, columns="model,arm,seed,t,s,influence,token".split(","))
-    )
-    sizes = [
-        ("gap", "checkpoint", choice, kind, size, n if kind == "ours" else None, None if kind == "ours" else n, gap, gap - 0.01, gap + 0.01, 0, 5)
-        for choice, kind, points in (
-            ("best", "ours", [("d16", 6592, 0.02), ("d64", 100096, 0.03)]),
-            ("as_run", "ours", [("d16", 6592, 0.01), ("d64", 100096, 0.38)]),
-            ("as_run", "paper", [("pythia-14m", 14e6, 0.16), ("pythia-70m", 70e6, 0.04), ("pythia-2.8b", 2.8e9, 0.23)]),
-        )
-        for size, n, gap in points
-    ]  # fmt: skip
-    columns = "panel,start,choice,kind,size,n_params,x,value,ci_low,ci_high,hollow,seeds".split(",")
-    write_csv(folder / "tables/fig7_gap_by_size.csv", pd.DataFrame(sizes, columns=columns).assign(group=None))
-    tokens = [
-        ("docstrings", f"pkg/file{w}.py:f", 10 * w, p, f" word{p}\\n", None if p < 0 else 0.25 * (p - 4),
-         None if p < 0 else 0.25 * (p - 4) - 0.2, None if p < 0 else 0.25 * (p - 4) + 0.2, 3.0, 3.0 + 0.25 * (p - 4), 3)
-        for w in range(2)
-        for p in range(-1, 9)
-    ]  # fmt: skip
-    columns = "corpus,doc,window,position,token,gap,ci_low,ci_high,loss_vanilla,loss_myopic,seeds".split(",")
-    write_csv(folder / "tables/planning_map.csv", pd.DataFrame(tokens, columns=columns))
 
 
 def add_run(

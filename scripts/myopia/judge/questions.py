@@ -6,6 +6,7 @@ answer, and for some a sentence per answer (the few lines that a run ends with).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,6 +104,16 @@ def estimate(row: Any) -> str:
     """ "0.374 [0.247, 0.500]": an estimate with its 95 % interval, "" if there is none."""
     interval = "" if pd.isna(row.ci_low) else f" [{number(row.ci_low)}, {number(row.ci_high)}]"
     return number(row.ours) + interval
+
+
+def why(row: Any) -> str:
+    """Why a row is undecided, partly met or not judged; nothing for other rows."""
+    if row.answer not in (UNDECIDED, PARTLY, NOT_JUDGED):
+        return ""
+    reason = row.reason.removesuffix("; the estimate is shown").replace(
+        "Holm's correction", "correction for several tests"
+    )
+    return re.sub(r"^judged at (.+) only$", r"needs the scale \1; shown for orientation", reason)
 
 
 def number(value: float) -> str:

@@ -22,7 +22,7 @@ from myopia.config.experiment import Experiment, experiment, known
 from myopia.config.load import ROOT
 from myopia.judge.claims import GROUPS, Claim, claims_of
 from myopia.judge.console import read_verdicts
-from myopia.judge.questions import Answer, answers, estimate, number
+from myopia.judge.questions import Answer, answers, estimate, number, why
 from myopia.judge.verdicts import NO, NOT_JUDGED, PAPER_SCALE, PARTLY, UNDECIDED, YES
 from myopia.show.api import api
 from myopia.show.costs import (
@@ -170,16 +170,6 @@ class Results:
 def ours(row: Any) -> str:
     """An estimate with its 95 % interval."""
     return estimate(row)
-
-
-def why(row: Any) -> str:
-    """Why a row is undecided, partly met or not judged; nothing for other rows."""
-    if row.answer not in (UNDECIDED, PARTLY, NOT_JUDGED):
-        return ""
-    reason = row.reason.removesuffix("; the estimate is shown").replace(
-        "Holm's correction", "correction for several tests"
-    )
-    return re.sub(r"^judged at (.+) only$", r"needs the scale \1; shown for orientation", reason)
 
 
 # --- findings --------------------------------------------------------------------------------------------------

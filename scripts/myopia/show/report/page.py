@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,17 @@ from markupsafe import Markup
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
-from myopia.judge.questions import number
-from myopia.judge.verdicts import NO_PAPER, NOT_RUN
-from myopia.show.report import embed, interactive
-from myopia.show.report.answer import ESTIMATED, JUDGED, answer, shown_verdict
+from myopia.judge.claims import GROUPS
+from myopia.judge.questions import Answer, Question, answers, estimate, number, why
+from myopia.judge.verdicts import ANSWERS, NOT_JUDGED, PAPER_SCALE
+from myopia.show.report import embed
 from myopia.show.report.results import ABANDONED, DAMAGED, Results, fill
-from myopia.show.report.sections import ABSENT, EMPTY, Section, sections, sentences
+from myopia.show.report.sections import Figure, Section, sections, sentences
 from myopia.show.states import FINISHED, RUNNING
 
 if TYPE_CHECKING:
     from myopia.config.dag import Dag
 
-OWN = "controls and findings of our own"
 RESERVE = 300_000  # bytes kept free for the page's own text beside its pictures and tables
 
 
@@ -42,15 +40,17 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
     prose = _yaml(texts / "page.yaml")
     budget = embed.Budget(embed.LIMIT - RESERVE)
     parts = sections(results, dag, paper, budget)
-    drawn = interactive.charts(results)
-    library = Markup(interactive.vega()) if drawn else Markup("")
-    windows, cap = interactive.planning_map(results)
-    if not budget.take(len(library) + sum(len(chart.json) for chart in drawn)):
-        drawn, library = [], Markup("")  # their figures are there
-        budget.refused.append("interactive charts")
+    figures = [figure for part in parts for figure in part.figures]
     tables = _tables(results.folder / "tables", budget) | _tables(results.folder / "released/tables", budget)
-    claims = [] if results.verdicts is None else list(results.verdicts.itertuples())
-    measured = [row for row in claims if not pd.isna(row.ours) or row.verdict not in (NOT_RUN, NO_PAPER)]
+    linked = (
+        {"verdicts", "seeds"} | {figure.name for figure in figures} | {name for part in parts for name in part.tables}
+    )
+    verdicts = pd.DataFrame({"group": []}) if results.verdicts is None else results.verdicts
+    # The paper's claims first, controls last.
+    verdicts = verdicts.sort_values("group", kind="stable", key=lambda names: names.map([*GROUPS].index))
+    # Questions that were judged come first.
+    asked = [] if verdicts.empty else answers(dag.experiments, verdicts)
+    asked.sort(key=lambda answer: answer.word == NOT_JUDGED)
     errors = {
         kind: [{**entry, "printed": fill(entry["printed"], results, paper), "correct": fill(entry["correct"], results, paper)} for entry in entries]
         for kind, entries in _yaml(reference / "paper_errors.yaml").items()
@@ -61,35 +61,27 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
     )  # fmt: skip
     environment.filters |= FILTERS
     source = {name: Markup(environment.loader.get_source(environment, name)[0]) for name in ("style.css", "page.js")}
+    # As globals, so that macros see them.
+    names = {"GROUPS": GROUPS, "ANSWERS": ANSWERS, "NOT_JUDGED": NOT_JUDGED, "PAPER_SCALE": PAPER_SCALE}
+    environment.globals |= {"tables": tables, **names}
     return environment.get_template("page.html").render(
         scale=dag.settings["scale"],
         style=source["style.css"],
         script=source["page.js"],
-        answer=answer(results.claim, prose["answer"]),
-        shown={figure.name for part in parts for figure in part.figures},
-        sections=parts,
+        answers=asked,
+        lead=next((figure for figure in figures if figure.lead), next(iter(figures), None)),
+        headline=headline(asked),
+        sections=[part for part in parts if part.shown],
+        absent=[part for part in parts if not part.shown],
+        missing=[title for part in parts for title in part.absent],
         figure_of=_figure_of(parts),
-        tables=tables,
-        unlinked=sorted(
-            set(tables)
-            - {"verdicts", "seeds", "tuning", "released_audit", *(f.name for part in parts for f in part.figures)}
-        ),
+        unlinked=sorted(set(tables) - linked),
         refused=budget.refused,
-        judged=[row for row in measured if not _own(row)],
-        own=[row for row in measured if _own(row)],
-        not_run=[row for row in claims if row not in measured],
-        counts=_counts(claims),
-        claims_sha256=claims[0].claims_sha256 if claims else "",
+        rows=list(verdicts.itertuples()),
+        counts=_counts(verdicts),
         runs=list(results.runs.itertuples()),
         run_counts=_run_counts(results.runs),
         jobs=results.unfinished_jobs,
-        missing=[figure.title for part in parts for figure in part.figures if figure.state == ABSENT],
-        charts=drawn,
-        library=library,
-        map=windows,
-        map_cap=cap,
-        audit=_audit(results),
-        rates=_released_rates(results),
         provenance=results.provenance,
         corpora=results.corpora,
         cost=results.cost(),
@@ -97,10 +89,40 @@ def render(results: Results, dag: Dag, reference: Path, texts: Path) -> str:
         easy=sentences(prose["easy"], results, paper),
         hard=[*sentences(prose["hard"], results, paper), *(text for part in parts for text in part.hard)],
         limits=sentences(prose["limits"], results, paper),
-        EMPTY=EMPTY,
-        ABSENT=ABSENT,
         complete=results.verdicts is not None,
     )
+
+
+def told(answer: Answer) -> list[tuple[str, Any]]:
+    """The rows of an answer that have a number, by label: the judged ones, or all where none was judged."""
+    judged = {label: row for label, row in answer.rows.items() if row.answer != NOT_JUDGED}
+    return [(label, row) for label, row in (judged or answer.rows).items() if not pd.isna(row.ours)]
+
+
+def headline(asked: list[Answer]) -> list[tuple[Question, str, Any]]:
+    """At most ten rows that answer the questions: as many of each as there is room for, judged ones first."""
+    every = [(n, answer, k, *one) for n, answer in enumerate(asked) for k, one in enumerate(told(answer))]
+    found = [(n, k, answer.question, label, row) for n, answer, k, label, row in every]
+    best = sorted(found, key=lambda one: (one[-1].answer == NOT_JUDGED, one[1]))[:10]
+    return [tuple(one[2:]) for one in sorted(best, key=lambda one: one[:2])]
+
+
+def split(part: Section, lead: Figure | None, asked: list[Answer]) -> tuple[list[Figure], list[Figure]]:
+    """Figures of a section that stand open, those that show what answers a question, and the others; `lead` is neither."""
+    families = {row.family for answer in asked for row in answer.rows.values()}
+    rest = [figure for figure in part.figures if figure != lead]
+    main = [figure for figure in rest if families & set(figure.families)]
+    if not main and lead not in part.figures:
+        main = rest[:1]
+    return main, [figure for figure in rest if figure not in main]
+
+
+def _counts(verdicts: pd.DataFrame) -> list[tuple[str, list[int]]]:
+    """How often each answer was given in each group of rows."""
+    if verdicts.empty:
+        return []
+    table = pd.crosstab(verdicts["group"], verdicts["answer"]).reindex(index=GROUPS, columns=ANSWERS, fill_value=0)
+    return [(GROUPS[name], row.tolist()) for name, row in table.iterrows() if row.any()]
 
 
 def write(path: Path, html: str) -> None:
@@ -131,26 +153,11 @@ def _tables(folder: Path, budget: embed.Budget) -> dict[str, str]:
 def _figure_of(parts: list[Section]) -> dict[str, tuple[str, str]]:
     """Family of claims -> (anchor, title) of the figure that shows it, or of its section where nothing is drawn."""
     found: dict[str, tuple[str, str]] = {}
-    for part in parts:
+    for part in (part for part in parts if part.shown):
+        found |= dict.fromkeys(part.families, (part.id, part.title))
         for figure in part.figures:
-            found |= {family: (f"figure-{figure.name}", figure.title) for family in figure.families}
-        for row in part.claims:
-            found.setdefault(row.family, (part.id, part.title))
+            found |= dict.fromkeys(figure.families, (f"figure-{figure.name}", figure.title))
     return found
-
-
-def _own(row: Any) -> bool:
-    return row.verdict == NO_PAPER or row.where.startswith("control") or row.family == "controls"
-
-
-def _counts(claims: list[Any]) -> list[tuple[str, int]]:
-    """How often each verdict was given; what was estimated without a verdict is counted apart from what was not run."""
-    kinds = []
-    for row in claims:
-        estimated = row.verdict == NOT_RUN and not pd.isna(row.ours)
-        kinds.append(OWN if row.verdict == NO_PAPER else ESTIMATED if estimated else row.verdict)
-    names = [*JUDGED, ESTIMATED, NOT_RUN, OWN]
-    return [(name, kinds.count(name)) for name in names if name in kinds]
 
 
 def _run_counts(runs: pd.DataFrame) -> dict[str, int]:
@@ -164,21 +171,6 @@ def _run_counts(runs: pd.DataFrame) -> dict[str, int]:
         "abandoned": int((status == ABANDONED).sum()),
         "retried": int((runs["attempts"] > 1).sum()),
     }
-
-
-def _audit(results: Results) -> list[Any]:
-    """Gap of every size with each way of choosing the learning rate."""
-    frame = results.table("audit_gap_by_lr")
-    if frame is None:
-        return []
-    frame = frame[frame["panel"] == "choice"].sort_values(["start", "n_params", "choice"], kind="stable")
-    return list(frame.itertuples())
-
-
-def _released_rates(results: Results) -> list[Any]:
-    """What the authors' released checkpoints say of their own learning rates; empty until they have been opened."""
-    frame = results.table("released_audit", "released/tables")
-    return [] if frame is None else list(frame.itertuples())
 
 
 # --- how things are written ---
@@ -207,16 +199,15 @@ def amount(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def interval(row: Any) -> str:
-    """Estimate with its interval; nothing where there is none."""
-    bounds = "" if pd.isna(row.ci_low) else f" [{number(row.ci_low)}, {number(row.ci_high)}]"
-    return number(row.ours) + bounds
+def counted(n: int, noun: str) -> str:
+    """ "1 job", "2 jobs"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def spans(row: Any) -> Markup:
-    """The same with the interval kept on one line."""
-    estimate, found, bounds = interval(row).partition(" ")
-    return Markup('{}{}<span class="whole">{}</span>').format(estimate, found, bounds) if found else Markup(estimate)
+    """Estimate with its interval, which is kept on one line; nothing where there is none."""
+    value, found, bounds = estimate(row).partition(" ")
+    return Markup('{} <span class="whole">{}</span>').format(value, bounds) if found else Markup(value)
 
 
 def n_of(row: Any) -> str:
@@ -242,6 +233,6 @@ def text(x: Any) -> str:
 
 
 FILTERS = {
-    "duration": duration, "amount": amount, "interval": interval, "spans": spans, "n_of": n_of, "num": value, "key": key, "text": text,
-    "number": number, "verdict": shown_verdict, "saved_as": embed.saved_as, "json": lambda x: Markup(json.dumps(x).replace("<", "\\u003c")),
+    "duration": duration, "amount": amount, "counted": counted, "spans": spans, "n_of": n_of, "num": value, "key": key,
+    "text": text, "number": number, "why": why, "told": told, "split": split, "saved_as": embed.saved_as,
 }  # fmt: skip

@@ -140,17 +140,12 @@ class Results:
 
     # --- cost and provenance ---
 
-    def cost(self, prefixes: list[str] | None = None, jobs: list[str] | None = None) -> dict[str, Any]:
-        """What runs whose names begin so and jobs of these rules took; None means all."""
-        records = [
-            record
-            for (run, _), record in self.records.items()
-            if prefixes is None or any(run.startswith(prefix) for prefix in prefixes)
-        ]
+    def cost(self) -> dict[str, Any]:
+        """What training and all other jobs took."""
+        records = list(self.records.values())
+        benchmarks = [path.relative_to(self.folder) for path in sorted(self.folder.glob("benchmarks/**/*.tsv"))]
         measured = [
-            _seconds(path)
-            for path in sorted(self.folder.glob("benchmarks/**/*.tsv"))
-            if _rule(path, self.folder) in (jobs or []) or (jobs is None and not _trains(_rule(path, self.folder)))
+            _seconds(self.folder / path) for path in benchmarks if path.with_suffix("").parts[1] not in TRAINING
         ]
         return {
             "runs": len(records),
@@ -246,16 +241,6 @@ def _unfinished(state: State, replaced: bool) -> dict[str, Any]:
         "steps": state.step, "planned_steps": state.steps, "train_loss": state.progress.get("loss"),
         "tokens_per_s": state.progress.get("tokens_per_s"), "note": note,
     }  # fmt: skip
-
-
-def _rule(path: Path, folder: Path) -> str:
-    """The rule a benchmark file belongs to: its folder, or its own name where a rule has one job."""
-    parts = path.relative_to(folder / "benchmarks").with_suffix("").parts
-    return "/".join(parts[:2]) if parts[0] in ("measure", "judge", "draw", "gather") else parts[0]
-
-
-def _trains(rule: str) -> bool:
-    return rule == "train"
 
 
 def _seconds(path: Path) -> float:

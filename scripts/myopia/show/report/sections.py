@@ -1,8 +1,8 @@
-"""One section per experiment: its figures with captions, tables, claims, deviations and cost."""
+"""One section per experiment: its figures with captions, and what differs from the paper."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,33 +10,32 @@ import yaml
 
 from myopia.common.errors import MyopiaError
 from myopia.config.experiment import Experiment
+from myopia.judge.verdicts import NOT_JUDGED
 from myopia.show.report.embed import Budget, picture, shown_width
 from myopia.show.report.results import Missing, Results, fill
 
 if TYPE_CHECKING:
     from myopia.config.dag import Dag
 
-DRAWN, EMPTY, ABSENT = "drawn", "empty", "absent"
-
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the report, drawn or not."""
+    """A figure that was drawn."""
 
     name: str
     title: str
-    state: str  # drawn | empty (nothing of it was run at this scale) | absent (the workflow did not get that far)
-    uri: str = ""  # an address, escaped for an attribute
-    width: int = 0  # CSS pixels
-    method: str = ""  # what is drawn and how
-    note: str = ""  # what the scale makes of it; stands under the picture itself, too
-    sample: str = ""
-    families: tuple[str, ...] = ()
+    uri: str  # an address, escaped for an attribute
+    width: int  # CSS pixels
+    method: str  # what is drawn and how
+    note: str  # what the scale makes of it
+    sample: str
+    families: tuple[str, ...]
+    lead: bool  # wants to stand at the top of the page
 
     @property
     def alt(self) -> str:
-        """What a reader who cannot see it is told; the numbers are in the table beside it."""
-        return f"{self.title}. {self.note} The numbers are in {self.name}.csv.".replace(". .", ".").replace("  ", " ")
+        """What a reader who cannot see it is told; the caption is beside it, the numbers are in the table."""
+        return f"{self.title}; the numbers are in {self.name}.csv"
 
 
 @dataclass(frozen=True)
@@ -46,41 +45,62 @@ class Section:
     id: str
     title: str
     lead: str
+    note: str  # of all figures, where they share it
     figures: list[Figure]
-    claims: list[Any]  # rows of verdicts.csv
-    deviations: list[str] = field(default_factory=list)
-    hard: list[str] = field(default_factory=list)
-    cost: dict[str, Any] = field(default_factory=dict)
-    optional: str = ""  # the target that makes what it shows, where that is not the one that makes the report
+    empty: list[str]  # figures of which nothing was run at this scale
+    absent: list[str]  # figures that the workflow did not get to
+    families: set[str]  # of claims
+    tables: list[str]  # that are read, not drawn
+    deviations: list[str]
+    hard: list[str]
+    optional: str  # the target that makes what it shows, where that is not the one that makes the report
+    judged: bool
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.figures or self.judged or (self.optional and self.tables))
 
 
 def sections(results: Results, dag: Dag, paper: pd.DataFrame, budget: Budget) -> list[Section]:
-    """Every experiment that this run planned or measured, in the order of the list."""
-    made = [_section(one, results, dag, paper, budget) for one in dag.experiments]
-    return [section for section in made if section.figures or section.claims or section.optional]
+    """Every experiment of this run, in the order of the list."""
+    return [_section(one, results, dag, paper, budget) for one in dag.experiments]
 
 
 def _section(one: Experiment, results: Results, dag: Dag, paper: pd.DataFrame, budget: Budget) -> Section:
     texts, captions = section_texts(one), dag.captions(one)
-    apart = f"{one.output}/" if one.output else ""  # made by a target of its own, which may never have been asked for
-    figures = []
-    for figure in one.drawn:
-        if not apart or results.file(f"{apart}figures", f"{figure.name}.svg"):
-            texts_of = texts["figures"].get(figure.name, {})
-            figures.append(_figure(figure.name, texts_of, results, captions[figure.name], budget, apart))
-    rows = [] if results.verdicts is None else list(results.verdicts.itertuples())
-    # A section without a figure still shows its claims, which then say why they were not run.
-    families = {family for texts_of in texts["figures"].values() for family in texts_of.get("families", ())}
+    place = f"{one.output}/" if one.output else ""
+    figures, empty, absent = [], [], []
+    for name in (figure.name for figure in one.drawn):
+        of = {"title": name.replace("_", " ").capitalize(), **texts["figures"].get(name, {})}
+        svg, table = results.file(f"{place}figures", f"{name}.svg"), results.file(f"{place}tables", f"{name}.csv")
+        if svg is None or table is None:  # a picture without its table is of an earlier run
+            # What a target of its own makes was perhaps never asked for.
+            absent += [] if one.optional else [of["title"]]
+        elif (frame := results.table(name, f"{place}tables")) is None:
+            empty.append(of["title"])
+        else:
+            families, method = tuple(of.get("families", ())), " ".join(of.get("method", "").replace("``", "").split())
+            figure = Figure(name, of["title"], picture(svg, budget), shown_width(svg), method, captions[name],
+                            sample(frame), families, bool(of.get("lead")))  # fmt: skip
+            figures.append(figure)
+    families = {family for of in texts["figures"].values() for family in of.get("families", ())}
+    rows = [] if results.verdicts is None else results.verdicts.itertuples()
+    notes = {figure.note for figure in figures}
     return Section(
         id=one.name,
         title=texts["title"],
         lead=fill(texts["lead"], results, paper),
+        note=notes.pop() if len(notes) == 1 and len(figures) > 1 else "",
         figures=figures,
-        claims=[row for row in rows if row.family in families],
+        empty=empty,
+        absent=absent,
+        families=families,
+        tables=[f.name for f in one.figures if not f.draw and results.table(f.name, f"{place}tables") is not None],
         deviations=sentences(texts.get("deviations", ()), results, paper),
         hard=sentences(texts.get("hard", ()), results, paper),
-        cost=results.cost([one.prefix] if one.prefix else [], [f"measure/{m.name}" for m in one.measurements]),
         optional=one.output,
+        judged=any(row.family in families and row.answer != NOT_JUDGED for row in rows),
     )
 
 
@@ -106,25 +126,9 @@ def sentences(texts: Any, results: Results, paper: pd.DataFrame) -> list[str]:
     return found
 
 
-def _figure(name: str, texts_of: dict[str, Any], results: Results, note: str, budget: Budget, apart: str) -> Figure:
-    svg, table = results.file(f"{apart}figures", f"{name}.svg"), results.table(name, f"{apart}tables")
-    described = {
-        "name": name, "title": texts_of.get("title", _title(name)), "method": " ".join(texts_of.get("method", "").replace("``", "").split()),
-        "note": note,
-        "families": tuple(texts_of.get("families", ())),
-    }  # fmt: skip
-    if svg is None or not results.file(
-        f"{apart}tables", f"{name}.csv"
-    ):  # a picture without its table is of an earlier run
-        return Figure(state=ABSENT, **described)
-    if table is None:
-        return Figure(state=EMPTY, **described)
-    return Figure(state=DRAWN, uri=picture(svg, budget), width=shown_width(svg), sample=sample(table), **described)
-
-
-def sample(frame: pd.DataFrame | None) -> str:
-    """n of the figure's own rows (the paper's points have no n): "n = 3 seeds, 512-1066 held-out documents"."""
-    if frame is None or "seeds" not in frame.columns:
+def sample(frame: pd.DataFrame) -> str:
+    """n of the figure's own rows (the paper's points have no n): "n = 3 seeds, 512-1066 held-out units"."""
+    if "seeds" not in frame.columns:
         return ""
     if "kind" in frame.columns and (frame["kind"] == "ours").any():
         frame = frame[frame["kind"] == "ours"]
@@ -140,7 +144,3 @@ def _span(values: pd.Series) -> str:
         return ""
     low, high = f"{values.min():,g}", f"{values.max():,g}"
     return low if low == high else f"{low}-{high}"
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()

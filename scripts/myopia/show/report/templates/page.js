@@ -1,29 +1,22 @@
-// Tables sort by column, charts answer to a pointer, the planning map to pointer and arrow keys. Without a script the
-// page still says everything.
+// Tables sort by column and can be filtered, large tables are unpacked when saved. Without a script everything is shown.
 "use strict";
 (() => {
   const announce = document.getElementById("announce");
-  const keyOf = (row, column) => {
-    const cell = row.cells[column];
-    return cell.dataset.key ?? cell.textContent.trim();
-  };
+  const keyOf = (row, column) => (row.cells[column].dataset.key ?? row.cells[column].textContent).trim();
   const compare = (a, b) => {
-    if (a === "" || b === "") return (a === "") - (b === "");
     const x = Number(a), y = Number(b);
-    if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y;
-    return a.localeCompare(b, "en", { numeric: true });
+    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
   };
   const sort = (table, heading, column) => {
     const down = heading.getAttribute("aria-sort") === "ascending";
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const body = table.tBodies[0];
-    const rows = [...body.rows].map((row, place) => ({ row, place, key: keyOf(row, column) }));
+    const rows = [...table.tBodies[0].rows].map((row, place) => ({ row, place, key: keyOf(row, column) }));
     rows.sort((a, b) => {
       const missing = (a.key === "") - (b.key === "");  // last, whichever way
       return missing || (down ? -1 : 1) * compare(a.key, b.key) || a.place - b.place;
     });
-    body.append(...rows.map((item) => item.row));
+    table.tBodies[0].append(...rows.map((item) => item.row));
     announce.textContent = `${table.caption.textContent}: sorted by ${heading.textContent}, ${down ? "descending" : "ascending"}`;
   };
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -36,7 +29,37 @@
       button.addEventListener("click", () => sort(table, heading, column));
     });
   }
-  // A link to something inside a closed <details> opens it; so does printing.
+  for (const form of document.querySelectorAll("form.filter")) {
+    const rows = [...document.getElementById(form.dataset.for).tBodies[0].rows];
+    const { text, group, answer } = form.elements;
+    const apply = () => {
+      const wanted = text.value.trim().toLowerCase();
+      let shown = 0;
+      for (const row of rows) {
+        const given = row.dataset.answer;
+        const fits = (!group.value || row.dataset.group === group.value)
+          && (!answer.value || given === answer.value || (answer.value === "judged" && given !== "not judged"))
+          && row.textContent.toLowerCase().includes(wanted);
+        row.hidden = !fits;
+        shown += fits;
+      }
+      form.querySelector("output").textContent = `${shown} of ${rows.length} rows`;
+    };
+    form.hidden = false;
+    form.addEventListener("input", apply);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    apply();
+  }
+  // The menu closes once it was used, or left by Escape or by a click elsewhere.
+  for (const menu of document.querySelectorAll(".menu")) {
+    addEventListener("click", (event) => { if (!menu.contains(event.target) || event.target.closest("a")) menu.open = false; });
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      menu.open = false;
+      menu.firstElementChild.focus();
+    });
+  }
+  // A link to something inside a closed fold opens it; so does printing.
   const open = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     for (let box = target?.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
@@ -46,18 +69,10 @@
   if (location.hash) open();
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("main details:not([open], .plate)")];
     for (const box of closed) box.open = true;
   });
   addEventListener("afterprint", () => { for (const box of closed) box.open = false; });
-
-  // Vega writes expressions; the interpreter evaluates them without eval, which the page's policy forbids.
-  for (const box of document.querySelectorAll(".chart")) {
-    const spec = JSON.parse(document.getElementById(box.dataset.spec).textContent);
-    vegaEmbed(box, spec, { actions: false, renderer: "svg", ast: true })
-      .then(() => { box.dataset.ready = "yes"; })
-      .catch((error) => { box.textContent = "This chart could not be drawn; the figure above holds the same numbers."; console.error(error); });
-  }
 
   // Large tables lie in the page packed. Without this they are saved as .csv.gz.
   for (const link of document.querySelectorAll("a.csv[download$='.gz']")) {
@@ -70,37 +85,6 @@
       link.href = URL.createObjectURL(new Blob([await new Response(plain).arrayBuffer()], { type: "text/csv" }));
       link.download = link.download.replace(/\.gz$/, "");
       link.click();
-    });
-  }
-
-  for (const token of document.querySelectorAll(".window .tok")) {
-    token.setAttribute("aria-label", `${token.textContent.trim() || "space"}: ${token.dataset.told}`);
-  }
-  const readout = document.getElementById("readout");
-  for (const text of document.querySelectorAll(".window .text")) {
-    const tokens = [...text.children];
-    const show = (token) => {
-      const at = tokens.indexOf(token);
-      const before = tokens.slice(Math.max(0, at - 8), at).map((t) => t.textContent).join("");
-      const parts = [["span", "context", before], ["b", "", token.textContent], ["span", "told", ` ${token.dataset.told}`]];
-      readout.replaceChildren(...parts.map(([tag, name, content]) => {
-        const part = document.createElement(tag);
-        part.className = name;
-        part.textContent = content;
-        return part;
-      }));
-    };
-    text.addEventListener("pointerover", (event) => { if (event.target.dataset.told) show(event.target); });
-    text.addEventListener("click", (event) => { if (event.target.dataset.told) show(event.target); });
-    text.addEventListener("focusin", (event) => show(event.target));
-    text.addEventListener("keydown", (event) => {
-      const move = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
-      if (move === undefined) return;
-      event.preventDefault();
-      const to = Math.min(tokens.length - 1, Math.max(0, tokens.indexOf(event.target) + move));
-      for (const token of tokens) token.tabIndex = -1;
-      tokens[to].tabIndex = 0;
-      tokens[to].focus();
     });
   }
 })();
