@@ -12,7 +12,7 @@ import pandas as pd
 
 from myopia.common.files import write_csv
 from myopia.config.dag import Dag
-from myopia.config.experiment import Figure, figure_named
+from myopia.config.experiment import Figure, figure_named, known
 from myopia.config.load import ROOT, load_config
 from myopia.show.render import draw_figure
 
@@ -47,7 +47,7 @@ def results_folder(folder: Path) -> Path:
 
 def dag_of(folder: Path, drawn: Collection[str] = DRAWN, further: Collection[Figure] = ()) -> Dag:
     """The jobs of that run: the laptop's, of whose figures only these are drawn; `further` ones are the first experiment's."""
-    dag = Dag(load_config({"scale": "laptop", "results": str(folder)}))
+    dag = Dag(load_config({"scale": "laptop", "experiments": list(known()), "results": str(folder)}))
     kept = [
         replace(one, figures=tuple(f for f in one.figures if f.name in drawn or one.optional))
         for one in dag.experiments

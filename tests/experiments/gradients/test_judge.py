@@ -81,8 +81,13 @@ def test_verdicts_on_own_runs(folder: Path, verdicts_of) -> None:
     assert verdicts.loc["bias-forward-vanilla", "answer"] == NO
     assert verdicts.loc["bias-stable-myopic", "answer"] == YES
     assert verdicts.loc["bias-forward-vanilla", "ours"] == pytest.approx(-0.02, rel=0.2)
-    theory = verdicts[verdicts.index.str.startswith("theory-theorem") | (verdicts.index == "theory-identity")]
-    assert len(theory) == 6 and theory["answer"].eq(YES).all() and (theory["seeds"] == 12).all()
+    theory = verdicts[verdicts["group"] == "theorem"]
+    assert (
+        len(theory) == 5
+        and (theory["verdict"] == "holds").all()
+        and theory["answer"].eq(YES).all()
+        and (theory["seeds"] == 12).all()
+    )
 
 
 def test_verdicts_where_the_future_is_longer(tmp_path: Path, verdicts_of) -> None:

@@ -164,7 +164,7 @@ def test_cells_are_judged_by_value_at_the_papers_size(tmp_path: Path, verdicts_o
     keys = ["series", "x_digits", "y_digits"]
     both = ours.merge(printed, on=keys, suffixes=("", "_paper"))
     assert len(both) == len(ours) == len(printed) == 3 * 64
-    assert np.allclose(both["value"], both["value_paper"])
+    assert np.allclose(both["value"], both["value_paper"], atol=2e-4)
     judged = ours[(ours["judged"] == 1) & (ours["series"] == "vanilla")]
     assert {(r.x_digits, r.y_digits) for r in judged.itertuples()} == {
         (5, 6), (5, 7), (5, 8), (6, 5), (6, 6), (7, 5), (8, 4), (8, 5)

@@ -58,13 +58,13 @@ def test_shift0_puts_the_present_into_the_window() -> None:
 
 
 def test_a_rate_for_one_p_holds_there_alone_and_controls_follow_their_arm() -> None:
-    section = {"p": [0.3, 1.0], "controls": ["beta1", "myopic-kv"], "lr_at_p": {"1": {"vanilla": 5e-3}}}
+    section = {"p": [0.3, 1.0], "controls": ["beta1", "myopic-kv"], "at_p": {"1": {"lr": {"vanilla": 5e-3}}}}
     section["optim"] = {"lr": {"vanilla": 1e-3, "myopic": 2e-3}}
     assert rates(load(**section)) == {
         "dp-p0.3-vanilla": 1e-3, "dp-p0.3-myopic": 2e-3, "dp-p1-vanilla": 5e-3, "dp-p1-myopic": 2e-3,
         "dp-p1-beta1": 5e-3, "dp-p1-myopic-kv": 2e-3,
     }  # fmt: skip
-    section["lr_at_p"]["1"]["beta1"] = 7e-3  # named: its own
+    section["at_p"]["1"]["lr"]["beta1"] = 7e-3  # named: its own
     assert rates(load(**section))["dp-p1-beta1"] == 7e-3
 
 
@@ -76,14 +76,14 @@ def test_a_small_p_has_a_name_and_two_runs_never_share_one() -> None:
 
 def test_arms_of_the_beta_sweep_run_at_one_p_and_choose_between_the_rates_of_its_ends() -> None:
     ends, own = {"vanilla": 3e-3, "myopic": 1e-3}, {"beta0.25": 2e-3, "beta0.5": 4e-3, "beta0.75": 5e-3}
-    settings = load("laptop", lr_at_p={"1": {**ends, **own}})
+    settings = load("cpu", at_p={"1": {"lr": {**ends, **own}}})
     runs, tuning = EXPERIMENT.runs(settings), EXPERIMENT.tuning(settings)
     assert {arm: runs[f"dp-p1-{arm}"]["optim"]["lr"] for arm in BETA_SWEEP} == own
     assert not [name for name in runs if name.startswith("dp-p0.3") and "beta" in name]
     for arm in BETA_SWEEP:
         tried = {spec["optim"]["lr"] for name, spec in tuning.items() if name.startswith(f"dp-p1-{arm}-lr")}
         assert tried == set(ends.values())
-    alike = EXPERIMENT.tuning(load("laptop", lr_at_p={"1": {**ends, "vanilla": 1e-3}}))
+    alike = EXPERIMENT.tuning(load("cpu", at_p={"1": {"lr": {**ends, "vanilla": 1e-3}}}))
     assert not [name for name in alike if "beta" in name]  # one rate for both ends: nothing to choose
 
 
@@ -99,12 +99,12 @@ def test_the_beta_sweep_is_evaluated_but_not_probed() -> None:
     ("section", "sentence"),
     [
         ({"control_p": 0.5}, r"control_p: 0\.5 is not among synthetic\.p"),
-        ({"lr_at_p": {0.3: {"vanilla": 1e-3}}}, r'synthetic\.lr_at_p.*such as "0\.3"'),
-        ({"lr_at_p": {"0.30": {"vanilla": 1e-3}}}, r'synthetic\.lr_at_p.*such as "0\.3"'),
+        ({"at_p": {0.3: {"steps": 3}}}, r'synthetic\.at_p.*such as "0\.3"'),
+        ({"at_p": {"0.30": {"steps": 3}}}, r'synthetic\.at_p.*such as "0\.3"'),
         ({"lookback": 8}, r"task\.T: 8 positions are too few"),
         ({"test_sequences": 100}, r"test_sequences: 100 is not a multiple of 64"),
         ({"probe_sequences": 200}, r"probe_sequences: 200 is not a multiple of 128"),
-        ({"lr_at_p": {"1": {"vanilla": 3e-3, "beta0.25": 2e-3}}}, r'lr_at_p\."1": beta0\.5 stands between'),
+        ({"at_p": {"1": {"lr": {"vanilla": 3e-3, "beta0.25": 2e-3}}}}, r'at_p\."1"\.lr: beta0\.5 stands between'),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_key(section: dict[str, Any], sentence: str) -> None:

@@ -28,6 +28,7 @@ NO_NAME = "No Such Word!"
 ENTRY = {
     "corpora": "msmarco-hub",
     "size_sweep.networks": "d16",
+    "synthetic.at_p": "1",
     "text.at_corpus": "docstrings",
     "zero_shot.tasks": "piqa",
 }

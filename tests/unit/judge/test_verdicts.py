@@ -24,6 +24,7 @@ from myopia.judge.verdicts import (
     MET,
     NO,
     NO_PAPER,
+    NOT_JUDGED,
     NOT_REPLICATED,
     NOT_RUN,
     OTHER,
@@ -115,19 +116,19 @@ def test_scales_decide_what_may_be_judged(world: Path, copy: Path, verdicts_of) 
     assert smoke.loc["table1-gap-p1", "ours"] == pytest.approx(0.52, abs=0.03)  # shown all the same
     for name in (TEXT_LOSS.name, TEXT_CURVE.name):
         frame = pd.read_csv(copy / name)
-        write_csv(copy / name, frame[frame["seed"] < 3])
+        write_csv(copy / name, frame[frame["seed"] < 2])
     laptop = verdicts_of(copy, "laptop", rows)
     assert laptop.loc["table1-gap-p1", "verdict"] == SAME
     text = laptop.loc["table2-gap-docstrings"]
     assert text["verdict"] == NOT_RUN
-    assert "needs 5 seeds, has 3" in text["reason"]
+    assert "needs 3 seeds, has 2" in text["reason"]
     assert not math.isnan(text["ci_low"])
     assert laptop.loc["table1-value-myopic-p1", "verdict"] == NOT_RUN
 
 
 def test_values_are_judged_at_the_papers_sizes(world: Path, verdicts_of) -> None:
     paper = verdicts_of(world, "paper", ["table1-value-.*", "fig2-value-.*"])
-    assert paper.loc["table1-value-myopic-p1", "verdict"] in (REPLICATED, INCONCLUSIVE)
+    assert paper.loc["table1-value-myopic-p1", "verdict"] == NOT_REPLICATED  # 0.91 against 1.26
     assert paper.loc["table1-value-myopic-p1", "judged_by"] == "value"
     assert paper.loc["table1-value-vanilla-p1", "verdict"] == NOT_REPLICATED  # 0.44 against 0.0074
     assert paper.loc["fig2-value-lag0-p1", "verdict"] in (REPLICATED, INCONCLUSIVE)
@@ -246,9 +247,17 @@ def test_too_few_steps_are_not_judged(copy: Path, verdict_of) -> None:
     folder = copy
     curve = pd.read_csv(folder / TEXT_CURVE.name)
     write_csv(folder / TEXT_CURVE.name, curve[curve["step"] <= 400])
-    row = verdict_of(folder, "table2-gap-docstrings")
+    row = verdict_of(folder, "tokens-copied-docstrings")
     assert row["verdict"] == NOT_RUN
     assert "trained 400" in row["reason"]
+
+
+def test_a_gap_that_has_not_settled_is_not_judged(copy: Path, verdict_of) -> None:
+    curve = pd.read_csv(copy / TEXT_CURVE.name)
+    late = curve["arm"].eq("myopic") * curve["step"] * 1e-4
+    write_csv(copy / TEXT_CURVE.name, curve.assign(validation_loss=curve["validation_loss"] + late))
+    row = verdict_of(copy, "table2-gap-docstrings")
+    assert row["answer"] == NOT_JUDGED and "text-settled-docstrings: violated" in row["reason"]
 
 
 def test_nothing_measured_is_said_claim_by_claim(tmp_path: Path, verdicts_of) -> None:
