@@ -13,12 +13,13 @@ from myopia.cli.start import scale_settings
 from myopia.common.errors import MyopiaError
 from myopia.config.experiment import known
 from myopia.config.plan import plan
+from myopia.judge.claims import Claim
 from myopia.judge.verdicts import COLUMNS
 from myopia.show.api import markdown
-from myopia.show.pages import BLOCK, BLOCKS, PAGES, Results, check_pages, kind, render, write_pages
+from myopia.show.pages import BLOCK, BLOCKS, PAGES, Results, check_pages, render, write_pages
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXTS = {"questions": [], "surprises": [], "notes": {}, "wording": {}, "scales": {}}
+TEXTS = {"surprises": [], "notes": {}, "wording": {}, "scales": {}}
 
 
 def test_pages_are_not_stale():
@@ -40,9 +41,7 @@ def test_every_claim_that_pages_name_exists():
     results = Results(ROOT)
     assert set(results.texts["wording"]) <= set(results.claims)
     assert set(results.texts["notes"]) <= set(known())
-    named = [name for question in results.texts["questions"] for name in question["claims"].values()]
-    assert len(results.texts["questions"]) == 6 and len(results.texts["surprises"]) == 10
-    assert all(name.rpartition("/")[2] in results.claims for name in named)
+    assert len(results.texts["surprises"]) == 10
 
 
 @pytest.mark.parametrize("scale", ["gpu", "paper"])
@@ -62,13 +61,9 @@ def test_published_plans_are_what_is_planned(scale):
 # --- a repository of its own, with few results -----------------------------------------------------------------
 
 
-def verdict(name, verdict="replicated", ours=1.0, **more):
+def verdict(name, answer="yes", ours=1.0, group="paper", **more):
     row = dict.fromkeys(COLUMNS) | {"id": name, "claim": f"claim {name}", "where": "p. 7", "seeds": 3, "documents": 0}
-    return row | {"ours": ours, "verdict": verdict, "judged_by": "direction"} | more
-
-
-def own(name, outcome, ours=1.0, **more):
-    return verdict(name, "no paper value", ours, reason=f"criterion {outcome}; not a claim of the paper", **more)
+    return row | {"ours": ours, "verdict": "some word", "answer": answer, "group": group, "reason": ""} | more
 
 
 @pytest.fixture
@@ -95,11 +90,11 @@ def test_each_claim_speaks_from_the_most_telling_scale_that_judged_it(published)
     laptop = [
         verdict("table1-gap-p0.3", ours=0.111),
         verdict("table1-gap-p1", ours=0.222),
-        verdict("fig7-slope", "not run at this scale", 0.333, reason="judged at cpu, gpu only; the estimate is shown"),
+        verdict("fig7-slope", "not judged", 0.333, reason="judged at cpu, gpu only; the estimate is shown"),
     ]
-    cpu = [verdict("table1-gap-p0.3", "not run at this scale", 0.444, reason="needs 5 seeds, has 3; the estimate is shown"),
-           verdict("table1-gap-p1", "inconclusive", 0.555, reason="too wide"),
-           verdict("fig7-slope", "not run at this scale", None, reason="nothing there")]  # fmt: skip
+    cpu = [verdict("table1-gap-p0.3", "not judged", 0.444, reason="needs 5 seeds, has 3; the estimate is shown"),
+           verdict("table1-gap-p1", "undecided", 0.555, reason="too wide"),
+           verdict("fig7-slope", "not judged", None, reason="nothing there")]  # fmt: skip
     text = block("claims", published({"laptop": laptop, "cpu": cpu}))
     assert "| claim table1-gap-p0.3 (p. 7) |  | 0.111 | 3 | laptop | yes |" in text
     assert "| claim table1-gap-p1 (p. 7) |  | 0.555 | 3 | cpu | undecided: too wide |" in text
@@ -108,11 +103,9 @@ def test_each_claim_speaks_from_the_most_telling_scale_that_judged_it(published)
 
 
 def test_kinds_are_counted_apart(published):
-    rows = [verdict("table1-gap-p0.3"), verdict("table1-gap-p1", "not replicated"), verdict("theory-theorem8"),
-            verdict("table1-gap-every-p", "partly", None, reason="of 4 sub-claims: 1 replicated, 1 not replicated"),
-            own("kv-cut-gap", "met"), own("control-aa-dp", "met", where="control (a)"),
-            # our own, though a failed control took its verdict
-            verdict("probe-future-msmarco", "inconclusive", reason="control failed: probe-future-table-msmarco")]  # fmt: skip
+    rows = [verdict("table1-gap-p0.3"), verdict("table1-gap-p1", "no"), verdict("theory-theorem8", group="theorem"),
+            verdict("table1-gap-every-p", "partly", None, "summary"), verdict("kv-cut-gap", group="own"),
+            verdict("control-aa-dp", group="control"), verdict("probe-future-msmarco", "undecided", group="own")]  # fmt: skip
     text = block("counts", published({"cpu": rows}))
     assert "| claims of the paper, measured on networks | 2 | 1 |  |  | 1 |" in text
     assert "| summaries of several such claims | 1 |  | 1 |  |  |" in text
@@ -120,38 +113,36 @@ def test_kinds_are_counted_apart(published):
     assert "| findings of our own | 2 | 1 |  | 1 |  |" in text and "| controls | 1 | 1 |  |  |  |" in text
 
 
-def test_kinds_of_the_real_claims():
-    assert kind({"where": "control of Table 1", "own": True}) == "control"
-    assert kind({"where": "p. 7", "own": True, "estimand": {"name": "theory_value"}}) == "own"
-    assert kind({"where": "p. 13", "estimand": {"name": "theory_value"}}) == "theorem"
-    assert kind({"where": "p. 8", "sub_claims": ["a"]}) == "summary" and kind({"where": "p. 8"}) == "paper"
+def test_groups_of_claims():
+    base = {"id": "a", "claim": "c", "family": "f"}
+    assert Claim(where="control of Table 1", own=True, **base).group == "control"
+    assert Claim(where="p. 7", own=True, kind="theorem", **base).group == "own"
+    assert Claim(where="p. 13", kind="theorem", **base).group == "theorem"
+    assert (
+        Claim(where="p. 8", sub_claims=("a",), **base).group == "summary"
+        and Claim(where="p. 8", **base).group == "paper"
+    )
 
 
 def test_a_question_is_answered_yes_no_or_undecided_and_says_how_small_it_is(published):
     rows = [verdict("table1-gap-p0.3", ours=0.5, ci_low=0.4, ci_high=0.6, paper_value=0.815),
-            verdict("table1-gap-p1", "inconclusive", 0.3, paper_value=0.994),
-            verdict("fig10-interaction", "not replicated", 0.01, paper_value=0.93),
-            own("fig7-slope-random", "met", 0.05),
-            verdict("fig7-slope", "not run at this scale", None, reason="the gap has settled at 1 of 4 sizes")]  # fmt: skip
-    ask = [
-        {"question": "A?", "measure": "m.", "claims": {"p = 0.3": "table1-gap-p0.3", "p = 1": "table1-gap-p1"}},
-        {"question": "B?", "measure": "m.", "claims": {"": "fig10-interaction"}},
-        {
-            "question": "C?",
-            "measure": "m.",
-            "paper": "grows",
-            "claims": {"x": "cpu/fig7-slope", "y": "fig7-slope-random"},
-        },
-    ]
-    a, b, c = block("questions", published({"cpu": rows}, {"questions": ask})).splitlines()[3:6]
-    assert a == (
-        "| **A?** m. | p = 0.3: 0.815<br>p = 1: 0.994 | p = 0.3: 0.500 [0.400, 0.600]<br>p = 1: 0.300 "
+            verdict("table1-gap-p1", "undecided", 0.3, paper_value=0.994),
+            verdict("table1-gap-p0.1", "not judged", 0.7),
+            verdict("fig10-interaction", "no", 0.01, paper_value=0.93),
+            verdict("fig7-slope-random", ours=0.05, group="own"),
+            verdict("fig7-slope", "undecided", None, reason="the gap has settled at 1 of 4 sizes")]  # fmt: skip
+    told = block("questions", published({"cpu": rows})).splitlines()[3:-1]
+    assert len(told) == 3  # what nothing was judged of is not asked
+    sums, size, padding = (line.split(" | ", 1)[1] for line in told)
+    assert sums == (
+        "p = 0.3: 0.815<br>p = 1: 0.994 | p = 0.3: 0.500 [0.400, 0.600]<br>p = 1: 0.300 "
         "| p = 0.3: yes, at small scale<br>p = 1: undecided |"
     )
-    assert b == "| **B?** m. | 0.930 | 0.010 | no, at small scale |"
-    assert "| grows | y: 0.050 | x: undecided: the gap has settled at 1 of 4 sizes<br>y: yes, at small scale |" in c
-    paper = published({"paper": [verdict("fig10-interaction", ours=0.9)]}, {"questions": ask[1:2]})
-    assert "| 0.900 | yes |" in block("questions", paper)
+    assert padding == "0.930 | 0.010 | no, at small scale |"
+    assert size.startswith("grows | ") and size.endswith(
+        "fine-tuned: undecided<br>from scratch, equal text: yes, at small scale |"
+    )
+    assert "| 0.900 | yes |" in block("questions", published({"paper": [verdict("fig10-interaction", ours=0.9)]}))
 
 
 def test_sentences_take_their_numbers_from_the_files(published):
@@ -171,8 +162,8 @@ def test_two_machines_are_compared_claim_by_claim(published):
         told = [verdict("table1-gap-p0.3", ours=0.5), verdict("table1-gap-p1", second, ours)]
         return [row | {"ci_low": 0.1, "ci_high": 0.7} for row in told] + [verdict("fig7-slope", ours=None)]
 
-    assert "Not published yet" in block("machines", published({"laptop": rows(0.2, "replicated")}))
-    text = block("machines", published({"laptop-avx2": rows(0.26, "inconclusive")}))
+    assert "Not published yet" in block("machines", published({"laptop": rows(0.2, "yes")}))
+    text = block("machines", published({"laptop-avx2": rows(0.26, "undecided")}))
     assert "Of 2 estimates" in text and "more than 0.1 of the" in text and "and 1 have another answer" in text
     assert "| claim table1-gap-p1 | 0.200 [0.100, 0.700] | yes | 0.260 [0.100, 0.700] | undecided |" in text
     assert "gap-p0.3" not in text and "slope" not in text

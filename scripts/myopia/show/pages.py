@@ -176,10 +176,11 @@ def ours(row: Any) -> str:
 
 
 def questions(results: Results) -> str:
-    """Every question that has been judged: the paper's value, ours, and the answer; several claims below each other."""
+    """Every question of the paper that has been judged: its value, ours, the answer; several claims below each other."""
     lines = []
     for one in answers(results.experiments.values(), results.rows) if len(results.rows) else []:
-        if one.word != NOT_JUDGED:
+        of_paper = one.question.paper or any(not pd.isna(row.paper_value) for row in one.rows.values())
+        if one.word != NOT_JUDGED and of_paper:
             lines.append(_question(one))
     return table(("question", "paper", "here [95 % interval]", "answer"), lines) if lines else "Nothing judged yet.\n"
 
