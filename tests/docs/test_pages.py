@@ -142,7 +142,9 @@ def test_a_question_is_answered_yes_no_or_undecided_and_says_how_small_it_is(pub
     assert size.startswith("grows | ") and size.endswith(
         "fine-tuned: undecided<br>from scratch, equal text: yes, at small scale |"
     )
-    assert "| 0.900 | yes |" in block("questions", published({"paper": [verdict("fig10-interaction", ours=0.9)]}))
+    assert "| 0.900 | yes |" in block(
+        "questions", published({"paper": [verdict("fig10-interaction", ours=0.9, paper_value=0.93)]})
+    )
 
 
 def test_sentences_take_their_numbers_from_the_files(published):
