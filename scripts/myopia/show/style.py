@@ -248,10 +248,10 @@ def shared_legend(figure: Figure) -> None:
     found = dict(sorted(found.items(), key=lambda item: item[0].startswith("paper")))
     if not found:
         return
-    lengths = [len(text) for text in found]
-    for columns in range(len(found), 0, -1):
-        deep = -(-len(found) // columns)  # filled column by column
-        wide = sum(0.5 + 0.071 * max(lengths[k : k + deep]) for k in range(0, len(found), deep))
+    lengths, columns = [len(text) for text in found], 1
+    for rows in range(1, len(found) + 1):  # filled column by column
+        columns = -(-len(found) // rows)
+        wide = sum(0.55 + 0.074 * max(lengths[k : k + rows]) for k in range(0, len(found), rows))
         if wide <= figure.get_figwidth():
             break
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, columnspacing=1.2)
