@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
@@ -237,6 +238,17 @@ def paper(axis: Axes, x: Any, y: Any, name: str = "", label: str = "paper", join
 def zero(axis: Axes) -> None:
     """A thin line at 0, where there is no difference."""
     axis.axhline(0, color="#000000", linewidth=0.6, zorder=0)
+
+
+def sizes(axis: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis of parameters, named as in 70M: each power of ten, or the sizes themselves where they are close."""
+    values = sorted({float(value) for value in values if value > 0})
+    axis.set(xscale="log", xlim=(values[0] / 1.8, values[-1] * 1.8))
+    low, high = (math.log10(value) for value in (values[0], values[-1]))
+    step = 1 if high - low < 3 else 2
+    ticks = [10.0**k for k in range(math.ceil(low), math.floor(high) + 1, step)] if high - low > 1.5 else spread(values, 3)
+    axis.set_xticks(ticks, [f"{EngFormatter(places=0, sep='')(tick)}".replace("G", "B") for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def shared_legend(figure: Figure) -> None:

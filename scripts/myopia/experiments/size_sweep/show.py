@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from myopia.show import style
 
@@ -44,9 +44,8 @@ def fig7_gap_by_size(frame: pd.DataFrame) -> Figure:
             paper = paper.assign(at=paper["n_params"].fillna(paper["x"])).sort_values("at")
             style.paper(axis, paper["at"], paper["value"], label="paper (Pythia)", joined=True)
         style.zero(axis)
-        axis.set(title=STARTS[start], xlabel="parameters without embeddings", xscale="log")
-        axis.xaxis.set_major_locator(LogLocator(numticks=7))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set(title=STARTS[start], xlabel="parameters without embeddings")
+        style.sizes(axis, [*here["n_params"], *(paper["at"] if start == "checkpoint" else ())])
     figure.axes[0].set_ylabel(NATS)
     if gaps["hollow"].max() > 0:
         figure.axes[0].plot([], [], "o", color="#555555", mfc="white", label="hollow: not shown to have settled")

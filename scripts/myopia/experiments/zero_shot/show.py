@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from myopia.show import style
 
@@ -49,10 +47,8 @@ def fig5_zero_shot(frame: pd.DataFrame) -> Figure:
             axis.plot(some["parameters"], some["gap"], look.marker, color=look.color, mfc=look.color if full else "white",
                       label="ours" if full else "ours, no better than a guess")  # fmt: skip
         style.zero(axis)
-        known = np.log10([*mine["parameters"], *paper["parameters"]])
-        axis.set(xscale="log", xlim=(10 ** (known.min() - 0.4), 10 ** (known.max() + 0.4)), title=TASKS.get(task, task), xlabel="parameters")
-        axis.xaxis.set_major_locator(LogLocator(numticks=5))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set(title=TASKS.get(task, task), xlabel="parameters")
+        style.sizes(axis, [*mine["parameters"], *paper["parameters"]])
     for axis in figure.axes[::2] if len(tasks) > 1 else figure.axes:
         axis.set_ylabel("vanilla - myopic")
     style.shared_legend(figure)
