@@ -147,7 +147,9 @@ def between(upper: pd.DataFrame, lower: pd.DataFrame, on: str) -> pd.DataFrame:
 # --- figures ---
 
 
-def new_figure(title: str, rows: int = 1, columns: int = 1, height: float = 0.0, width: float = 0.0, **options: Any) -> Figure:
+def new_figure(
+    title: str, rows: int = 1, columns: int = 1, height: float = 0.0, width: float = 0.0, **options: Any
+) -> Figure:
     """A grid of axes under a title; inches. Narrow with one column, else wide."""
     settings = {
         "font.family": "DejaVu Sans",
@@ -223,10 +225,14 @@ def points(axis: Axes, frame: pd.DataFrame, x: str, name: str | Look, **options:
     style = look(name) if isinstance(name, str) else name
     frame = frame.sort_values(x)
     settings = {"color": style.color, "marker": style.marker, "linestyle": style.line, "label": style.label}
-    axis.errorbar(frame[x], frame["value"], yerr=bars(frame), **({"capsize": 2.5, "elinewidth": 1} | settings | options))
+    axis.errorbar(
+        frame[x], frame["value"], yerr=bars(frame), **({"capsize": 2.5, "elinewidth": 1} | settings | options)
+    )
 
 
-def paper(axis: Axes, x: Any, y: Any, name: str = "", label: str = "paper", joined: bool = False, **options: Any) -> None:
+def paper(
+    axis: Axes, x: Any, y: Any, name: str = "", label: str = "paper", joined: bool = False, **options: Any
+) -> None:
     """The paper's values: hollow and black, an arm's by its marker, joined by a thin line where they are a curve."""
     if not len(x):
         return
@@ -246,7 +252,9 @@ def sizes(axis: Axes, values: Sequence[float]) -> None:
     axis.set(xscale="log", xlim=(values[0] / 1.8, values[-1] * 1.8))
     low, high = (math.log10(value) for value in (values[0], values[-1]))
     step = 1 if high - low < 3 else 2
-    ticks = [10.0**k for k in range(math.ceil(low), math.floor(high) + 1, step)] if high - low > 1.5 else spread(values, 3)
+    ticks = (
+        [10.0**k for k in range(math.ceil(low), math.floor(high) + 1, step)] if high - low > 1.5 else spread(values, 3)
+    )
     axis.set_xticks(ticks, [f"{EngFormatter(places=0, sep='')(tick)}".replace("G", "B") for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
 

@@ -31,7 +31,9 @@ def dose_response(frame: pd.DataFrame) -> Figure:
         style.points(axis, rows, "beta", "dose")
         for arm in ("myopic", "beta1"):
             end, look = rows[rows["arm"] == arm], style.look(arm)
-            axis.plot(end["beta"], end["value"], look.marker, color=look.color, markersize=7, zorder=5, label=look.label)
+            axis.plot(
+                end["beta"], end["value"], look.marker, color=look.color, markersize=7, zorder=5, label=look.label
+            )
         style.zero(axis)
         axis.set(title=task, xlabel="beta: share let through per attention layer", ylabel=UNITS.get(rows["unit"].iloc[0], ""),
                  xlim=(-0.06, 1.06), xticks=[0, 0.25, 0.5, 0.75, 1], xticklabels=["0", ".25", ".5", ".75", "1"])  # fmt: skip

@@ -17,7 +17,9 @@ TRAINED = {"public": "Pythia, public checkpoints", "vanilla": "trained vanilla",
 
 def fig11_gradient_anatomy(frame: pd.DataFrame) -> Figure:
     """Fig 11: norms of both parts of the gradient, and the cosine between them, along training; a row for each corpus."""
-    frame = frame[(frame["group"] == "no-embeddings") & (frame["of"] == "gradient") & frame["value"].notna() & (frame["step"] > 0)]
+    frame = frame[
+        (frame["group"] == "no-embeddings") & (frame["of"] == "gradient") & frame["value"].notna() & (frame["step"] > 0)
+    ]
     ours = frame[(frame["kind"] == "ours") & (frame["form"] == "unbiased")]
     arms = {corpus: min(set(part["arm"]), key=[*TRAINED].index) for corpus, part in ours.groupby("corpus")}
     # Two corpora have room; those with the paper's own networks first.
@@ -29,8 +31,8 @@ def fig11_gradient_anatomy(frame: pd.DataFrame) -> Figure:
     late = angle[angle["step"] == angle["step"].max()]
     figure = style.new_figure(
         style.finding("Gradient of a position's own loss, and of later losses", late, by="corpus",
-                      above="Late in training, both parts of the gradient point the same way",
-                      below="Late in training, the parts of the gradient oppose each other"),
+                      above="Late in training, the two parts of the gradient agree (cosine above 0)",
+                      below="Late in training, the two parts of the gradient oppose each other (cosine below 0)"),
         len(corpora), 2,
     )  # fmt: skip
     for (left, right), corpus in zip(np.reshape(figure.axes, (-1, 2)), corpora, strict=True):
@@ -40,7 +42,14 @@ def fig11_gradient_anatomy(frame: pd.DataFrame) -> Figure:
             # Norms of networks of another size share no scale with ours: drawn beside the paper's own networks alone.
             one = paper[(paper["quantity"] == part) & (arms[corpus] == "public")]
             style.paper(left, one["step"], one["value"], label="paper (raw)")
-        style.line(right, here[here["quantity"] == "cosine"], "step", style.look("gap"), label="angle between the parts", markersize=4)
+        style.line(
+            right,
+            here[here["quantity"] == "cosine"],
+            "step",
+            style.look("gap"),
+            label="angle between the parts",
+            markersize=4,
+        )
         one = paper[paper["quantity"] == "cosine"]
         style.paper(right, one["step"], one["value"], label="paper (raw)")
         style.zero(right)
@@ -61,8 +70,8 @@ def fig11_gradient_anatomy(frame: pd.DataFrame) -> Figure:
 MATRICES = {
     "untied": "untied, worst position",
     "present": "present part alone",
-    "jacobian": "whole, real part",
-    "symmetric": "whole, symmetric part",
+    "jacobian": "whole, real parts",
+    "symmetric": "symmetric part (Theorem 13)",
 }
 """Matrix -> how its lowest eigenvalue is named; the last is what Theorem 13 asks of."""
 
@@ -86,7 +95,7 @@ def forward_bias(frame: pd.DataFrame) -> Figure:
                       capsize=2.5, label=f"trained {look.label}")  # fmt: skip
     axis.axvline(0, color="#000000", linewidth=0.6, zorder=0)
     axis.set_yticks(range(len(MATRICES)), list(MATRICES.values()))
-    axis.set(xlabel="lowest eigenvalue / largest modulus; below 0 the condition fails", ylim=(-0.5, len(MATRICES) - 0.5))
+    axis.set(xlabel="lowest eigenvalue / largest modulus", ylim=(-0.5, len(MATRICES) - 0.5))
     style.shared_legend(figure)
     return figure
 

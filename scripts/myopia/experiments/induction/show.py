@@ -9,7 +9,6 @@ from myopia.config.runs import PAIR
 from myopia.show import style
 
 
-
 def induction(frame: pd.DataFrame) -> Figure:
     """Loss on the repeat, and attention of the best previous-token head, along training; the rest stays in the table."""
     curve, head = (frame[frame["panel"] == panel] for panel in ("curve", "previous"))
@@ -19,7 +18,11 @@ def induction(frame: pd.DataFrame) -> Figure:
     last = ours[ours["x"] == ours["x"].max()]
     worse = style.between(last[last["arm"] == "myopic"], last[last["arm"] == "vanilla"], "x")
     figure = style.new_figure(
-        style.finding("Copying what came before, along training", worse, "Cut off from later losses, networks copy worse"), 1, 2
+        style.finding(
+            "Copying what came before, along training", worse, "Cut off from later losses, networks copy worse"
+        ),
+        1,
+        2,
     )
     loss, weight = figure.axes
     for axis, rows in ((loss, ours), (weight, head)):

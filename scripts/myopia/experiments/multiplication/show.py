@@ -66,7 +66,15 @@ def _heat(axis: Axes, rows: pd.DataFrame, signed: float, intervals: bool) -> Non
         text = _number(row.value)
         if intervals and style.finite(row.ci_low):
             text += f"\n±{_number((row.ci_high - row.ci_low) / 2)}"
-        axis.text(x, y, text, ha="center", va="center", fontsize=style.FONT - (values.shape[0] > 5), color="white" if dark else "black")
+        axis.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center",
+            fontsize=style.FONT - (values.shape[0] > 5),
+            color="white" if dark else "black",
+        )
         if row.judged:
             axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#000000", linewidth=1.1))
 
@@ -103,7 +111,11 @@ def fig10_filler(frame: pd.DataFrame) -> Figure:
             paper = mine[mine["kind"] == "paper"]
             style.paper(axis, paper["at"] + 0.08, paper["value"], arm)
         axis.set_xticks(range(len(roles)), [ROLES[role].replace(" ", "\n", 1) for role in roles])
-        axis.set(xlim=(-0.5, len(roles) - 0.5), ylabel="share right" if measure == "level" else "change against short padding")
+        axis.set(
+            xlabel="format",
+            xlim=(-0.5, len(roles) - 0.5),
+            ylabel="share right" if measure == "level" else "change against short padding",
+        )
         if measure == "effect":
             style.zero(axis)
     style.shared_legend(figure)

@@ -40,13 +40,19 @@ def fig7_gap_by_size(frame: pd.DataFrame) -> Figure:
             _series(axis, here[(here["panel"] == "gap") & (here["choice"] == choice)], look)
         _series(axis, here[here["panel"] == "equal_loss"], LEVEL)
         if start == "checkpoint":
-            paper = frame[(frame["kind"] == "paper") & (frame["panel"] == "gap") & (frame["group"] == "last training losses")]
+            paper = frame[
+                (frame["kind"] == "paper") & (frame["panel"] == "gap") & (frame["group"] == "last training losses")
+            ]
             paper = paper.assign(at=paper["n_params"].fillna(paper["x"])).sort_values("at")
             style.paper(axis, paper["at"], paper["value"], label="paper (Pythia)", joined=True)
         style.zero(axis)
         axis.set(title=STARTS[start], xlabel="parameters without embeddings")
         style.sizes(axis, [*here["n_params"], *(paper["at"] if start == "checkpoint" else ())])
     figure.axes[0].set_ylabel(NATS)
+    if gaps["edge"].max() > 0:
+        figure.axes[0].plot(
+            [], [], "x", color=style.PAPER, markersize=3, mew=0.7, label="crossed: best rate at the end of its grid"
+        )
     if gaps["hollow"].max() > 0:
         figure.axes[0].plot([], [], "o", color="#555555", mfc="white", label="hollow: not shown to have settled")
     style.shared_legend(figure)
@@ -61,7 +67,9 @@ def _series(axis: Axes, rows: pd.DataFrame, look: style.Look) -> None:
     style.points(axis, rows, "n_params", look, marker="", label="_")
     for hollow, some in rows.groupby(rows["hollow"].fillna(0) > 0):
         face = "white" if hollow else look.color
-        axis.plot(some["n_params"], some["value"], linestyle="", marker=look.marker, color=look.color, mfc=face, zorder=3)
+        axis.plot(
+            some["n_params"], some["value"], linestyle="", marker=look.marker, color=look.color, mfc=face, zorder=3
+        )
     axis.plot([], [], color=look.color, linestyle=look.line, marker=look.marker, label=look.label)
     edge = rows[rows["edge"].fillna(0) > 0]
     axis.plot(edge["n_params"], edge["value"], "x", color=style.PAPER, markersize=3, mew=0.7, zorder=4)
@@ -75,16 +83,22 @@ def audit_gap_by_lr(frame: pd.DataFrame) -> Figure:
     # A grid of one rate is no curve: shown only where there is nothing else.
     rates = gaps[gaps["panel"] == "gap"].groupby(["start", "size"])["lr"].nunique()
     least = min(2, rates.max() if len(rates) else 0)
-    sizes = {start: [size for size in _order(gaps[gaps["start"] == start]) if rates.get((start, size), 0) >= least] for start in STARTS}
+    sizes = {
+        start: [size for size in _order(gaps[gaps["start"] == start]) if rates.get((start, size), 0) >= least]
+        for start in STARTS
+    }
     start = next((start for start in STARTS if sizes[start]), "checkpoint")
     drawn = style.spread(sizes[start])
     gaps = gaps[(gaps["start"] == start) & gaps["size"].isin(drawn)]
-    pairs = {choice: gaps[gaps["choice"] == choice] for choice in CHOICES}
+    largest = {choice: gaps[(gaps["choice"] == choice) & (gaps["size"] == drawn[-1])] for choice in CHOICES}
     figure = style.grid_of(
-        style.finding(f"Gap against learning rate, {STARTS[start]}", style.between(pairs["as_run"], pairs["best"], "size"),
-                      "Unequal learning rates make a gap of their own"),
+        style.finding(
+            f"Gap against learning rate, {STARTS[start]}",
+            style.between(largest["as_run"], largest["best"], "size"),
+            f"Unequal learning rates alone widen the gap of {drawn[-1]}",
+        ),
         len(drawn),
-    )  # fmt: skip
+    )
     for axis, size in zip(figure.axes, drawn, strict=False):
         here = gaps[gaps["size"] == size]
         style.points(axis, here[here["panel"] == "gap"], "lr", EQUAL, markersize=4)

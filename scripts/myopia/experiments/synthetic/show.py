@@ -33,13 +33,26 @@ def table1_loss_by_p(frame: pd.DataFrame) -> Figure:
         look, at = style.look(arm), {p: k + side for k, p in enumerate(ps)}
         mine = ours[ours["series"] == arm]
         axis.bar(mine["p"].map(at), mine["value"], 0.36, color=look.color, alpha=0.75, label=look.label)
-        axis.errorbar(mine["p"].map(at), mine["value"], style.bars(mine), color="#000000", linestyle="none", capsize=3, elinewidth=1)
+        axis.errorbar(
+            mine["p"].map(at),
+            mine["value"],
+            style.bars(mine),
+            color="#000000",
+            linestyle="none",
+            capsize=3,
+            elinewidth=1,
+        )
         paper = share[(share["kind"] == "paper") & (share["series"] == arm) & share["p"].isin(ps)]
         style.paper(axis, paper["p"].map(at), paper["value"], arm)
     look = style.look("trivial")
     axis.axhline(1, color=look.color, linestyle=look.line, linewidth=1, label=look.label, zorder=0)
     axis.set_xticks(range(len(ps)), [f"{p:g}" for p in ps])
-    axis.set(xlim=(-0.6, len(ps) - 0.4), ylim=(0, None), xlabel="p: how often the sum of sines is asked for", ylabel="loss / trivial loss")
+    axis.set(
+        xlim=(-0.6, len(ps) - 0.4),
+        ylim=(0, None),
+        xlabel="p: how often the sum of sines is asked for",
+        ylabel="loss / trivial loss",
+    )
     style.shared_legend(figure)
     return figure
 
@@ -73,7 +86,9 @@ def fig2_probe_r2(frame: pd.DataFrame) -> Figure:
         paper = frame[(frame["kind"] == "paper") & np.isclose(frame["p"], p)]
         style.paper(axis, paper["lookback"], paper["value"], "", "paper, vanilla, no noise", markersize=4)
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axis.set(xlim=(-0.6, ours["lookback"].max() + 0.6), ylim=(-0.05, 1.05), title=f"p = {p:g}", xlabel="positions back")
+        axis.set(
+            xlim=(-0.6, ours["lookback"].max() + 0.6), ylim=(-0.05, 1.05), title=f"p = {p:g}", xlabel="positions back"
+        )
         axis.label_outer()
     for axis in figure.axes[::2]:
         axis.set_ylabel("probe's R²")
@@ -109,7 +124,9 @@ def fig6_probe_estimate(frame: pd.DataFrame) -> Figure:
     if frame.empty:
         return style.nothing()
     drawn = {arm: _drawn(frame[frame["arm"] == arm]) for arm in style.in_order(frame["arm"])}
-    both = style.sign(drawn.get("vanilla", frame[:0]), 0.5) == 1 and style.sign(drawn.get("myopic", frame[:0]), 0.5) == -1
+    both = (
+        style.sign(drawn.get("vanilla", frame[:0]), 0.5) == 1 and style.sign(drawn.get("myopic", frame[:0]), 0.5) == -1
+    )
     topic = f"A linear probe's estimate of the sine in layer {LAYER}, p = {frame['p'].iloc[0]:g}"
     title = "A linear probe draws the sine from vanilla networks, not from myopic ones" if both else topic
     figure = style.new_figure(title, 1, len(drawn), sharey=True)
@@ -128,7 +145,9 @@ def _drawn(here: pd.DataFrame) -> pd.DataFrame:
     """How much of the sine the estimate draws, 1 all of it: at least and at most, as the bins' intervals allow."""
     weight = here["truth"] / (here["truth"] ** 2).sum()
     ends = pd.DataFrame({"a": here["ci_low"] * weight, "b": here["ci_high"] * weight})
-    return pd.DataFrame({"ci_low": [ends.min(axis=1).sum(skipna=False)], "ci_high": [ends.max(axis=1).sum(skipna=False)]})
+    return pd.DataFrame(
+        {"ci_low": [ends.min(axis=1).sum(skipna=False)], "ci_high": [ends.max(axis=1).sum(skipna=False)]}
+    )
 
 
 EDITS = {

@@ -33,7 +33,9 @@ def fig4_position(frame: pd.DataFrame) -> Figure:
             if mine[bound].notna().any():
                 label = "95 % band for all positions at once" if k == 0 else "_"
                 axis.plot(mine["position"], mine[bound], color=style.look("gap").color, linewidth=0.6, label=label)
-        style.paper(axis, paper["position"], paper["value"], label="paper (GPT-2 small, PG-19)", joined=True, markevery=6)
+        style.paper(
+            axis, paper["position"], paper["value"], label="paper (GPT-2 small, PG-19)", joined=True, markevery=6
+        )
         style.zero(axis)
         axis.set(title=corpus, xlabel="position")
         axis.label_outer()
@@ -70,7 +72,9 @@ def table2_text_loss(frame: pd.DataFrame) -> Figure:
     ours = frame[(frame["kind"] == "ours") & frame["gap"].notna()]
     if ours.empty:
         return style.nothing()
-    rows = [(c, a) for c in sorted(ours["corpus"].unique()) for a in style.in_order(ours.loc[ours["corpus"] == c, "arm"])]
+    rows = [
+        (c, a) for c in sorted(ours["corpus"].unique()) for a in style.in_order(ours.loc[ours["corpus"] == c, "arm"])
+    ]
     no_past = [a.startswith("bigram") for _, a in rows]
     columns = 2 if any(no_past) and not all(no_past) else 1
     place, y, heads = {}, 0.0, {}
@@ -98,7 +102,10 @@ def table2_text_loss(frame: pd.DataFrame) -> Figure:
         axis.grid(axis="x", linewidth=0.4, alpha=0.5)
         axis.tick_params(axis="y", length=0)
         axis.set_xlabel("nats/token")
-    ticks = {**{at: corpus for corpus, at in heads.items()}, **{at: style.look(arm).label for (_, arm), at in place.items()}}
+    ticks = {
+        **{at: corpus for corpus, at in heads.items()},
+        **{at: style.look(arm).label for (_, arm), at in place.items()},
+    }
     figure.axes[0].set_yticks(list(ticks), list(ticks.values()))
     for text, at in zip(figure.axes[0].get_yticklabels(), ticks, strict=True):
         text.set_fontweight("bold" if at in heads.values() else "normal")
@@ -118,7 +125,9 @@ def influence(frame: pd.DataFrame) -> Figure:
     arms, positive = style.in_order(shown["arm"]), shown.loc[shown["influence"] > 0, "influence"]
     top = positive.max() if len(positive) else 1.0
     norm = LogNorm(top * 1e-4, top)
-    figure = style.new_figure("Influence of each input on each position's loss", 1, len(arms), 3.0, style.WIDE, sharey=True)
+    figure = style.new_figure(
+        "Influence of each input on each position's loss", 1, len(arms), 3.0, style.WIDE, sharey=True
+    )
     for axis, arm in zip(figure.axes, arms, strict=True):
         table = shown[shown["arm"] == arm].pivot_table(index="t", columns="s", values="influence")
         axis.set_facecolor("#E4E4E4")

@@ -48,7 +48,9 @@ def _panel(axis: Axes, frame: pd.DataFrame, by: str, looks: dict[str, style.Look
         style.points(axis, rows.assign(order=rows["order"] + aside), "order", look,
                      **({"linestyle": "none"} if by == "copied" else {}))  # fmt: skip
     groups = frame.drop_duplicates("order").sort_values("order")
-    axis.set_xticks(groups["order"], [_tick(by, row) for row in groups.itertuples()], rotation=30 if by == "position" else 0)
+    axis.set_xticks(
+        groups["order"], [_tick(by, row) for row in groups.itertuples()], rotation=30 if by == "position" else 0
+    )
     axis.margins(x=0.1)
 
 

@@ -48,7 +48,9 @@ def toy_capacity(frame: pd.DataFrame) -> Figure:
         axis.set_xticks(range(0, wide.shape[1], 2), [f"{b:g}".replace("0.", ".") for b in wide.columns[::2]])
         axis.set_yticks(range(wide.shape[0]), [f"{k:g}" for k in wide.index] if axis is maps[0] else [])
     maps[0].set_ylabel("values of the code")
-    bar = figure.colorbar(ScalarMappable(LEAD, COLORS), ax=maps, location="bottom", shrink=0.8, aspect=22, pad=0.03, ticks=[-1, 0, 1])
+    bar = figure.colorbar(
+        ScalarMappable(LEAD, COLORS), ax=maps, location="bottom", shrink=0.8, aspect=22, pad=0.03, ticks=[-1, 0, 1]
+    )
     bar.ax.set_xticklabels(["present", "both", "future"])
     for overlap, look in style.among(style.spread(sorted(cost["overlap"].unique()), 3)).items():
         style.points(right, cost[cost["overlap"] == overlap], "capacity", look, label=f"overlap {overlap:g}")
@@ -88,7 +90,14 @@ def three_myopias(frame: pd.DataFrame) -> Figure:
     found = frame[frame["kind"] == "found"]
     told = found[(found["panel"] == "cognitive") & (found["arm"] == "myopic") & (found["x"] > 0)]
     figure = style.new_figure(
-        style.finding("Three kinds of myopia", told, "Myopically trained codes can still tell of the future: three kinds of myopia"), 1, 3, 3.3
+        style.finding(
+            "Three kinds of myopia",
+            told,
+            "Myopically trained codes can still tell of the future: three kinds of myopia",
+        ),
+        1,
+        3,
+        3.3,
     )
     thinking, giving, acting = figure.axes
     for axis, panel in ((thinking, "cognitive"), (giving, "value")):

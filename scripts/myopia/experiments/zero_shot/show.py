@@ -29,7 +29,11 @@ def fig5_zero_shot(frame: pd.DataFrame) -> Figure:
     run = list(ours["task"].unique())
     tasks = [*(task for task in TASKS if task in run), *sorted(set(run) - set(TASKS))][: style.PANELS]
     # Hollow by vanilla's standing: a task that it does not do better than a guess says nothing.
-    able = set(frame.loc[(frame["arm"] == "vanilla") & (frame["above_chance"] > 0), ["task", "model"]].itertuples(index=False, name=None))
+    able = set(
+        frame.loc[(frame["arm"] == "vanilla") & (frame["above_chance"] > 0), ["task", "model"]].itertuples(
+            index=False, name=None
+        )
+    )
     judged = ours[[(row.task, row.model) in able for row in ours.itertuples()]]
     figure = style.grid_of(
         style.finding("Accuracy that training for later losses gains", judged, "Vanilla models answer more often right",
