@@ -170,7 +170,7 @@ def new_figure(
     sns.set_theme(context="paper", style="ticks", rc=settings)
     width = width or (NARROW if columns == 1 else WIDE)
     height = height or 2.25 * rows + 0.6
-    lines = textwrap.wrap(title, int(width * 10))
+    lines = _wrapped(title.replace(" = ", "\u00a0=\u00a0"), int(width * 11))
     strip = 0.19 * len(lines) + 0.1
     figure = Figure(figsize=(width, height + strip), layout="constrained")
     share = strip / (height + strip)
@@ -180,6 +180,14 @@ def new_figure(
     figure.subplots(rows, columns, squeeze=False, **options)
     sns.despine(figure)
     return figure
+
+
+def _wrapped(text: str, most: int) -> list[str]:
+    """As few lines as fit, about equally long."""
+    lines = textwrap.wrap(text, most)
+    while most > 1 and len(shorter := textwrap.wrap(text, most - 1)) == len(lines):
+        lines, most = shorter, most - 1
+    return lines
 
 
 def grid_of(title: str, panels: int, **options: Any) -> Figure:

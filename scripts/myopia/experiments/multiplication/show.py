@@ -134,13 +134,14 @@ def multiplication_digits(frame: pd.DataFrame) -> Figure:
     top = int(right["digits"].max())
     figure = style.grid_of(
         style.finding(f"Right digits of products of {top} x {top} digits", style.between(here["vanilla"], here["myopic"], "position"), BETTER),
-        len(roles), sharex=True, sharey=True,
+        len(roles), sharey=True,
     )  # fmt: skip
     for axis, role in zip(figure.axes, roles, strict=False):
         for arm in PAIR:
             style.line(axis, right[(right["role"] == role) & (right["arm"] == arm)], "position", arm)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(title=ROLES[role], xlabel="answer digit, 0 is the last", ylabel="share right", ylim=(-0.03, 1.03))
-        axis.label_outer()
+        axis.set(title=ROLES[role], xlabel="answer digit, 0 is the last", ylim=(-0.03, 1.03))
+    for axis in figure.axes[::2]:
+        axis.set_ylabel("share right")
     style.shared_legend(figure)
     return figure

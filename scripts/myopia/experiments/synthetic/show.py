@@ -75,7 +75,7 @@ def fig2_probe_r2(frame: pd.DataFrame) -> Figure:
         style.finding("What a linear probe of layer 1 reads of present and past values",
                       more.assign(place=[f"p = {p:g}" for p in more["p"]]), by="place", word="at",
                       above="Vanilla networks compute the value before it is needed, myopic ones less so"),
-        len(ps), sharex=True, sharey=True,
+        len(ps), sharey=True,
     )  # fmt: skip
     for axis, p in zip(figure.axes, ps, strict=False):
         here = {name: rows[rows["p"] == p] for name, rows in networks.items()}
@@ -89,7 +89,6 @@ def fig2_probe_r2(frame: pd.DataFrame) -> Figure:
         axis.set(
             xlim=(-0.6, ours["lookback"].max() + 0.6), ylim=(-0.05, 1.05), title=f"p = {p:g}", xlabel="positions back"
         )
-        axis.label_outer()
     for axis in figure.axes[::2]:
         axis.set_ylabel("probe's R²")
     style.shared_legend(figure)

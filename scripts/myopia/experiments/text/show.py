@@ -23,7 +23,7 @@ def fig4_position(frame: pd.DataFrame) -> Figure:
     figure = style.grid_of(
         style.finding("Gap by position: what is lost without training for later losses", late, by="corpus",
                       above="Cut off from later losses, models predict worse late in the window", low="band_low", high="band_high"),
-        len(corpora), sharex=True,
+        len(corpora),
     )  # fmt: skip
     for axis, corpus in zip(figure.axes, corpora, strict=False):
         here = gaps[gaps["corpus"] == corpus].sort_values("position")
@@ -32,13 +32,19 @@ def fig4_position(frame: pd.DataFrame) -> Figure:
         for k, bound in enumerate(("band_low", "band_high")):
             if mine[bound].notna().any():
                 label = "95 % band for all positions at once" if k == 0 else "_"
-                axis.plot(mine["position"], mine[bound], color=style.look("gap").color, linewidth=0.6, label=label)
+                axis.plot(
+                    mine["position"],
+                    mine[bound],
+                    color=style.look("gap").color,
+                    linestyle=":",
+                    linewidth=0.9,
+                    label=label,
+                )
         style.paper(
             axis, paper["position"], paper["value"], label="paper (GPT-2 small, PG-19)", joined=True, markevery=6
         )
         style.zero(axis)
         axis.set(title=corpus, xlabel="position")
-        axis.label_outer()
     for axis in figure.axes[::2] if len(corpora) > 1 else figure.axes:
         axis.set_ylabel(NATS if len(corpora) < 3 else "gap (nats/token)")
     style.shared_legend(figure)
@@ -101,7 +107,7 @@ def table2_text_loss(frame: pd.DataFrame) -> Figure:
         axis.axvline(0, color="#000000", linewidth=0.6, zorder=0)
         axis.grid(axis="x", linewidth=0.4, alpha=0.5)
         axis.tick_params(axis="y", length=0)
-        axis.set_xlabel("nats/token")
+        axis.set_xlabel("minus vanilla (nats/token)")
     ticks = {
         **{at: corpus for corpus, at in heads.items()},
         **{at: style.look(arm).label for (_, arm), at in place.items()},
@@ -131,7 +137,7 @@ def influence(frame: pd.DataFrame) -> Figure:
     for axis, arm in zip(figure.axes, arms, strict=True):
         table = shown[shown["arm"] == arm].pivot_table(index="t", columns="s", values="influence")
         axis.set_facecolor("#E4E4E4")
-        image = axis.imshow(table.where(table > 0), cmap="viridis", norm=norm, interpolation="nearest", aspect="equal")
+        image = axis.imshow(table.where(table > 0), cmap="viridis", norm=norm, interpolation="nearest", aspect="auto")
         axis.set(title=arm, xlabel="position of the input")
     figure.axes[0].set_ylabel("position of the loss")
     figure.colorbar(image, ax=figure.axes, label="nats per unit (grey: 0)", shrink=0.9, pad=0.01)

@@ -71,7 +71,7 @@ def future_probes(frame: pd.DataFrame) -> Figure:
     figure = style.grid_of(
         style.finding("What hidden states tell of tokens to come", later, by="corpus",
                       above="Vanilla models tell more of tokens to come", below="Myopic models tell more of tokens to come"),
-        len(corpora), sharex=True,
+        len(corpora),
     )  # fmt: skip
     for axis, corpus in zip(figure.axes, corpora, strict=False):
         for arm in ("vanilla", "myopic", "untrained"):
@@ -79,7 +79,6 @@ def future_probes(frame: pd.DataFrame) -> Figure:
         bigram = style.look("bigram")
         axis.axhline(0, color=bigram.color, linestyle=bigram.line, linewidth=1, label=bigram.label, zorder=0)
         axis.set(title=corpus, xlabel="tokens ahead")
-        axis.label_outer()
     for axis in figure.axes[::2] if len(corpora) > 1 else figure.axes:
         axis.set_ylabel("gain of a probe of the\nlast layer (nats/token)")
     style.shared_legend(figure)
