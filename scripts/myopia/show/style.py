@@ -1,8 +1,8 @@
-"""One look for all figures, titles that say what their intervals allow, and files whose bytes depend on the table alone.
+"""One look for all figures, titles that say what intervals allow, and files whose bytes depend on the table alone.
 
-Every arm has its own colour (Okabe and Ito's colour-blind safe set), marker and line style, so that figures
-survive grey printing; the paper's values are always hollow and black. At most four panels, and letters that stay legible
-when the picture is shown 380 pixels wide; what a picture does not explain stands beside it (section.yaml).
+Every arm has its own colour (Okabe and Ito's colour-blind safe set), marker and line style, so that figures survive
+grey printing; the paper's values are always hollow and black. At most four panels, and letters that stay legible when
+the picture is shown 380 pixels wide; what a picture does not explain stands beside it (section.yaml).
 """
 
 from __future__ import annotations
@@ -120,10 +120,18 @@ def sign(rows: pd.DataFrame, than: float = 0.0, low: str = "ci_low", high: str =
 
 
 def finding(
-    topic: str, rows: pd.DataFrame, above: str = "", below: str = "", *,
-    than: float = 0.0, by: str = "", word: str = "on", low: str = "ci_low", high: str = "ci_high",
-) -> str:  # fmt: skip
-    """The title that intervals allow: `above` if every one lies above `than`, `below` if every one lies below, else topic.
+    topic: str,
+    rows: pd.DataFrame,
+    above: str = "",
+    below: str = "",
+    *,
+    than: float = 0.0,
+    by: str = "",
+    word: str = "on",
+    low: str = "ci_low",
+    high: str = "ci_high",
+) -> str:
+    """The title that intervals allow: `above` or `below` if every one lies above or below `than`, else the topic.
 
     by: asked for each value of that column; a finding of some of them names those, after `word`.
     """
@@ -140,8 +148,13 @@ def finding(
 def between(upper: pd.DataFrame, lower: pd.DataFrame, on: str) -> pd.DataFrame:
     """What upper exceeds lower by at equal `on`, at least and at most: for titles about series that are not paired."""
     both = upper.merge(lower, on=on, suffixes=("", "_lower"))
-    return pd.DataFrame({on: both[on], "ci_low": both["ci_low"] - both["ci_high_lower"],
-                         "ci_high": both["ci_high"] - both["ci_low_lower"]})  # fmt: skip
+    return pd.DataFrame(
+        {
+            on: both[on],
+            "ci_low": both["ci_low"] - both["ci_high_lower"],
+            "ci_high": both["ci_high"] - both["ci_low_lower"],
+        }
+    )
 
 
 # --- figures ---
@@ -175,8 +188,16 @@ def new_figure(
     figure = Figure(figsize=(width, height + strip), layout="constrained")
     share = strip / (height + strip)
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - share), w_pad=0.05, h_pad=0.05)
-    figure.text(0.012, 1 - 0.06 / (height + strip), "\n".join(lines), fontsize=TITLE, fontweight="bold", va="top", gid="title",
-                parse_math=False)  # fmt: skip
+    figure.text(
+        0.012,
+        1 - 0.06 / (height + strip),
+        "\n".join(lines),
+        fontsize=TITLE,
+        fontweight="bold",
+        va="top",
+        gid="title",
+        parse_math=False,
+    )
     figure.subplots(rows, columns, squeeze=False, **options)
     sns.despine(figure)
     return figure
@@ -244,8 +265,15 @@ def paper(
     """The paper's values: hollow and black, an arm's by its marker, joined by a thin line where they are a curve."""
     if not len(x):
         return
-    settings = {"color": PAPER, "marker": look(name).marker if name else "D", "markerfacecolor": "none", "markersize": 5,
-                "markeredgewidth": 0.9, "linestyle": "-" if joined else "none", "linewidth": 0.7}  # fmt: skip
+    settings = {
+        "color": PAPER,
+        "marker": look(name).marker if name else "D",
+        "markerfacecolor": "none",
+        "markersize": 5,
+        "markeredgewidth": 0.9,
+        "linestyle": "-" if joined else "none",
+        "linewidth": 0.7,
+    }
     axis.plot(x, y, label=f"{label}, {look(name).label}" if name else label, **(settings | options))
 
 
@@ -255,7 +283,7 @@ def zero(axis: Axes) -> None:
 
 
 def sizes(axis: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis of parameters, named as in 70M: each power of ten, or the sizes themselves where they are close."""
+    """A logarithmic axis of parameters, named as in 70M: powers of ten, or the sizes themselves where they are close."""
     values = sorted({float(value) for value in values if value > 0})
     axis.set(xscale="log", xlim=(values[0] / 1.8, values[-1] * 1.8))
     low, high = (math.log10(value) for value in (values[0], values[-1]))

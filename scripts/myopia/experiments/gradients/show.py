@@ -16,7 +16,7 @@ TRAINED = {"public": "Pythia, public checkpoints", "vanilla": "trained vanilla",
 
 
 def fig11_gradient_anatomy(frame: pd.DataFrame) -> Figure:
-    """Fig 11: norms of both parts of the gradient, and the cosine between them, along training; a row for each corpus."""
+    """Fig 11: norms of both parts of the gradient and their cosine along training, a row for each corpus."""
     frame = frame[
         (frame["group"] == "no-embeddings") & (frame["of"] == "gradient") & frame["value"].notna() & (frame["step"] > 0)
     ]
@@ -30,11 +30,16 @@ def fig11_gradient_anatomy(frame: pd.DataFrame) -> Figure:
     angle = ours[ours["quantity"] == "cosine"]
     late = angle[angle["step"] == angle["step"].max()]
     figure = style.new_figure(
-        style.finding("Gradient of a position's own loss, and of later losses", late, by="corpus",
-                      above="Late in training, the two parts of the gradient agree (cosine above 0)",
-                      below="Late in training, the two parts of the gradient oppose each other (cosine below 0)"),
-        len(corpora), 2,
-    )  # fmt: skip
+        style.finding(
+            "Gradient of a position's own loss, and of later losses",
+            late,
+            by="corpus",
+            above="Late in training, the two parts of the gradient agree (cosine above 0)",
+            below="Late in training, the two parts of the gradient oppose each other (cosine below 0)",
+        ),
+        len(corpora),
+        2,
+    )
     for (left, right), corpus in zip(np.reshape(figure.axes, (-1, 2)), corpora, strict=True):
         here, paper = ours[ours["corpus"] == corpus], frame[(frame["kind"] == "paper") & (frame["corpus"] == corpus)]
         for part in PARTS:
@@ -83,16 +88,28 @@ def forward_bias(frame: pd.DataFrame) -> Figure:
         return style.nothing()
     asked = lowest[(lowest["matrix"] == "symmetric") & (lowest["arm"] == "myopic")]
     figure = style.new_figure(
-        style.finding("Forward bias at trained networks: lowest eigenvalues", asked, "The condition of Theorem 13 holds at trained networks",
-                      "The condition of Theorem 13 fails at trained networks"),
+        style.finding(
+            "Forward bias at trained networks: lowest eigenvalues",
+            asked,
+            "The condition of Theorem 13 holds at trained networks",
+            "The condition of Theorem 13 fails at trained networks",
+        ),
         width=style.WIDE,
-    )  # fmt: skip
+    )
     (axis,) = figure.axes
     for arm, side in zip(style.in_order(lowest["arm"]), (-0.15, 0.15), strict=False):
         rows, look = lowest[lowest["arm"] == arm], style.look(arm)
         at = [[*MATRICES].index(matrix) + side for matrix in rows["matrix"]]
-        axis.errorbar(rows["value"], at, xerr=style.bars(rows), color=look.color, marker=look.marker, linestyle="none",
-                      capsize=2.5, label=f"trained {look.label}")  # fmt: skip
+        axis.errorbar(
+            rows["value"],
+            at,
+            xerr=style.bars(rows),
+            color=look.color,
+            marker=look.marker,
+            linestyle="none",
+            capsize=2.5,
+            label=f"trained {look.label}",
+        )
     axis.axvline(0, color="#000000", linewidth=0.6, zorder=0)
     axis.set_yticks(range(len(MATRICES)), list(MATRICES.values()))
     axis.set(xlabel="lowest eigenvalue / largest modulus", ylim=(-0.5, len(MATRICES) - 0.5))

@@ -10,7 +10,7 @@ from myopia.show import style
 
 
 def induction(frame: pd.DataFrame) -> Figure:
-    """Loss on the repeat, and attention of the best previous-token head, along training; the rest stays in the table."""
+    """Loss on the repeat and attention of the best previous-token head, along training."""
     curve, head = (frame[frame["panel"] == panel] for panel in ("curve", "previous"))
     ours = curve[curve["arm"].isin(PAIR)]
     if ours.empty:

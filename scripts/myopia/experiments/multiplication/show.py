@@ -42,8 +42,13 @@ def fig9_multiplication(frame: pd.DataFrame) -> Figure:
     columns = 2 if len(panels) == 4 else len(panels)
     digits = int(ours["digits"].iloc[0])
     rows = -(-len(panels) // columns)
-    figure = style.new_figure(style.finding("Exact products by digits of both factors", gaps, BETTER), rows, columns,
-                              rows * (style.WIDE / columns - 0.2), style.WIDE)  # fmt: skip
+    figure = style.new_figure(
+        style.finding("Exact products by digits of both factors", gaps, BETTER),
+        rows,
+        columns,
+        rows * (style.WIDE / columns - 0.2),
+        style.WIDE,
+    )
     for axis, (title, table) in zip(figure.axes, panels.items(), strict=True):
         _heat(axis, table, most if "-" in title else 0.0, intervals=digits <= 3)
         axis.set(title=title, xlabel="digits of the second", ylabel="digits of the first")
@@ -97,11 +102,16 @@ def fig10_filler(frame: pd.DataFrame) -> Figure:
     effect = means["effect"][means["effect"]["kind"] == "ours"]
     padded = {arm: effect[(effect["arm"] == arm) & (effect["role"] == "long")] for arm in PAIR}
     figure = style.new_figure(
-        style.finding("Exact products with padding and filler", style.between(padded["vanilla"], padded["myopic"], "role"),
-                      above="Padding helps vanilla networks more than those cut off from later losses",
-                      below="Padding helps vanilla networks less than those cut off from later losses"),
-        1, 2, height=3.2,
-    )  # fmt: skip
+        style.finding(
+            "Exact products with padding and filler",
+            style.between(padded["vanilla"], padded["myopic"], "role"),
+            above="Padding helps vanilla networks more than those cut off from later losses",
+            below="Padding helps vanilla networks less than those cut off from later losses",
+        ),
+        1,
+        2,
+        height=3.2,
+    )
     for axis, (measure, rows) in zip(figure.axes, means.items(), strict=True):
         roles = [role for role in ROLES if (rows["role"] == role).any()]
         for arm, side in zip(PAIR, (-0.14, 0.14), strict=True):
@@ -133,9 +143,14 @@ def multiplication_digits(frame: pd.DataFrame) -> Figure:
     here = {arm: right[(right["arm"] == arm) & (right["role"] == "short")] for arm in PAIR}
     top = int(right["digits"].max())
     figure = style.grid_of(
-        style.finding(f"Right digits of products of {top} x {top} digits", style.between(here["vanilla"], here["myopic"], "position"), BETTER),
-        len(roles), sharey=True,
-    )  # fmt: skip
+        style.finding(
+            f"Right digits of products of {top} x {top} digits",
+            style.between(here["vanilla"], here["myopic"], "position"),
+            BETTER,
+        ),
+        len(roles),
+        sharey=True,
+    )
     for axis, role in zip(figure.axes, roles, strict=False):
         for arm in PAIR:
             style.line(axis, right[(right["role"] == role) & (right["arm"] == arm)], "position", arm)

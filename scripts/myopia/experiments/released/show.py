@@ -15,7 +15,7 @@ NATS = "gap (nats/token)"
 
 
 def fig7_released(frame: pd.DataFrame) -> Figure:
-    """Fig 7 from the released weights: the gap against size, one panel for each corpus; losses and rates stay in the table."""
+    """Fig 7 from the released weights: the gap against size, one panel for each corpus."""
     gaps = frame[frame["series"] == "gap"].sort_values("parameters")
     ours = gaps[gaps["kind"] == "ours"]
     if ours.empty:
@@ -37,7 +37,7 @@ def fig7_released(frame: pd.DataFrame) -> Figure:
 
 
 def released_position(frame: pd.DataFrame) -> Figure:
-    """The gap by position, one line per size. Position 0 is the control: there is no past that could have been planned."""
+    """The gap by position, one line per size. Position 0, which has no past, is the control."""
     ours = frame[frame["kind"] == "ours"]
     if ours.empty:
         return style.nothing()

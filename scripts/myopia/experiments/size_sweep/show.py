@@ -30,10 +30,18 @@ def fig7_gap_by_size(frame: pd.DataFrame) -> Figure:
     slopes = ours[(ours["panel"] == "slope") & (ours["choice"] == "best") & (ours["group"] == "tokens")]
     starts = [start for start in STARTS if (gaps["start"] == start).any()]
     figure = style.new_figure(
-        style.finding("Gap against model size", slopes.assign(start=slopes["start"].map(STARTS)), by="start", word="when",
-                      above="The gap grows with model size", below="The gap shrinks with model size"),
-        1, len(starts), height=3.2,
-    )  # fmt: skip
+        style.finding(
+            "Gap against model size",
+            slopes.assign(start=slopes["start"].map(STARTS)),
+            by="start",
+            word="when",
+            above="The gap grows with model size",
+            below="The gap shrinks with model size",
+        ),
+        1,
+        len(starts),
+        height=3.2,
+    )
     for axis, start in zip(figure.axes, starts, strict=True):
         here = gaps[gaps["start"] == start]
         for choice, look in CHOICES.items():

@@ -24,9 +24,14 @@ def table1_loss_by_p(frame: pd.DataFrame) -> Figure:
         return style.nothing()
     gaps = ours[ours["series"] == "gap"].assign(place=[f"p = {p:g}" for p in ours.loc[ours["series"] == "gap", "p"]])
     figure = style.new_figure(
-        style.finding("Loss where only planning solves the task", gaps, by="place", word="at",
-                      above="Cut off from later losses, networks do worse where only planning solves the task"),
-    )  # fmt: skip
+        style.finding(
+            "Loss where only planning solves the task",
+            gaps,
+            by="place",
+            word="at",
+            above="Cut off from later losses, networks do worse where only planning solves the task",
+        ),
+    )
     (axis,) = figure.axes
     ps = sorted(ours["p"].unique())
     for arm, side in zip(PAIR, (-0.2, 0.2), strict=True):
@@ -72,11 +77,16 @@ def fig2_probe_r2(frame: pd.DataFrame) -> Figure:
     now = {name: rows[rows["lookback"] == 0] for name, rows in networks.items()}
     more = pd.concat([style.between(now["vanilla"], now[other], "p") for other in ("myopic", "untrained")])
     figure = style.grid_of(
-        style.finding("What a linear probe of layer 1 reads of present and past values",
-                      more.assign(place=[f"p = {p:g}" for p in more["p"]]), by="place", word="at",
-                      above="Vanilla networks compute the value before it is needed, myopic ones less so"),
-        len(ps), sharey=True,
-    )  # fmt: skip
+        style.finding(
+            "What a linear probe of layer 1 reads of present and past values",
+            more.assign(place=[f"p = {p:g}" for p in more["p"]]),
+            by="place",
+            word="at",
+            above="Vanilla networks compute the value before it is needed, myopic ones less so",
+        ),
+        len(ps),
+        sharey=True,
+    )
     for axis, p in zip(figure.axes, ps, strict=False):
         here = {name: rows[rows["p"] == p] for name, rows in networks.items()}
         window = ours.loc[ours["p"] == p, "a"].max()
@@ -96,7 +106,7 @@ def fig2_probe_r2(frame: pd.DataFrame) -> Figure:
 
 
 def fig3_neuron_correlation(frame: pd.DataFrame) -> Figure:
-    """Fig 3: |corr(neuron, feature)| maps of layer 1; rows arms, columns features. One seed: no interval, no finding."""
+    """Fig 3: |corr(neuron, feature)| maps of layer 1; rows arms, columns features. One seed: no finding."""
     frame = frame[(frame["layer"] == LAYER) & frame["arm"].isin(PAIR)]
     if frame.empty:
         return style.nothing()
@@ -168,10 +178,15 @@ def intervention(frame: pd.DataFrame) -> Figure:
     used = frame[(frame["arm"] == "vanilla") & (frame["direction"] == "pattern") & (frame["expected"] > 0)]
     arms = style.in_order(frame["arm"])
     figure = style.new_figure(
-        style.finding(f"Moving what layer {LAYER} stores, p = {p:g}", used,
-                      "Moving the value that a vanilla network stores moves its later outputs"),
-        1, len(arms), sharey=True,
-    )  # fmt: skip
+        style.finding(
+            f"Moving what layer {LAYER} stores, p = {p:g}",
+            used,
+            "Moving the value that a vanilla network stores moves its later outputs",
+        ),
+        1,
+        len(arms),
+        sharey=True,
+    )
     for axis, arm in zip(figure.axes, arms, strict=True):
         here = frame[frame["arm"] == arm]
         full = here[here["direction"] == "pattern"].sort_values("lag")

@@ -21,10 +21,16 @@ def fig4_position(frame: pd.DataFrame) -> Figure:
     corpora = style.spread(sorted(ours["corpus"].unique()))
     late = ours[ours["position"] > ours["position"].max() / 2]
     figure = style.grid_of(
-        style.finding("Gap by position: what is lost without training for later losses", late, by="corpus",
-                      above="Cut off from later losses, models predict worse late in the window", low="band_low", high="band_high"),
+        style.finding(
+            "Gap by position: what is lost without training for later losses",
+            late,
+            by="corpus",
+            above="Cut off from later losses, models predict worse late in the window",
+            low="band_low",
+            high="band_high",
+        ),
         len(corpora),
-    )  # fmt: skip
+    )
     for axis, corpus in zip(figure.axes, corpora, strict=False):
         here = gaps[gaps["corpus"] == corpus].sort_values("position")
         mine, paper = here[here["kind"] == "ours"], here[here["kind"] == "paper"]
@@ -74,7 +80,7 @@ def text_gap_by_step(frame: pd.DataFrame) -> Figure:
 
 
 def table2_text_loss(frame: pd.DataFrame) -> Figure:
-    """Table 2: each arm's loss minus vanilla's, a row for each corpus and arm; right, on its own scale, without the past."""
+    """Table 2: each arm's loss minus vanilla's, by corpus; arms without the past on their own scale."""
     ours = frame[(frame["kind"] == "ours") & frame["gap"].notna()]
     if ours.empty:
         return style.nothing()
@@ -91,18 +97,36 @@ def table2_text_loss(frame: pd.DataFrame) -> Figure:
         place[corpus, arm] = y
         y += 1
     figure = style.new_figure(
-        style.finding("Loss of every arm, compared with vanilla's", ours[ours["arm"] == "myopic"], low="gap_low", high="gap_high", by="corpus",
-                      above="Cut off from later losses, models predict text worse", below="Cut off from later losses, models predict text better"),
-        1, columns, 0.21 * y + 0.9, style.WIDE, sharey=True,
-    )  # fmt: skip
+        style.finding(
+            "Loss of every arm, compared with vanilla's",
+            ours[ours["arm"] == "myopic"],
+            low="gap_low",
+            high="gap_high",
+            by="corpus",
+            above="Cut off from later losses, models predict text worse",
+            below="Cut off from later losses, models predict text better",
+        ),
+        1,
+        columns,
+        0.21 * y + 0.9,
+        style.WIDE,
+        sharey=True,
+    )
     for axis, wanted in zip(figure.axes, (False, True) if columns == 2 else (no_past[0],), strict=True):
         for (corpus, arm), at in place.items():
             if arm.startswith("bigram") != wanted:
                 continue
             here, look = frame[(frame["corpus"] == corpus) & (frame["arm"] == arm)], style.look(arm)
             mine, paper = here[here["kind"] == "ours"], here[here["kind"] == "paper"]
-            axis.errorbar(mine["gap"], [at], xerr=style.bars(mine, "gap", "gap_low", "gap_high"), color=look.color,
-                          marker=look.marker, capsize=2.5, linestyle="none")  # fmt: skip
+            axis.errorbar(
+                mine["gap"],
+                [at],
+                xerr=style.bars(mine, "gap", "gap_low", "gap_high"),
+                color=look.color,
+                marker=look.marker,
+                capsize=2.5,
+                linestyle="none",
+            )
             style.paper(axis, paper["gap"], [at] * len(paper), label="paper (GPT-2 small, MS MARCO)")
         axis.axvline(0, color="#000000", linewidth=0.6, zorder=0)
         axis.grid(axis="x", linewidth=0.4, alpha=0.5)

@@ -26,9 +26,9 @@ def token_gap(frame: pd.DataFrame) -> Figure:
     ends = [frame[frame["by"] == by].sort_values("order").groupby("corpus") for by in ("frequency", "position")]
     more = [style.between(one.tail(1), one.head(1), "corpus") for one in ends]
     titles = [
-        style.finding("", rows, by="corpus", above=f"Planning pays more {where}") for rows, where in
-        zip(more, ("on frequent tokens", "late in the window"), strict=True)
-    ]  # fmt: skip
+        style.finding("", rows, by="corpus", above=f"Planning pays more {where}")
+        for rows, where in zip(more, ("on frequent tokens", "late in the window"), strict=True)
+    ]
     figure = style.grid_of(next(filter(None, titles), "Where planning pays: gap by kind of token"), len(PANELS))
     for axis, (by, label) in zip(figure.axes, PANELS.items(), strict=True):
         style.zero(axis)
@@ -45,8 +45,13 @@ def _panel(axis: Axes, frame: pd.DataFrame, by: str, looks: dict[str, style.Look
     for k, (corpus, look) in enumerate(looks.items()):
         rows = frame[frame["corpus"] == corpus]
         aside = 0.12 * (k - (len(looks) - 1) / 2)
-        style.points(axis, rows.assign(order=rows["order"] + aside), "order", look,
-                     **({"linestyle": "none"} if by == "copied" else {}))  # fmt: skip
+        style.points(
+            axis,
+            rows.assign(order=rows["order"] + aside),
+            "order",
+            look,
+            **({"linestyle": "none"} if by == "copied" else {}),
+        )
     groups = frame.drop_duplicates("order").sort_values("order")
     axis.set_xticks(
         groups["order"], [_tick(by, row) for row in groups.itertuples()], rotation=30 if by == "position" else 0
@@ -69,10 +74,15 @@ def future_probes(frame: pd.DataFrame) -> Figure:
     corpora = style.spread(sorted(frame["corpus"].unique()))
     later = frame[(frame["arm"] == "difference") & frame["tau"].isin([2, 3])]
     figure = style.grid_of(
-        style.finding("What hidden states tell of tokens to come", later, by="corpus",
-                      above="Vanilla models tell more of tokens to come", below="Myopic models tell more of tokens to come"),
+        style.finding(
+            "What hidden states tell of tokens to come",
+            later,
+            by="corpus",
+            above="Vanilla models tell more of tokens to come",
+            below="Myopic models tell more of tokens to come",
+        ),
         len(corpora),
-    )  # fmt: skip
+    )
     for axis, corpus in zip(figure.axes, corpora, strict=False):
         for arm in ("vanilla", "myopic", "untrained"):
             style.line(axis, frame[(frame["corpus"] == corpus) & (frame["arm"] == arm)], "tau", arm, markersize=4)

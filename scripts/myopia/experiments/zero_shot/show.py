@@ -36,20 +36,39 @@ def fig5_zero_shot(frame: pd.DataFrame) -> Figure:
     )
     judged = ours[[(row.task, row.model) in able for row in ours.itertuples()]]
     figure = style.grid_of(
-        style.finding("Accuracy that training for later losses gains", judged, "Vanilla models answer more often right",
-                      "Vanilla models answer less often right", low="gap_low", high="gap_high"),
+        style.finding(
+            "Accuracy that training for later losses gains",
+            judged,
+            "Vanilla models answer more often right",
+            "Vanilla models answer less often right",
+            low="gap_low",
+            high="gap_high",
+        ),
         len(tasks),
-    )  # fmt: skip
+    )
     look = style.look("gap")
     for axis, task in zip(figure.axes, tasks, strict=False):
         paper = gaps[(gaps["task"] == task) & (gaps["kind"] == "paper")].sort_values("parameters")
         style.paper(axis, paper["parameters"], paper["gap"], label="paper (Pythia)", joined=True)
         mine = ours[ours["task"] == task].sort_values("parameters")
-        axis.errorbar(mine["parameters"], mine["gap"], style.bars(mine, "gap", "gap_low", "gap_high"), color=look.color,
-                      linestyle="none", capsize=2.5, elinewidth=1)  # fmt: skip
+        axis.errorbar(
+            mine["parameters"],
+            mine["gap"],
+            style.bars(mine, "gap", "gap_low", "gap_high"),
+            color=look.color,
+            linestyle="none",
+            capsize=2.5,
+            elinewidth=1,
+        )
         for full, some in mine.groupby(mine["model"].map(lambda model, t=task: (t, model) in able)):
-            axis.plot(some["parameters"], some["gap"], look.marker, color=look.color, mfc=look.color if full else "white",
-                      label="ours" if full else "ours, no better than a guess")  # fmt: skip
+            axis.plot(
+                some["parameters"],
+                some["gap"],
+                look.marker,
+                color=look.color,
+                mfc=look.color if full else "white",
+                label="ours" if full else "ours, no better than a guess",
+            )
         style.zero(axis)
         axis.set(title=TASKS.get(task, task), xlabel="parameters")
         style.sizes(axis, [*mine["parameters"], *paper["parameters"]])
