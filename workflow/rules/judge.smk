@@ -51,7 +51,6 @@ for one in dag.running:
             params:
                 name=one.name,
                 settings=dag.settings_file,
-                digest=digest(dag.captions(one)),
             shell:
                 "python -m myopia draw {params.name} --settings {params.settings:q} 2> {log:q}"
 

@@ -122,7 +122,6 @@ def draw(
     out: Annotated[
         Path | None, typer.Option(help="folder of figures; default: that of the results, or this one")
     ] = None,
-    caption: Annotated[str, typer.Option(help="what stands under the figure")] = "",
 ) -> None:
     """Draw all figures of an experiment, or one figure from its table alone."""
     start()
@@ -139,8 +138,7 @@ def draw(
     dag = open_dag(settings) if settings else None
     place = Path(dag.results, one.output) if dag else Path()
     for figure in wanted:
-        under = figure.caption(dag.settings) if dag and figure.caption and not caption else caption
-        draw_figure(one, figure, table or place / "tables" / f"{figure.name}.csv", out or place / "figures", under)
+        draw_figure(one, figure, table or place / "tables" / f"{figure.name}.csv", out or place / "figures")
 
 
 def report(

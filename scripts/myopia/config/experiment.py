@@ -45,8 +45,8 @@ class Figure:
     """A table under `tables/` that judging makes and, unless it is only read, the figure drawn from it alone.
 
     columns: what the table has, even when nothing was measured. table: function of a judge's `Context` -> DataFrame.
-    draw: function of (table, caption) -> matplotlib figure; None for a table that is read. caption: function of the
-    settings -> what a caption must say about this scale.
+    draw: function of the table -> matplotlib figure; None for a table that is read. caption: function of the settings ->
+    what is said beside the figure about this scale.
     """
 
     name: str

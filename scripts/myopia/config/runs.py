@@ -77,6 +77,12 @@ def seeds_phrase(seeds: Iterable[int]) -> str:
     return f"{n} seed{'' if n == 1 else 's'}"
 
 
+def shape_phrase(kind: str, shape: Mapping[str, Any]) -> str:
+    """A network in words: of what kind, how deep and wide."""
+    layers, width = shape.get("n_layer"), shape.get("n_embd")
+    return f"{kind} with {layers} layers of width {width}" if layers and width else f"{kind} in its usual size"
+
+
 def add(specs: dict[str, Spec], spec: Spec) -> None:
     """Two runs must never share a folder: names show six digits of p and of a learning rate."""
     if spec["name"] in specs:

@@ -8,7 +8,7 @@ from myopia.config.experiment import Experiment, Figure
 from myopia.show import style
 
 
-def draw_figure(one: Experiment, figure: Figure, table: str | Path, folder: str | Path, caption: str = "") -> None:
+def draw_figure(one: Experiment, figure: Figure, table: str | Path, folder: str | Path) -> None:
     """Read a figure's table, draw it, write <folder>/<figure>.svg and .png.
 
     Raises:
@@ -20,4 +20,4 @@ def draw_figure(one: Experiment, figure: Figure, table: str | Path, folder: str 
         raise MyopiaError(f"{figure.name} is a table that is read, not drawn: open {table}")
     frame = style.read_table(str(table), list(figure.columns))
     out = Path(folder, figure.name)
-    style.save(one.load(figure.draw)(frame, caption), f"{out}.svg", f"{out}.png")
+    style.save(one.load(figure.draw)(frame), f"{out}.svg", f"{out}.png")

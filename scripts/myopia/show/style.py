@@ -1,7 +1,8 @@
-"""One look for all figures, and files whose bytes depend on the table alone.
+"""One look for all figures, titles that say what intervals allow, and files whose bytes depend on the table alone.
 
-Every arm has its own colour (Okabe and Ito's colour-blind safe set), marker and line style, so that figures
-survive grey printing; the paper's points are always hollow and black.
+Every arm has its own colour (Okabe and Ito's colour-blind safe set), marker and line style, so that figures survive
+grey printing; the paper's values are always hollow and black. At most four panels, and letters that stay legible when
+the picture is shown 380 pixels wide; what a picture does not explain stands beside it (section.yaml).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from myopia.common.errors import MyopiaError
 from myopia.common.files import atomic_path
@@ -40,41 +42,58 @@ class Look:
 LOOKS = {
     "vanilla": Look("vanilla", "#0072B2", "o", "-"),
     "myopic": Look("myopic", "#D55E00", "s", "--"),
-    "myopic-kv": Look("myopic, K/V cut too", "#CC79A7", "^", "-."),
-    "beta1": Look("A/A control (beta = 1)", "#009E73", "v", ":"),
-    "local-hidden": Look("local (frozen hidden states)", "#56B4E9", "P", "-"),
-    "local-kv": Look("local (frozen keys, values)", "#E69F00", "X", "--"),
-    "bigram-zeroed": Look("bigram (past zeroed)", "#666666", "D", "-."),
-    "bigram-true": Look("bigram (past masked)", "#999999", "d", ":"),
-    "gap": Look("gap, myopic - vanilla", "#882255", "o", "-"),
-    "kl": Look("KL(vanilla, myopic)", "#117733", "^", ":"),
+    "myopic-kv": Look("myopic, keys and values cut too", "#CC79A7", "^", "-."),
+    "beta1": Look("beta = 1 (control)", "#009E73", "v", ":"),
+    "local-hidden": Look("myopic, reading a trained past", "#56B4E9", "P", "-"),
+    "local-kv": Look("myopic, reading trained keys and values", "#E69F00", "X", "--"),
+    "bigram-zeroed": Look("no past (zeroed)", "#666666", "D", "-."),
+    "bigram-true": Look("no past (masked)", "#999999", "d", ":"),
+    "gap": Look("myopic - vanilla", "#882255", "o", "-"),
     "untrained": Look("untrained network", "#777777", "x", ":"),
-    "shuffled": Look("shuffled targets", "#AAAAAA", "+", ":"),
     "bigram": Look("table given the current token", "#444444", "", "--"),
     "trivial": Look("trivial predictor", "#444444", "_", "--"),
-    "zero": Look("zero predictor", "#999999", "_", ":"),
-    "present only": Look("present-only predictor", "#777777", "_", "-."),
-    "part-myopic": Look("own position (myopic part)", "#882255", "s", "--"),
-    "part-future": Look("future part", "#117733", "o", "-"),
-    "part-total": Look("total", "#444444", "", ":"),
+    "part-myopic": Look("own position", "#882255", "s", "--"),
+    "part-future": Look("later positions", "#117733", "o", "-"),
     "bag": Look("knows the tokens, not their order", "#777777", "", "--"),
-    "dose": Look("beta of the past's gradient", "#332288", "o", "-"),
+    "dose": Look("share beta let through", "#332288", "o", "-"),
 }
+SEVERAL = (("#882255", "o", "-"), ("#44AA99", "s", "--"), ("#DDAA33", "^", "-."), ("#332288", "D", ":"))
+"""Colour, marker and line of corpora, sizes and other series that are no arms."""
 PAPER = "#000000"
-FONT = 8.0
-CAPTION_FONT = 7.0
-LINE_INCHES = 0.145
+PANELS = 4
+FONT, TITLE = 9.0, 10.5
+WIDE, NARROW = 6.4, 4.6
+"""Inches: 9 pt on 6.4 inches are 7 pixels in a picture 380 pixels wide."""
 
 
 def look(name: str) -> Look:
-    """The look of a series; an unknown one is grey and named as it is."""
-    return LOOKS.get(name, Look(name, "#AAAAAA", ".", "-"))
+    """The look of a series; a dose is named by its beta, an unknown series is grey and named as it is."""
+    plain = f"beta = {name[4:]}" if name.startswith("beta") else name
+    return LOOKS.get(name, Look(plain, "#AAAAAA", ".", "-"))
+
+
+def among(names: Sequence[str]) -> dict[str, Look]:
+    """Looks of at most PANELS series that are no arms, by name."""
+    return {name: Look(str(name), *one) for name, one in zip(names, SEVERAL, strict=False)}
 
 
 def in_order(names: Sequence[str]) -> list[str]:
     """Names in the palette's order, unknown ones last."""
     rank = {name: k for k, name in enumerate(LOOKS)}
     return sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def spread(values: Sequence[Any], most: int = PANELS) -> list[Any]:
+    """At most `most` of the values, evenly spaced, first and last among them; the table has all."""
+    values = list(values)
+    if len(values) <= most:
+        return values
+    return [values[round(k * (len(values) - 1) / (most - 1))] for k in range(most)]
+
+
+def nearest(values: Sequence[float], wanted: float) -> float:
+    """The value nearest to the wanted one."""
+    return float(min(values, key=lambda value: abs(value - wanted)))
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -90,136 +109,208 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
-def new_figure(width: float, height: float, rows: int, columns: int, caption: str, **options: Any) -> Figure:
-    """A grid of axes (inches) with the caption in its own strip below, never over an axis."""
+# --- titles ---
+
+
+def sign(rows: pd.DataFrame, than: float = 0.0, low: str = "ci_low", high: str = "ci_high") -> int:
+    """1 if every interval lies above `than`, -1 if every one lies below; 0 otherwise, and where one is missing."""
+    if rows.empty or rows[[low, high]].isna().any(axis=None):
+        return 0
+    return int((rows[low] > than).all()) - int((rows[high] < than).all())
+
+
+def finding(
+    topic: str,
+    rows: pd.DataFrame,
+    above: str = "",
+    below: str = "",
+    *,
+    than: float = 0.0,
+    by: str = "",
+    word: str = "on",
+    low: str = "ci_low",
+    high: str = "ci_high",
+) -> str:
+    """The title that intervals allow: `above` or `below` if every one lies above or below `than`, else the topic.
+
+    by: asked for each value of that column; a finding of some of them names those, after `word`.
+    """
+    groups = {name: part for name, part in rows.groupby(by, sort=False)} if by else {"": rows}
+    signs = {name: sign(part, than, low, high) for name, part in groups.items()}
+    for text, wanted in ((above, 1), (below, -1)):
+        found = [str(name) for name, one in signs.items() if one == wanted]
+        if text and found and -wanted not in signs.values():
+            some = " and ".join(found) if len(found) < 3 else f"{len(found)} of {len(signs)}"
+            return text if len(found) == len(signs) else f"{text} {word} {some}"
+    return topic
+
+
+def between(upper: pd.DataFrame, lower: pd.DataFrame, on: str) -> pd.DataFrame:
+    """What upper exceeds lower by at equal `on`, at least and at most: for titles about series that are not paired."""
+    both = upper.merge(lower, on=on, suffixes=("", "_lower"))
+    return pd.DataFrame(
+        {
+            on: both[on],
+            "ci_low": both["ci_low"] - both["ci_high_lower"],
+            "ci_high": both["ci_high"] - both["ci_low_lower"],
+        }
+    )
+
+
+# --- figures ---
+
+
+def new_figure(
+    title: str, rows: int = 1, columns: int = 1, height: float = 0.0, width: float = 0.0, **options: Any
+) -> Figure:
+    """A grid of axes under a title; inches. Narrow with one column, else wide."""
     settings = {
         "font.family": "DejaVu Sans",
         "font.size": FONT,
-        "axes.titlesize": FONT + 0.5,
+        "axes.titlesize": FONT,
         "axes.labelsize": FONT,
-        "legend.fontsize": FONT - 0.5,
+        "legend.fontsize": FONT,
         "legend.frameon": False,
-        "xtick.labelsize": FONT - 1,
-        "ytick.labelsize": FONT - 1,
-        "lines.markersize": 4.5,
-        "lines.linewidth": 1.4,
+        "legend.handlelength": 2.2,
+        "xtick.labelsize": FONT,
+        "ytick.labelsize": FONT,
+        "axes.linewidth": 0.8,
+        "lines.markersize": 5,
+        "lines.linewidth": 1.5,
         "svg.fonttype": "path",
         "svg.hashsalt": "myopia",
     }
     sns.set_theme(context="paper", style="ticks", rc=settings)
-    # "a = 3" stays in one piece: textwrap does not break at no-break spaces.
-    caption = caption.replace(" = ", "\u00a0=\u00a0")
-    lines = textwrap.wrap(caption, int(width * 18.5))
-    strip = LINE_INCHES * len(lines) + 0.12
+    width = width or (NARROW if columns == 1 else WIDE)
+    height = height or 2.25 * rows + 0.6
+    lines = _wrapped(title.replace(" = ", "\u00a0=\u00a0"), int(width * 11))
+    strip = 0.19 * len(lines) + 0.1
     figure = Figure(figsize=(width, height + strip), layout="constrained")
     share = strip / (height + strip)
-    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share), w_pad=0.06, h_pad=0.06)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - share), w_pad=0.05, h_pad=0.05)
     figure.text(
         0.012,
-        0.06 / (height + strip),
+        1 - 0.06 / (height + strip),
         "\n".join(lines),
-        fontsize=CAPTION_FONT,
-        va="bottom",
-        linespacing=1.35,
-        gid="caption",
+        fontsize=TITLE,
+        fontweight="bold",
+        va="top",
+        gid="title",
         parse_math=False,
     )
     figure.subplots(rows, columns, squeeze=False, **options)
+    sns.despine(figure)
     return figure
 
 
-def grid(figure: Figure, columns: int) -> list[list[Axes]]:
-    """The figure's axes as rows of `columns`."""
-    axes = figure.axes
-    return [axes[k : k + columns] for k in range(0, len(axes), columns)]
+def _wrapped(text: str, most: int) -> list[str]:
+    """As few lines as fit, about equally long."""
+    lines = textwrap.wrap(text, most)
+    while most > 1 and len(shorter := textwrap.wrap(text, most - 1)) == len(lines):
+        lines, most = shorter, most - 1
+    return lines
 
 
-def nothing(caption: str) -> Figure:
+def grid_of(title: str, panels: int, **options: Any) -> Figure:
+    """A figure of as many panels, two a row, four at most."""
+    panels = min(max(panels, 1), PANELS)
+    figure = new_figure(title, -(-panels // 2), min(panels, 2), **options)
+    for axis in figure.axes[panels:]:
+        axis.set_axis_off()
+    return figure
+
+
+def nothing(said: str = "not run at this scale") -> Figure:
     """The figure of an empty table: it says so instead of failing the workflow."""
-    figure = new_figure(5, 1.2, 1, 1, caption)
+    figure = new_figure("", height=1.2)
     axis = figure.axes[0]
     axis.set_axis_off()
-    axis.text(0.5, 0.5, "not run at this scale", ha="center", va="center", fontsize=FONT + 2)
+    axis.text(0.5, 0.5, said, ha="center", va="center", fontsize=TITLE)
     return figure
 
 
-def line(axis: Axes, frame: pd.DataFrame, x: str, name: str, **options: Any) -> None:
+def bars(rows: pd.DataFrame, value: str = "value", low: str = "ci_low", high: str = "ci_high") -> list[pd.Series]:
+    """What error bars reach below and above their values; none where there is no interval."""
+    return [(rows[value] - rows[low]).fillna(0).clip(lower=0), (rows[high] - rows[value]).fillna(0).clip(lower=0)]
+
+
+def line(axis: Axes, frame: pd.DataFrame, x: str, name: str | Look, **options: Any) -> None:
     """One series with its interval (a ribbon); rows must hold value, ci_low, ci_high."""
     if frame.empty:
         return
-    style = look(name)
+    style = look(name) if isinstance(name, str) else name
     frame = frame.sort_values(x)
     settings = {"color": style.color, "marker": style.marker, "linestyle": style.line, "label": style.label}
     axis.plot(frame[x], frame["value"], **(settings | options))
-    if {"ci_low", "ci_high"} <= set(frame.columns) and frame["ci_low"].notna().any():
-        axis.fill_between(
-            frame[x].astype(float),
-            frame["ci_low"].astype(float),
-            frame["ci_high"].astype(float),
-            color=style.color,
-            alpha=0.18,
-            linewidth=0,
-        )
+    if frame["ci_low"].notna().any():
+        ends = [frame[c].astype(float) for c in (x, "ci_low", "ci_high")]
+        axis.fill_between(*ends, color=style.color, alpha=0.18, linewidth=0)
 
 
-def points(axis: Axes, frame: pd.DataFrame, x: str, name: str, **options: Any) -> None:
+def points(axis: Axes, frame: pd.DataFrame, x: str, name: str | Look, **options: Any) -> None:
     """One series as markers joined by a line, with error bars."""
     if frame.empty:
         return
-    style = look(name)
+    style = look(name) if isinstance(name, str) else name
     frame = frame.sort_values(x)
-    below = (frame["value"] - frame["ci_low"]).fillna(0).clip(lower=0)
-    above = (frame["ci_high"] - frame["value"]).fillna(0).clip(lower=0)
+    settings = {"color": style.color, "marker": style.marker, "linestyle": style.line, "label": style.label}
+    axis.errorbar(
+        frame[x], frame["value"], yerr=bars(frame), **({"capsize": 2.5, "elinewidth": 1} | settings | options)
+    )
+
+
+def paper(
+    axis: Axes, x: Any, y: Any, name: str = "", label: str = "paper", joined: bool = False, **options: Any
+) -> None:
+    """The paper's values: hollow and black, an arm's by its marker, joined by a thin line where they are a curve."""
+    if not len(x):
+        return
     settings = {
-        "color": style.color,
-        "marker": style.marker,
-        "linestyle": style.line,
-        "label": style.label,
-        "capsize": 2.5,
-        "elinewidth": 1,
+        "color": PAPER,
+        "marker": look(name).marker if name else "D",
+        "markerfacecolor": "none",
+        "markersize": 5,
+        "markeredgewidth": 0.9,
+        "linestyle": "-" if joined else "none",
+        "linewidth": 0.7,
     }
-    axis.errorbar(frame[x], frame["value"], yerr=[below, above], **(settings | options))
+    axis.plot(x, y, label=f"{label}, {look(name).label}" if name else label, **(settings | options))
 
 
-def shared_legend(figure: Figure, columns: int = 5) -> None:
-    """One legend above the panels with every label once, ours before the paper's."""
+def zero(axis: Axes) -> None:
+    """A thin line at 0, where there is no difference."""
+    axis.axhline(0, color="#000000", linewidth=0.6, zorder=0)
+
+
+def sizes(axis: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis of parameters, named as in 70M: powers of ten, or the sizes themselves where they are close."""
+    values = sorted({float(value) for value in values if value > 0})
+    axis.set(xscale="log", xlim=(values[0] / 1.8, values[-1] * 1.8))
+    low, high = (math.log10(value) for value in (values[0], values[-1]))
+    step = 1 if high - low < 3 else 2
+    ticks = (
+        [10.0**k for k in range(math.ceil(low), math.floor(high) + 1, step)] if high - low > 1.5 else spread(values, 3)
+    )
+    axis.set_xticks(ticks, [f"{EngFormatter(places=0, sep='')(tick)}".replace("G", "B") for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def shared_legend(figure: Figure) -> None:
+    """One legend below the panels with every label once, ours before the paper's, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axis in figure.axes:
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(text, handle)
-    # Arms, then references, the paper's points last, whichever panel has them first.
-    found = dict(sorted(found.items(), key=lambda item: (item[0].startswith("paper"), item[0].endswith("predictor"))))
-    if found:
-        figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=min(columns, len(found)))
-
-
-def sample(frame: pd.DataFrame, unit: str = "documents") -> str:
-    """How much stands behind the figure, for its caption: "n = 3 seeds, 60 documents"."""
-    if frame.empty:
-        return "n = 0"
-    seeds = _span(frame["seeds"])
-    text = f"n = {seeds} seed{'' if seeds == '1' else 's'}"
-    if "documents" in frame.columns and frame["documents"].fillna(0).max() > 0:
-        text += f", {_span(frame['documents'])} {unit}"
-    interval = "95% intervals (seeds and held-out units)" if "documents" in frame.columns else "95% intervals (seeds)"
-    known = frame["ci_low"].notna().any() if "ci_low" in frame.columns else False
-    return f"{text}; {interval}." if known else f"{text}; no interval from one seed."
-
-
-def _span(values: pd.Series) -> str:
-    low, high = int(values.min()), int(values.max())
-    return f"{low}" if low == high else f"{low}-{high}"
-
-
-def join(*sentences: str) -> str:
-    """A caption from its sentences, empty ones dropped."""
-    return " ".join(s.strip() for s in sentences if s.strip())
-
-
-def task(frame: pd.DataFrame) -> str:
-    """a and b of our D_p runs."""
-    a, b = frame["a"].dropna().unique(), frame["b"].dropna().unique()
-    return f"Ours: a = {a[0]:g}, b = {b[0]:g}." if len(a) == 1 and len(b) == 1 else ""
+    found = dict(sorted(found.items(), key=lambda item: item[0].startswith("paper")))
+    if not found:
+        return
+    lengths, columns = [len(text) for text in found], 1
+    for rows in range(1, len(found) + 1):  # filled column by column
+        columns = -(-len(found) // rows)
+        wide = sum(0.55 + 0.074 * max(lengths[k : k + rows]) for k in range(0, len(found), rows))
+        if wide <= figure.get_figwidth():
+            break
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, columnspacing=1.2)
 
 
 def finite(value: float) -> bool:
@@ -238,6 +329,6 @@ def save(figure: Figure, svg: str | Path, png: str | Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "myopia", "svg.fonttype": "path"}):
         with atomic_path(svg) as temporary:
             FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": None})
-        figure.dpi = 160
+        figure.dpi = 200
         with atomic_path(png) as temporary:
             FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from experiments.simulate import measure_folder
-from myopia.common.files import write_csv
 from myopia.config.experiment import experiment, known
 from myopia.judge.measures import Measures, Paper
 from myopia.judge.registry import Context
@@ -24,8 +22,4 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for one in (one for one in map(experiment, known()) if not one.optional):
         write_tables(context, one, folder, [figure.name for figure in one.drawn])
-    # Fewer panels: these two draw slowest, and one p and two layers show as much.
-    for name, column, keep in (("fig2_probe_r2", "p", [0.3]), ("fig3_neuron_correlation", "layer", [1, 2])):
-        frame = pd.read_csv(folder / f"{name}.csv")
-        write_csv(folder / f"{name}.csv", frame[frame[column].isin(keep)])
     return folder

@@ -179,8 +179,8 @@ def bias_caption(settings: dict[str, Any]) -> str:
     small = settings["gradients"]["bias"]
     task, model = small["task"], small["model"]
     return (
-        f"Scale {settings['scale']}: a = {task['a']}, b = {task['b']}, T = {task['T']}, p = {task['p']},"
-        f" {model['n_layers']} layers, d_model {model['d_model']}, {small['steps']} steps of {small['batch_size']}"
+        f"Scale {settings['scale']}: D_p with a = {task['a']}, b = {task['b']}, p = {task['p']};"
+        f" {model['n_layers']} layers of width {model['d_model']}, {small['steps']} steps of {small['batch_size']}"
         " sequences."
     )
 

@@ -20,7 +20,8 @@ QUANTITIES = ("myopic", "future", "total", "cosine")
 def fig11_gradient_anatomy(context: Context) -> pd.DataFrame:
     """Norms of the gradient's parts, of the AdamW step's, and their cosine, by training step.
 
-    `form`: raw or unbiased; the paper's points (raw, without embeddings) beside the public checkpoints, on our scale.
+    `form`: raw or unbiased; the paper's points are raw, without embeddings, on our scale: norms beside the public checkpoints,
+    cosines beside every run.
     """
     table = context.measures.table(ANATOMY.name)
     rows: list[dict[str, Any]] = []
@@ -37,8 +38,7 @@ def fig11_gradient_anatomy(context: Context) -> pd.DataFrame:
                             | _estimated(numbers[0][:, k], numbers[1][:, k])
                             for k, step in enumerate(found.steps)
                         ]  # fmt: skip
-        if found.arm == "public":
-            rows += _paper_rows(context, corpus, run, found.steps)
+        rows += _paper_rows(context, corpus, run, found.arm, found.steps)
     return pd.DataFrame(rows, columns=[*EXPERIMENT.figure("fig11_gradient_anatomy").columns])
 
 
@@ -53,10 +53,15 @@ def _estimated(per_seed: np.ndarray, without: np.ndarray) -> dict[str, Any]:
             "seeds": estimate.seeds, "documents": estimate.documents}  # fmt: skip
 
 
-def _paper_rows(context: Context, corpus: str, run: str, steps: Sequence[int]) -> list[dict[str, Any]]:
-    fields = {"corpus": corpus, "run": run, "arm": "public", "kind": "paper", "of": "gradient",
+def _paper_rows(context: Context, corpus: str, run: str, arm: str, steps: Sequence[int]) -> list[dict[str, Any]]:
+    """The paper's points: all up to our last step beside runs of ours, whose norms share no scale with the paper's."""
+    fields = {"corpus": corpus, "run": run, "arm": arm, "kind": "paper", "of": "gradient",
             "group": "no-embeddings", "form": "raw", "seeds": 1, "documents": 0}  # fmt: skip
-    values = {(q, step): paper_value(context.paper, q, step) for q in QUANTITIES for step in steps}
+    if arm != "public":
+        known = context.paper.frame.loc[context.paper.frame["id"].str.startswith("fig11-cos-step"), "x"].astype(int)
+        steps = [step for step in known if step <= max(steps)]
+    quantities = QUANTITIES if arm == "public" else ("cosine",)
+    values = {(q, step): paper_value(context.paper, q, step) for q in quantities for step in steps}
     return [fields | {"quantity": q, "step": step, "value": v} for (q, step), v in values.items() if v is not None]
 
 

@@ -129,13 +129,11 @@ def measuring(settings: dict[str, Any]) -> Spec:
 def caption(settings: dict[str, Any]) -> str:
     """What the figure's caption says about this scale."""
     section = settings["induction"]
-    task, model, rate = section["task"], section["model"], section["optim"]["lr"]
+    task, model = section["task"], section["model"]
     return (
-        f"Scale {settings['scale']}: GPT-2 shape, {model['n_layers']} layers of {model['n_heads']} heads, d_model"
-        f" {model['d_model']}; {task['vocab_size']} tokens, periods {task['period'][0]} to"
-        f" {task['period'][1]}, T = {task['T']}; {section['steps']} steps of {section['batch_size']}"
-        f" sequences, learning rate {rate['vanilla']:g} (vanilla) and {rate['myopic']:g} (myopic),"
-        f" {seeds_phrase(settings['seeds'])}."
+        f"Scale {settings['scale']}: gpt2 with {model['n_layers']} layers of width {model['d_model']}; sequences of"
+        f" {task['vocab_size']} kinds of tokens that repeat after {task['period'][0]} to {task['period'][1]};"
+        f" {section['steps']} steps of {section['batch_size']} sequences, {seeds_phrase(settings['seeds'])}."
     )
 
 

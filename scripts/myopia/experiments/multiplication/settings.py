@@ -9,7 +9,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import Strict
 
 from myopia.common.errors import MyopiaError
-from myopia.config.runs import PAIR, Spec, add, common_spec, grid_specs, purpose_of, seeds_phrase
+from myopia.config.runs import PAIR, Spec, add, common_spec, grid_specs, purpose_of, seeds_phrase, shape_phrase
 from myopia.config.schema import Count, Distinct, Evaluation, Optimizer, Rates, Section, Text, key, optimizer
 from myopia.experiments.multiplication.formats import MAX_DIGITS, SYMBOLS, Planned, formats, roles_of
 
@@ -154,9 +154,8 @@ def options(settings: dict[str, Any]) -> Spec:
 def caption(settings: dict[str, Any]) -> str:
     """What the figures' captions say about this scale."""
     section = settings["multiplication"]
-    model = ", ".join(f"{name} {value}" for name, value in sorted(section["model"].items()) if name.startswith("n_"))
     return (
-        f"Scale {settings['scale']}: GPT-2's shape ({model}), {section['examples']:,} training problems,"
+        f"Scale {settings['scale']}: {shape_phrase('gpt2', section['model'])}, {section['examples']:,} training problems,"
         f" {seeds_phrase(settings['seeds'])} (paper: GPT-2 small, 10,000,000 problems, one run)."
     )
 

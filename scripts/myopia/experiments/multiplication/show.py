@@ -10,61 +10,54 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from myopia.config.runs import PAIR
 from myopia.show import style
 
 SERIES = {"vanilla": "vanilla", "myopic": "myopic", "difference": "vanilla - myopic"}
-ROLES = ("short", "long", "after", "lead")
-LETTERS = "ABCD"
+ROLES = {"short": "short padding", "long": "long padding", "after": "filler after =", "lead": "filler in front"}
+UNTRAINED = "not trained at this scale: both arms give the same answers"
+BETTER = "Vanilla networks multiply better than those cut off from later losses"
 
 
-def fig9_multiplication(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Fig 9: exact match by digit counts, both arms and their difference; below them the paper's, at the paper's size."""
-    ours = frame[frame["kind"] == "ours"]
+def _untrained(frame: pd.DataFrame, name: str) -> bool:
+    """Whether both arms answer alike in every cell, as networks do that training has hardly touched."""
+    keys = [c for c in ("role", "x_digits", "y_digits", "position", "metric", "measure") if c in frame.columns]
+    wide = frame[frame[name].isin(PAIR)].pivot_table(index=keys, columns=name, values="value", dropna=False)
+    return set(PAIR) <= set(wide.columns) and bool((wide["vanilla"] == wide["myopic"]).all())
+
+
+def fig9_multiplication(frame: pd.DataFrame) -> Figure:
+    """Fig 9: exact match by digit counts, both arms, their difference and, at the paper's size, the paper's."""
+    ours, paper = (frame[frame["kind"] == kind] for kind in ("ours", "paper"))
     if ours.empty:
-        return style.nothing(caption)
-    paper = frame[frame["kind"] == "paper"]
-    shown = [name for name in SERIES if (ours["series"] == name).any()]
-    rows = [("", ours)] + ([("paper, ", paper)] if len(paper) else [])
-    digits = int(ours["digits"].iloc[0])
-    text = style.join(
-        f"Exact match of the product by digits of both operands, up to {digits}, padded to {ours['pad'].iloc[0]:g};",
-        "greedy answers to fresh problems. Framed: cells of the verdict, vanilla within .05-.95." if ours["judged"].any()
-        else "greedy answers to fresh problems. No cell has vanilla within .05-.95.",
-        "Below a value: half its 95% interval." if _has_interval(ours) and digits <= 5 else "",
-        _new_problems(ours),
-        style.sample(ours, "blocks of problems"),
-        caption,
-    )  # fmt: skip
-    side = 0.62 + 0.3 * max(digits, 4)
+        return style.nothing()
+    cells = ["x_digits", "y_digits"]
+    if _untrained(ours, "series"):
+        return style.nothing(UNTRAINED)
+    panels = {title: ours[ours["series"] == name] for name, title in SERIES.items()}
+    panels["paper, vanilla - myopic"] = paper[paper["series"] == "difference"]
+    panels = {title: rows.astype(dict.fromkeys(cells, int)) for title, rows in panels.items() if len(rows)}
+    gaps = ours[(ours["series"] == "difference") & (ours["judged"] == 1)]
     most = max([0.2, *frame.loc[frame["series"] == "difference", "value"].abs()])
-    figure = style.new_figure(max(side * len(shown), 4.6), (side - 0.1) * len(rows), len(rows), len(shown), text)
-    for line, (whose, table) in zip(style.grid(figure, len(shown)), rows, strict=True):
-        for axis, name in zip(line, shown, strict=True):
-            _heat(axis, table[table["series"] == name], signed=most if name == "difference" else 0.0)
-            axis.set_title(f"{whose}{SERIES[name]}")
-        line[0].set_ylabel("digits of the first")
-    for axis in style.grid(figure, len(shown))[-1]:
-        axis.set_xlabel("digits of the second")
+    columns = 2 if len(panels) == 4 else len(panels)
+    digits = int(ours["digits"].iloc[0])
+    rows = -(-len(panels) // columns)
+    figure = style.new_figure(
+        style.finding("Exact products by digits of both factors", gaps, BETTER),
+        rows,
+        columns,
+        rows * (style.WIDE / columns - 0.2),
+        style.WIDE,
+    )
+    for axis, (title, table) in zip(figure.axes, panels.items(), strict=True):
+        _heat(axis, table, most if "-" in title else 0.0, intervals=digits <= 3)
+        axis.set(title=title, xlabel="digits of the second", ylabel="digits of the first")
+        axis.label_outer()
     return figure
 
 
-def _has_interval(rows: pd.DataFrame) -> bool:
-    return bool(rows["ci_low"].notna().any())
-
-
-def _new_problems(ours: pd.DataFrame) -> str:
-    """What share of the test problems training never showed: with few digits they recur."""
-    new = ours[ours["share_new"].notna()].groupby(["x_digits", "y_digits"])["share_new"].mean()
-    if new.empty:
-        return ""
-    (a, b), (c, d) = new.index[0], new.index[-1]
-    last = f", {new.iloc[-1]:.0%} with {c} x {d} digits" if len(new) > 1 else ""
-    return f"Of the test problems training never showed {new.iloc[0]:.0%} with {a} x {b}{last}."
-
-
-def _heat(axis: Axes, rows: pd.DataFrame, *, signed: float = 0.0, intervals: bool = True) -> None:
-    """A cell for each pair of digit counts, its value printed in it. `signed`: colours from minus to plus this."""
-    rows = rows.astype({"x_digits": int, "y_digits": int})
+def _heat(axis: Axes, rows: pd.DataFrame, signed: float, intervals: bool) -> None:
+    """A cell for each pair of digit counts, its value printed in it; framed: cells of the verdict."""
     values = rows.pivot(index="x_digits", columns="y_digits", values="value")
     low, high = (-signed, signed) if signed else (0.0, 1.0)
     colors = matplotlib.colormaps["PuOr" if signed else "Blues"]
@@ -72,133 +65,98 @@ def _heat(axis: Axes, rows: pd.DataFrame, *, signed: float = 0.0, intervals: boo
     axis.set_xticks(range(values.shape[1]), [f"{c}" for c in values.columns])
     axis.set_yticks(range(values.shape[0]), [f"{c}" for c in values.index])
     axis.tick_params(length=0)
-    small = max(values.shape) > 5
-    for row in rows.itertuples():
-        place = (list(values.columns).index(row.y_digits), list(values.index).index(row.x_digits))
-        if not style.finite(row.value):
-            continue
+    for row in rows[rows["value"].notna()].itertuples():
+        x, y = values.columns.get_loc(row.y_digits), values.index.get_loc(row.x_digits)
         dark = np.dot(colors((row.value - low) / (high - low))[:3], (0.3, 0.59, 0.11)) < 0.5
-        text = _number(row.value, bool(signed))
-        if intervals and style.finite(row.ci_low) and not small:
+        text = _number(row.value)
+        if intervals and style.finite(row.ci_low):
             text += f"\n±{_number((row.ci_high - row.ci_low) / 2)}"
-        axis.text(*place, text, ha="center", va="center", fontsize=5.5 if small else 6.5,
-                  color="white" if dark else "black")  # fmt: skip
-        if getattr(row, "judged", 0):
-            corner = (place[0] - 0.5, place[1] - 0.5)
-            axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="#000000", linewidth=1.1))
+        axis.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center",
+            fontsize=style.FONT - (values.shape[0] > 5),
+            color="white" if dark else "black",
+        )
+        if row.judged:
+            axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#000000", linewidth=1.1))
 
 
-def _number(value: float, signed: bool = False) -> str:
+def _number(value: float) -> str:
     """`.43`, `1.00`, `-.05`: two digits, no leading zero, as the paper prints them."""
-    text = f"{value:+.2f}" if signed else f"{value:.2f}"
-    return text.replace("+0.00", ".00").replace("-0.00", ".00").replace("0.", ".", 1)
+    return f"{value:.2f}".replace("-0.00", ".00").replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"
 
 
-def _label(rows: pd.DataFrame) -> str:
-    """A format in words, from any of its rows."""
-    row = rows.iloc[0]
-    extra = int(row["T"] - 2 * row["pad"] - 2 - 2 * row["digits"])
-    return {
-        "short": f"padded to {row['pad']:g}",
-        "long": f"padded to {row['pad']:g}",
-        "after": f"{extra} symbols after =",
-        "lead": f"{extra} symbols in front",
-    }[row["role"]]
-
-
-def fig10_filler(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Fig 10: exact match by format and arm, and what each format changes where both operands are longest."""
-    ours = frame[frame["kind"] == "ours"]
-    cells = ours[ours["measure"] == "exact"]
+def fig10_filler(frame: pd.DataFrame) -> Figure:
+    """Fig 10: what longer padding and filler change of the exact products, against short padding, over judged cells."""
+    cells = frame[(frame["measure"] == "exact") & (frame["kind"] == "ours")]
     if cells.empty:
-        return style.nothing(caption)
-    roles = [role for role in ROLES if (cells["role"] == role).any()]
-    arms = style.in_order(cells["arm"])
-    top = int(cells["digits"].max())
-    labels = {role: _label(cells[cells["role"] == role]) for role in roles}
-    named = "; ".join(f"{letter}: {labels[role]}" for letter, role in zip(LETTERS, roles, strict=False))
-    text = style.join(
-        f"Exact match by digits of both operands, up to {top}. {named}.",
-        "Padding adds zeros after each operand. Symbols after = mean nothing, but a model can compute there; in front",
-        "they see nothing of the problem and only lengthen the distance.",
-        "Framed: cells of the verdict, vanilla within .05-.95 in A. Right: their mean, and its change against A."
-        if (cells["judged"] > 0).any()
-        else "No cell has vanilla within .05-.95 in A: nothing is judged.",
-        "Hollow: the paper's Fig 10 (one run)." if (frame["kind"] == "paper").any() else "",
-        style.sample(cells, "blocks of problems"),
-        caption,
+        return style.nothing()
+    if _untrained(cells, "arm"):
+        return style.nothing(UNTRAINED)
+    means = {m: frame[frame["measure"] == m] for m in ("level", "effect")}
+    if means["level"].empty:
+        return style.nothing("no pair of digit counts is between .05 and .95: nothing to compare")
+    effect = means["effect"][means["effect"]["kind"] == "ours"]
+    padded = {arm: effect[(effect["arm"] == arm) & (effect["role"] == "long")] for arm in PAIR}
+    figure = style.new_figure(
+        style.finding(
+            "Exact products with padding and filler",
+            style.between(padded["vanilla"], padded["myopic"], "role"),
+            above="Padding helps vanilla networks more than those cut off from later losses",
+            below="Padding helps vanilla networks less than those cut off from later losses",
+        ),
+        1,
+        2,
+        height=3.2,
     )
-    columns = len(roles) + 1
-    side = 0.5 + 0.25 * max(top, 3)
-    lines = max(len(arms), 2)
-    figure = style.new_figure(side * columns + 1.2, (side + 0.4) * lines, lines, columns, text)
-    for k, line in enumerate(style.grid(figure, columns)):
-        for letter, axis, role in zip(LETTERS, line, roles, strict=False):
-            if k >= len(arms):
-                axis.set_axis_off()
-                continue
-            _heat(axis, cells[(cells["role"] == role) & (cells["arm"] == arms[k])], intervals=False)
-            axis.set_title(f"{letter}, {arms[k]}")
-            if k == len(arms) - 1:
-                axis.set_xlabel("second, digits")
-        line[0].set_ylabel("first, digits")
-    above, below = figure.axes[columns - 1], figure.axes[2 * columns - 1]
-    _formats(above, frame[frame["measure"] == "level"], roles, arms, "mean of framed")
-    _formats(below, frame[frame["measure"] == "effect"], roles, arms, "change against A")
-    below.axhline(0, color="#000000", linewidth=0.6)
-    below.set_xlabel("format")
-    style.shared_legend(figure, 4)
+    for axis, (measure, rows) in zip(figure.axes, means.items(), strict=True):
+        roles = [role for role in ROLES if (rows["role"] == role).any()]
+        for arm, side in zip(PAIR, (-0.14, 0.14), strict=True):
+            mine = rows[rows["arm"] == arm]
+            mine = mine.assign(at=[roles.index(role) + side for role in mine["role"]])
+            style.points(axis, mine[mine["kind"] == "ours"], "at", arm, linestyle="none")
+            paper = mine[mine["kind"] == "paper"]
+            style.paper(axis, paper["at"] + 0.08, paper["value"], arm)
+        axis.set_xticks(range(len(roles)), [ROLES[role].replace(" ", "\n", 1) for role in roles])
+        axis.set(
+            xlabel="format",
+            xlim=(-0.5, len(roles) - 0.5),
+            ylabel="share right" if measure == "level" else "change against short padding",
+        )
+        if measure == "effect":
+            style.zero(axis)
+    style.shared_legend(figure)
     return figure
 
 
-def _formats(axis: Axes, rows: pd.DataFrame, roles: list[str], arms: list[str], label: str) -> None:
-    """One value for each format, arms side by side."""
-    for k, arm in enumerate(arms):
-        mine = rows[rows["arm"] == arm]
-        aside = (k - (len(arms) - 1) / 2) * 0.24
-        mine = mine.assign(at=[roles.index(role) + aside for role in mine["role"]])
-        style.points(axis, mine[mine["kind"] == "ours"], "at", arm, linestyle="none")
-        paper = mine[mine["kind"] == "paper"]
-        if len(paper):
-            axis.plot(paper["at"] + 0.09, paper["value"], style.look(arm).marker, mfc="none", mec=style.PAPER,
-                      markersize=4, label=f"paper, {arm}")  # fmt: skip
-    axis.set_xticks(range(len(roles)), list(LETTERS[: len(roles)]))
-    axis.set_xlim(-0.5, len(roles) - 0.5)
-    axis.set_ylabel(label)
-    axis.grid(axis="y", linewidth=0.4, alpha=0.5)
-
-
-def multiplication_digits(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Loss and accuracy by answer digit where both operands are longest, one column for each format."""
-    if frame.empty:
-        return style.nothing(caption)
-    roles = [role for role in ROLES if (frame["role"] == role).any()]
-    arms = style.in_order(frame["arm"])
-    top = int(frame["digits"].max())
-    text = style.join(
-        f"Products of {top} x {top} digits by answer digit, 0 the least significant, which the model says first.",
-        "Above: loss given the right digits before. Below: share of right digits in the model's own greedy answer;",
-        "dotted: given the right digits before.",
-        style.sample(frame),
-        caption,
+def multiplication_digits(frame: pd.DataFrame) -> Figure:
+    """Share of right digits in the networks' own answers where both factors are longest, one panel for each format."""
+    right = frame[frame["metric"] == "right_greedy"]
+    if right.empty:
+        return style.nothing()
+    if _untrained(right, "arm"):
+        return style.nothing(UNTRAINED)
+    roles = [role for role in ROLES if (right["role"] == role).any()]
+    here = {arm: right[(right["arm"] == arm) & (right["role"] == "short")] for arm in PAIR}
+    top = int(right["digits"].max())
+    figure = style.grid_of(
+        style.finding(
+            f"Right digits of products of {top} x {top} digits",
+            style.between(here["vanilla"], here["myopic"], "position"),
+            BETTER,
+        ),
+        len(roles),
+        sharey=True,
     )
-    figure = style.new_figure(1.75 * max(len(roles), 2) + 0.4, 3.4, 2, len(roles), text, sharex=True, sharey="row")
-    above, below = style.grid(figure, len(roles))
-    for k, role in enumerate(roles):
-        here = frame[frame["role"] == role]
-        above[k].set_title(_label(here))
-        for arm in arms:
-            mine = here[here["arm"] == arm]
-            style.line(above[k], mine[mine["metric"] == "loss"], "position", arm)
-            style.line(below[k], mine[mine["metric"] == "right_greedy"], "position", arm)
-            given = mine[mine["metric"] == "right_given"].drop(columns=["ci_low", "ci_high"])
-            style.line(below[k], given, "position", arm, linestyle=":", marker="", linewidth=1, label="_")
-        for axis in (above[k], below[k]):
-            axis.grid(axis="y", linewidth=0.4, alpha=0.5)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        below[k].set(xlabel="answer digit", ylim=(-0.03, 1.03))
-    above[0].set_ylim(bottom=0)  # after all columns, which share the axis
-    above[0].set_ylabel("loss (nats)")
-    below[0].set_ylabel("share right")
+    for axis, role in zip(figure.axes, roles, strict=False):
+        for arm in PAIR:
+            style.line(axis, right[(right["role"] == role) & (right["arm"] == arm)], "position", arm)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(title=ROLES[role], xlabel="answer digit, 0 is the last", ylim=(-0.03, 1.03))
+    for axis in figure.axes[::2]:
+        axis.set_ylabel("share right")
     style.shared_legend(figure)
     return figure

@@ -106,8 +106,7 @@ def draw_gap(settings: Settings) -> None:
     from myopia.show.render import draw_figure
 
     dag = open_dag(settings)
-    caption = GAP_BY_LR.caption(dag.settings)
-    draw_figure(EXPERIMENT, GAP_BY_LR, _table(dag, GAP_BY_LR.name), f"{dag.results}/figures", caption)
+    draw_figure(EXPERIMENT, GAP_BY_LR, _table(dag, GAP_BY_LR.name), f"{dag.results}/figures")
 
 
 def print_gap(settings: Settings) -> None:

@@ -206,7 +206,7 @@ def caption(settings: dict[str, Any]) -> str:
     section = settings["size_sweep"]
     given = [size for size in section["sizes"] if "pretrained" in section["networks"][size]]
     pretrain, scratch = section["pretrain"], section["scratch"]
-    start = "released weights" if given else f"pretrained for {pretrain['steps']} steps of {pretrain['batch_size']}"
+    start = "from given weights" if given else f"pretrained for {pretrain['steps']} steps of {pretrain['batch_size']}"
     return (
         f"Scale {settings['scale']}: {', '.join(given) or section['model_type']} on {section['corpus']}; {start},"
         f" fine-tuned on {section['finetune']['sequences']} sequences of {settings['context_length']} tokens; from random"

@@ -208,10 +208,10 @@ def caption(settings: dict[str, Any]) -> str:
     section = settings["synthetic"]
     task, model = section["task"], section["model"]
     return (
-        f"Scale {settings['scale']}: a = {task['a']}, b = {task['b']}, T = {task['T']}, {model['n_layers']} layers,"
-        f" d_model {model['d_model']}, {_steps(section)} steps of {section['batch_size']} sequences,"
+        f"Scale {settings['scale']}: a = {task['a']}, b = {task['b']}; {model['n_layers']} layers of width"
+        f" {model['d_model']}, {_steps(section)} steps of {section['batch_size']} sequences,"
         f" {seeds_phrase(settings['seeds'])}"
-        " (paper: a = b = 10, T = 64, d_model 128, 58,594 steps of 512, one run)."
+        " (paper: a = b = 10, width 128, 58,594 steps of 512, one run)."
     )
 
 

@@ -6,12 +6,13 @@ An interval is empty where there is one seed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from myopia.config.runs import BETA_SWEEP
+from myopia.config.runs import BETA_SWEEP, PAIR
 from myopia.experiments.synthetic import CORRELATION, ESTIMATE, EXPERIMENT, INTERVENTION, LOSS, PROBE_R2
 from myopia.experiments.synthetic.judge import losses, probing
 from myopia.judge.measures import NotRun
@@ -26,7 +27,11 @@ SHOWN_P = 0.3
 
 
 def table1_loss_by_p(context: Context) -> pd.DataFrame:
-    """Huber loss / p against p: arms, reference predictors and the paper's Table 1."""
+    """Huber loss / p against p: arms, reference predictors and the paper's Table 1.
+
+    on: `all` positions; those with z = 1 (`z1`, not divided by p); `share`: of the trivial predictor's loss on all, where
+    series `gap` is myopic - vanilla, paired.
+    """
     table = context.measures.table(LOSS.name)
     table = table[~table["arm"].isin(BETA_SWEEP)]  # their figure is dose_response
     rows: list[dict[str, Any]] = []
@@ -55,17 +60,36 @@ def table1_loss_by_p(context: Context) -> pd.DataFrame:
                 values = {"value": estimate.value, "ci_low": low, "ci_high": high}
                 counts = {"seeds": estimate.seeds, "documents": estimate.documents}
                 rows.append({"kind": kind, "series": name, **base, **values, **counts})
+    for key in settings[settings["shift"] == 1].itertuples(index=False):
+        base = {"kind": "ours", "shift": 1, "on": "share", "p": float(key.p), "a": key.a, "b": key.b}
+        rows.append({"series": key.arm, **base, **_share(context, base["p"], key.arm)})
+        if key.arm == "myopic":
+            with suppress(NotRun):
+                rows.append({"series": "gap", **base, **_share(context, base["p"], "myopic", "vanilla")})
     rows += _paper_table1(context)
     return _frame("table1_loss_by_p", rows)
+
+
+def _share(context: Context, p: float, arm: str, minus: str | None = None) -> dict[str, Any]:
+    """An arm's loss, minus another's on the same tokens, in units of the trivial predictor's."""
+    _, found = losses(context, [(one, 1) for one in (arm, minus) if one], p)
+    terms = [Ratio(one["loss"], one["loss_trivial"], c) for one, c in zip(found, (1.0, -1.0), strict=False)]
+    estimate = ratio_contrast(terms)
+    low, high = estimate.interval()
+    return {"value": estimate.value, "ci_low": low, "ci_high": high,
+            "seeds": estimate.seeds, "documents": estimate.documents}  # fmt: skip
 
 
 def _paper_table1(context: Context) -> list[dict[str, Any]]:
     paper = context.paper.frame
     cells = paper[(paper["item"] == "Table 1") & (paper["source"] == "paper")]
-    fixed = {"kind": "paper", "shift": 1, "on": "all", "a": 10, "b": 10, "seeds": 1, "documents": 0}
+    fixed = {"kind": "paper", "shift": 1, "a": 10, "b": 10, "seeds": 1, "documents": 0}
+    # At p = 1 the zero predictor is the trivial one, whose loss / p is the same for every p: it knows z, and no sine.
+    trivial = float(cells.loc[~cells["arm"].isin(PAIR), "value"].iloc[0])
     return [
-        {"series": c.arm if isinstance(c.arm, str) else "zero", "p": float(c.x), "value": c.value, **fixed}
+        {"series": c.arm if isinstance(c.arm, str) else "zero", "p": float(c.x), "on": on, "value": value, **fixed}
         for c in cells.itertuples()
+        for on, value in (("all", c.value), ("share", c.value / trivial))
     ]
 
 
@@ -132,25 +156,24 @@ def _by_seed(group: pd.DataFrame, x: str, value: str) -> list[tuple[Any, float, 
     return [(c, v, low, high, curve.seeds) for c, v, low, high in columns]
 
 
-def _nearest_p(table: pd.DataFrame) -> float:
-    # Draw the p most arms have, and among those the one nearest to the paper's 0.3.
-    arms = table.groupby("p")["arm"].nunique()
+def _at_the_papers_p(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the p nearest to the paper's, of those that both arms were run at, if there are any."""
+    pair = table[table["arm"].isin(PAIR)]
+    arms = (pair if len(pair) else table).groupby("p")["arm"].nunique()
     best = arms[arms == arms.max()].index
-    return float(min(best, key=lambda p: abs(p - SHOWN_P)))
+    return table[table["p"] == min(best, key=lambda p: abs(p - SHOWN_P))]
 
 
 def fig3_neuron_correlation(context: Context) -> pd.DataFrame:
     """|corr(neuron, feature)| of one seed: neurons of two networks have no common order to average over."""
-    table = probing(context, CORRELATION.name)
-    table = table[table["p"] == _nearest_p(table)]
+    table = _at_the_papers_p(probing(context, CORRELATION.name))
     seeds = table["seed"].nunique()
     return _frame("fig3_neuron_correlation", table[table["seed"] == table["seed"].min()].assign(seeds=seeds))
 
 
 def fig6_probe_estimate(context: Context) -> pd.DataFrame:
     """The probe's estimate per bin of x with the true sine."""
-    table = probing(context, ESTIMATE.name)
-    table = table[table["p"] == _nearest_p(table)]
+    table = _at_the_papers_p(probing(context, ESTIMATE.name))
     rows: list[dict[str, Any]] = []
     for (arm, p, layer), group in table.groupby(["arm", "p", "layer"], sort=True):
         extra = group.groupby("x").agg(n=("n", "sum"), sd=("estimate_sd", "mean"), truth=("truth", "mean"))

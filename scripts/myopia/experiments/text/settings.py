@@ -22,6 +22,7 @@ from myopia.config.runs import (
     grid_specs,
     purpose_of,
     seeds_phrase,
+    shape_phrase,
 )
 from myopia.config.schema import (
     Arm,
@@ -232,9 +233,9 @@ def further_manifests(dag: Dag) -> list[str]:
 def caption(settings: dict[str, Any]) -> str:
     """What the figures' captions say about this scale."""
     section = settings["text"]
-    model = ", ".join(f"{name} {value}" for name, value in sorted(section["model"]["config"].items()))
+    model = shape_phrase(section["model"]["model_type"], section["model"]["config"])
     return (
-        f"Scale {settings['scale']}: {section['model']['model_type']} ({model}), {steps_phrase(section)} of"
+        f"Scale {settings['scale']}: {model}, {steps_phrase(section)} of"
         f" {section['batch_size']} x {settings['context_length']} tokens, {seeds_phrase(settings['seeds'])}."
     )
 

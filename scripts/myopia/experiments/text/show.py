@@ -3,202 +3,166 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
+from myopia.config.runs import PAIR
 from myopia.show import style
 
+NATS = "myopic - vanilla (nats/token)"
 
-def fig4_position(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Fig 4: loss by position (left) and the gap with a simultaneous band (right), one row per corpus."""
-    ours = frame[frame["kind"] == "ours"]
+
+def fig4_position(frame: pd.DataFrame) -> Figure:
+    """Fig 4: the gap by position with a simultaneous band, one panel for each corpus; losses stay in the table."""
+    gaps = frame[frame["series"] == "gap"]
+    ours = gaps[gaps["kind"] == "ours"]
     if ours.empty:
-        return style.nothing(caption)
-    corpora = sorted(ours["corpus"].unique())
-    text = style.join(
-        "Held-out loss by position (t predicts token t + 1, from 0) and paired gap, myopic - vanilla.",
-        "Ribbon: pointwise 95% interval; thin lines at the gap: simultaneous 95% band (max-t).",
-        "Black: the paper's Fig 4 (GPT-2 124M on PG-19; levels are not comparable, shapes are).",
-        style.sample(ours),
-        caption,
+        return style.nothing()
+    corpora = style.spread(sorted(ours["corpus"].unique()))
+    late = ours[ours["position"] > ours["position"].max() / 2]
+    figure = style.grid_of(
+        style.finding(
+            "Gap by position: what is lost without training for later losses",
+            late,
+            by="corpus",
+            above="Cut off from later losses, models predict worse late in the window",
+            low="band_low",
+            high="band_high",
+        ),
+        len(corpora),
     )
-    figure = style.new_figure(6.6, 2.3 * len(corpora) + 0.3, len(corpora), 2, text)
-    for (left, right), corpus in zip(style.grid(figure, 2), corpora, strict=True):
-        here = frame[frame["corpus"] == corpus]
+    for axis, corpus in zip(figure.axes, corpora, strict=False):
+        here = gaps[gaps["corpus"] == corpus].sort_values("position")
         mine, paper = here[here["kind"] == "ours"], here[here["kind"] == "paper"]
-        for arm in ("vanilla", "myopic"):
-            style.line(left, mine[mine["series"] == arm], "position", arm, marker="")
-            _paper(left, paper[paper["series"] == arm], arm)
-        gap = mine[mine["series"] == "gap"].sort_values("position")
-        style.line(right, gap, "position", "gap", marker="")
-        for bound in ("band_low", "band_high"):
-            if gap[bound].notna().any():
-                right.plot(gap["position"], gap[bound], color=style.look("gap").color, linewidth=0.5)
-        _paper(right, paper[paper["series"] == "gap"], "gap")
-        right.axhline(0, color="#000000", linewidth=0.5)
-        left.set(title=f"{corpus}: loss", xlabel="position", ylabel="cross-entropy (nats/token)")
-        right.set(title=f"{corpus}: gap", xlabel="position", ylabel="myopic - vanilla (nats/token)")
-    style.shared_legend(figure, 3)
+        style.line(axis, mine, "position", "gap", marker="", label="gap, 95 % interval")
+        for k, bound in enumerate(("band_low", "band_high")):
+            if mine[bound].notna().any():
+                label = "95 % band for all positions at once" if k == 0 else "_"
+                axis.plot(
+                    mine["position"],
+                    mine[bound],
+                    color=style.look("gap").color,
+                    linestyle=":",
+                    linewidth=0.9,
+                    label=label,
+                )
+        style.paper(
+            axis, paper["position"], paper["value"], label="paper (GPT-2 small, PG-19)", joined=True, markevery=6
+        )
+        style.zero(axis)
+        axis.set(title=corpus, xlabel="position")
+    for axis in figure.axes[::2] if len(corpora) > 1 else figure.axes:
+        axis.set_ylabel(NATS if len(corpora) < 3 else "gap (nats/token)")
+    style.shared_legend(figure)
     return figure
 
 
-def _paper(axis: Axes, rows: pd.DataFrame, name: str) -> None:
-    if rows.empty:
-        return
-    rows = rows.sort_values("position")
-    line = style.look(name).line if name != "gap" else ":"
-    axis.plot(
-        rows["position"],
-        rows["value"],
-        color=style.PAPER,
-        linestyle=line,
-        linewidth=0.8,
-        label=f"paper, {name}",
-    )
-
-
-def text_gap_by_step(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Validation loss and gap against training step; hollow: not shown to have settled."""
+def text_gap_by_step(frame: pd.DataFrame) -> Figure:
+    """Validation gap against training step, one panel for each corpus; hollow: not shown to have settled."""
+    frame = frame[frame["series"] == "gap"]
     if frame.empty:
-        return style.nothing(caption)
-    corpora = sorted(frame["corpus"].unique())
-    text = style.join(
-        "Validation loss (left) and paired gap (right) against training. Filled: the gap has settled; hollow:",
-        "its rise over the last quarter of training is not shown to be small, so its size is not yet an answer.",
-        style.sample(frame),
-        caption,
-    )
-    figure = style.new_figure(6.6, 2.3 * len(corpora) + 0.3, len(corpora), 2, text)
-    for (left, right), corpus in zip(style.grid(figure, 2), corpora, strict=True):
-        here = frame[frame["corpus"] == corpus]
-        for arm in ("vanilla", "myopic"):
-            style.line(left, here[here["series"] == arm], "step", arm)
-        gap = here[here["series"] == "gap"]
-        settled = bool(gap["settled"].max()) if len(gap) else False
-        style.points(right, gap, "step", "gap", mfc=style.look("gap").color if settled else "white")
-        right.axhline(0, color="#000000", linewidth=0.5)
-        for axis, label in ((left, "validation loss (nats/token)"), (right, "myopic - vanilla (nats/token)")):
-            axis.set(xlabel="training step", ylabel=label, xlim=(0, None))
-        left.set_title(f"{corpus}: loss")
-        right.set_title(
-            f"{corpus}: gap, {'settled' if settled else 'not shown to have settled'}" if len(gap) else f"{corpus}: gap"
-        )
-    style.shared_legend(figure, 3)
+        return style.nothing()
+    corpora = style.spread(sorted(frame["corpus"].unique()))
+    settled = frame.groupby("corpus")["settled"].max() > 0
+    said = "has settled" if settled.all() else "is not shown to have settled" if not settled.any() else "along training"
+    figure = style.grid_of(f"The gap on text {said}", len(corpora))
+    look = style.look("gap")
+    for axis, corpus in zip(figure.axes, corpora, strict=False):
+        face = look.color if settled[corpus] else "white"
+        label = "myopic - vanilla, settled" if settled[corpus] else "myopic - vanilla, not shown to have settled"
+        style.points(axis, frame[frame["corpus"] == corpus], "step", "gap", mfc=face, label=label)
+        style.zero(axis)
+        axis.set(title=corpus, xlabel="training step", xlim=(0, None))
+    for axis in figure.axes[::2] if len(corpora) > 1 else figure.axes:
+        axis.set_ylabel("gap (nats/token)")
+    style.shared_legend(figure)
     return figure
 
 
-def table2_text_loss(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Table 2: held-out loss per arm (left) and its paired difference to vanilla (right)."""
-    ours = frame[frame["kind"] == "ours"]
+def table2_text_loss(frame: pd.DataFrame) -> Figure:
+    """Table 2: each arm's loss minus vanilla's, by corpus; arms without the past on their own scale."""
+    ours = frame[(frame["kind"] == "ours") & frame["gap"].notna()]
     if ours.empty:
-        return style.nothing(caption)
-    corpora = sorted(ours["corpus"].unique())
-    arms = style.in_order(ours["arm"])
-    text = style.join(
-        "Held-out cross-entropy per arm and its paired difference to vanilla (right; linear within ±0.1,",
-        "logarithmic beyond). Hollow: the paper's Table 2 (GPT-2 124M on MS MARCO).",
-        style.sample(ours),
-        caption,
+        return style.nothing()
+    rows = [
+        (c, a) for c in sorted(ours["corpus"].unique()) for a in style.in_order(ours.loc[ours["corpus"] == c, "arm"])
+    ]
+    no_past = [a.startswith("bigram") for _, a in rows]
+    columns = 2 if any(no_past) and not all(no_past) else 1
+    place, y, heads = {}, 0.0, {}
+    for corpus, arm in rows:
+        if corpus not in heads:
+            heads[corpus] = y
+            y += 1
+        place[corpus, arm] = y
+        y += 1
+    figure = style.new_figure(
+        style.finding(
+            "Loss of every arm, compared with vanilla's",
+            ours[ours["arm"] == "myopic"],
+            low="gap_low",
+            high="gap_high",
+            by="corpus",
+            above="Cut off from later losses, models predict text worse",
+            below="Cut off from later losses, models predict text better",
+        ),
+        1,
+        columns,
+        0.21 * y + 0.9,
+        style.WIDE,
+        sharey=True,
     )
-    height = (0.24 * len(arms) + 0.75) * len(corpora) + 0.3
-    figure = style.new_figure(6.8, height, len(corpora), 2, text, sharey=True)
-    for (left, right), corpus in zip(style.grid(figure, 2), corpora, strict=True):
-        here = frame[frame["corpus"] == corpus]
-        for k, arm in enumerate(arms):
-            mine = here[(here["kind"] == "ours") & (here["arm"] == arm)]
-            paper = here[(here["kind"] == "paper") & (here["arm"] == arm)]
-            _dot(left, mine, arm, k, ("value", "ci_low", "ci_high"))
-            _dot(right, mine, arm, k, ("gap", "gap_low", "gap_high"))
-            for axis, column in ((left, "value"), (right, "gap")):
-                if len(paper) and style.finite(paper[column].iloc[0]):
-                    axis.plot(
-                        paper[column],
-                        [k],
-                        "D",
-                        mfc="none",
-                        mec=style.PAPER,
-                        markersize=5,
-                        mew=0.8,
-                        label="paper",
-                    )
-        left.set_yticks(range(len(arms)), [style.look(arm).label for arm in arms])
-        left.set_ylim(len(arms) - 0.4, -0.6)
-        right.axvline(0, color="#000000", linewidth=0.6)
-        right.set_xscale("symlog", linthresh=0.1, linscale=1.2)
-        ticks = [-0.1, -0.05, 0, 0.05, 0.1, 0.3, 1, 3]
-        right.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        right.xaxis.set_minor_locator(NullLocator())
-        left.set(title=f"{corpus}: loss", xlabel="cross-entropy (nats/token)")
-        right.set(title=f"{corpus}: difference to vanilla", xlabel="nats/token (symmetric log)")
-        for axis in (left, right):
-            axis.grid(axis="x", linewidth=0.4, alpha=0.5)
-    _paper_legend(figure)
+    for axis, wanted in zip(figure.axes, (False, True) if columns == 2 else (no_past[0],), strict=True):
+        for (corpus, arm), at in place.items():
+            if arm.startswith("bigram") != wanted:
+                continue
+            here, look = frame[(frame["corpus"] == corpus) & (frame["arm"] == arm)], style.look(arm)
+            mine, paper = here[here["kind"] == "ours"], here[here["kind"] == "paper"]
+            axis.errorbar(
+                mine["gap"],
+                [at],
+                xerr=style.bars(mine, "gap", "gap_low", "gap_high"),
+                color=look.color,
+                marker=look.marker,
+                capsize=2.5,
+                linestyle="none",
+            )
+            style.paper(axis, paper["gap"], [at] * len(paper), label="paper (GPT-2 small, MS MARCO)")
+        axis.axvline(0, color="#000000", linewidth=0.6, zorder=0)
+        axis.grid(axis="x", linewidth=0.4, alpha=0.5)
+        axis.tick_params(axis="y", length=0)
+        axis.set_xlabel("minus vanilla (nats/token)")
+    ticks = {
+        **{at: corpus for corpus, at in heads.items()},
+        **{at: style.look(arm).label for (_, arm), at in place.items()},
+    }
+    figure.axes[0].set_yticks(list(ticks), list(ticks.values()))
+    for text, at in zip(figure.axes[0].get_yticklabels(), ticks, strict=True):
+        text.set_fontweight("bold" if at in heads.values() else "normal")
+    figure.axes[0].set_ylim(y - 0.4, -0.6)
+    style.shared_legend(figure)
     return figure
 
 
-def _dot(axis: Axes, rows: pd.DataFrame, arm: str, y: int, columns: tuple[str, str, str]) -> None:
-    value, low, high = columns
-    if rows.empty or not style.finite(rows[value].iloc[0]):
-        return
-    look = style.look(arm)
-    one = rows.iloc[0]
-    error = None
-    if style.finite(one[low]):
-        error = [[max(one[value] - one[low], 0)], [max(one[high] - one[value], 0)]]
-    axis.errorbar([one[value]], [y], xerr=error, color=look.color, marker=look.marker, capsize=2.5, linestyle="none")
-
-
-def _paper_legend(figure: Figure) -> None:
-    for axis in figure.axes:
-        handles = [h for h, text in zip(*axis.get_legend_handles_labels(), strict=True) if text == "paper"]
-        if handles:
-            figure.legend(handles[:1], ["paper"], loc="outside upper right")
-            return
-
-
-def influence(frame: pd.DataFrame, caption: str = "") -> Figure:
-    """Influence matrices of trained pairs: who may plan for whom."""
-    shown = frame[frame["influence"].notna()]
+def influence(frame: pd.DataFrame) -> Figure:
+    """Influence matrices of the first trained pair: whose loss each input moves. One seed: no interval, no finding."""
+    shown = frame[frame["influence"].notna() & frame["arm"].isin(PAIR)]
     if shown.empty:
-        return style.nothing(caption)
-    # A pair is runs whose names differ in the arm at their end: one row of panels each.
-    ends = sorted(style.LOOKS, key=len, reverse=True)
-    shown = shown.assign(model=shown["model"].str.replace(f"-({'|'.join(ends)})$", "", regex=True))
-    models, arms = sorted(shown["model"].unique()), style.in_order(shown["arm"])
-    positive = shown.loc[shown["influence"] > 0, "influence"]
-    top = float(positive.max()) if len(positive) else 1.0
-    norm = LogNorm(max(top * 1e-4, float(positive.min()) if len(positive) else top * 1e-4), top)
-    text = style.join(
-        "Influence ||d loss_t / d e_s|| of the input at s on the loss at t (log colour; grey: zero).",
-        "The diagonal is the present; below it stand the losses a position could have planned for.",
-        f"One seed ({shown['seed'].iloc[0]}), one sequence.",
-        caption,
+        return style.nothing()
+    # A pair is runs whose names differ in the arm at their end.
+    pairs = shown["model"].str.replace(f"-({'|'.join(PAIR)})$", "", regex=True)
+    shown = shown[pairs == pairs.min()]
+    arms, positive = style.in_order(shown["arm"]), shown.loc[shown["influence"] > 0, "influence"]
+    top = positive.max() if len(positive) else 1.0
+    norm = LogNorm(top * 1e-4, top)
+    figure = style.new_figure(
+        "Influence of each input on each position's loss", 1, len(arms), 3.0, style.WIDE, sharey=True
     )
-    figure = style.new_figure(3.3 * len(arms) + 0.7, 3.2 * len(models), len(models), len(arms), text)
-    image = None
-    for row, model in zip(style.grid(figure, len(arms)), models, strict=True):
-        for axis, arm in zip(row, arms, strict=True):
-            here = shown[(shown["model"] == model) & (shown["arm"] == arm)]
-            if here.empty:
-                axis.set_axis_off()
-                continue
-            table = here.pivot_table(index="t", columns="s", values="influence")
-            table = table.where(table > 0)
-            axis.set_facecolor("#D9D9D9")
-            image = axis.imshow(table, cmap="viridis", norm=norm, interpolation="nearest", aspect="equal")
-            tokens = here.drop_duplicates("s").set_index("s")["token"].reindex(table.columns)
-            if len(tokens) <= 40 and tokens.notna().all():
-                axis.set_xticks(range(len(tokens)), [str(t) for t in tokens], rotation=90, fontsize=5, parse_math=False)
-            axis.set(title=f"{arm} ({model})", xlabel="input position s")
-        row[0].set_ylabel("position t of the loss")
-    if image is not None:
-        figure.colorbar(
-            image,
-            ax=figure.axes,
-            label="$||\\partial\\,loss_t\\,/\\,\\partial\\,e_s||$ (nats per unit)",
-            shrink=0.8,
-            pad=0.01,
-        )
+    for axis, arm in zip(figure.axes, arms, strict=True):
+        table = shown[shown["arm"] == arm].pivot_table(index="t", columns="s", values="influence")
+        axis.set_facecolor("#E4E4E4")
+        image = axis.imshow(table.where(table > 0), cmap="viridis", norm=norm, interpolation="nearest", aspect="auto")
+        axis.set(title=arm, xlabel="position of the input")
+    figure.axes[0].set_ylabel("position of the loss")
+    figure.colorbar(image, ax=figure.axes, label="nats per unit (grey: 0)", shrink=0.9, pad=0.01)
     return figure

@@ -48,4 +48,4 @@ def pair(better: int, worse: int, items: int) -> Pair:
     """The estimate of `items` shared items, `better` of which the first model alone gets right, `worse` the second."""
     value = (better - worse) / items
     se = math.sqrt(max(better + worse - (better - worse) ** 2 / items, 0)) / items
-    return Pair(value, se, math.inf, math.nan, 1, items, (), better, worse)
+    return Pair(value, se, math.inf, math.nan, 1, items, better=better, worse=worse)
