@@ -29,7 +29,7 @@ def results_folder(folder: Path) -> Path:
     for name, frame in (("table1_loss_by_p", loss_by_p()), ("audit_gap_by_lr", gap_by_lr())):
         write_csv(folder / f"tables/{name}.csv", frame)
     one, figure = figure_named(DRAWN[0])
-    draw_figure(one, figure, folder / f"tables/{DRAWN[0]}.csv", folder / "figures", "Scale laptop.")
+    draw_figure(one, figure, folder / f"tables/{DRAWN[0]}.csv", folder / "figures")
     for ending in ("svg", "png"):  # one real picture, twice: the page looks at none of them
         shutil.copyfile(folder / f"figures/{DRAWN[0]}.{ending}", folder / f"figures/{DRAWN[1]}.{ending}")
     for seed in (0, 1):
@@ -61,11 +61,11 @@ def loss_by_p() -> pd.DataFrame:
     """tables/table1_loss_by_p.csv of one p: two arms and the paper's."""
     columns = "kind,series,shift,on,p,a,b,value,ci_low,ci_high,seeds,documents".split(",")
     rows = [
-        ("ours", "myopic", 1, "all", 1.0, 3, 4, 0.33, 0.28, 0.38, 3, 128),
-        ("ours", "vanilla", 1, "all", 1.0, 3, 4, 0.13, 0.06, 0.19, 3, 128),
+        ("ours", "myopic", 1, "share", 1.0, 3, 4, 0.33, 0.28, 0.38, 3, 128),
+        ("ours", "vanilla", 1, "share", 1.0, 3, 4, 0.13, 0.06, 0.19, 3, 128),
         ("ours", "myopic", 1, "z1", 1.0, 3, 4, 0.33, 0.28, 0.38, 3, 128),
         ("ours", "vanilla", 1, "z1", 1.0, 3, 4, 0.13, 0.06, 0.19, 3, 128),
-        ("paper", "myopic", 1, "all", 1.0, 10, 10, 1.26, None, None, 1, 0),
+        ("paper", "myopic", 1, "share", 1.0, 10, 10, 1.26, None, None, 1, 0),
     ]
     return pd.DataFrame(rows, columns=columns)
 
