@@ -19,7 +19,9 @@ def test_units_measured_apart_make_the_tables_of_one_job(sandbox):
     together = {name: table(results / "measure" / name) for name in names}
     shutil.rmtree(results / "runs/induction-myopic")  # one run is trained apart as well
     wanted = [f"results/smoke/measure/{name}" for name in names]
-    done = snakemake(sandbox, "experiments=[induction]", "share_process=False", "--forcerun", "gather_induction", "--", *wanted)
+    done = snakemake(
+        sandbox, "experiments=[induction]", "share_process=False", "--forcerun", "gather_induction", "--", *wanted
+    )
     jobs = planned(done.output)
     assert jobs["train"] == 1 and jobs["measure_induction"] == 4 and jobs["gather_induction"] == 1
     for name in names:
