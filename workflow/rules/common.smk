@@ -60,7 +60,7 @@ def myopia(*words):
 def tell_settings():
     """To `myopia run`, which waits for it: where the settings of this run lie."""
     if told := os.environ.get("MYOPIA_TELL_SETTINGS"):
-        Path(told).write_text(dag.settings_file + "\n")
+        Path(told).write_text(f"{dag.settings_file}\n")
 
 
 def print_summary():
