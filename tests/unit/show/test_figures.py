@@ -89,74 +89,76 @@ def confused(drawn: Figure) -> set[tuple[str, str, str]]:
     }
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_whole_and_legible(name: str, tables: Path) -> None:
-    drawn = figure(name, read(tables, name))
-    assert title(drawn)
-    assert ("paper" in texts(drawn)) == (name in PAPER)
-    for axis in panels(drawn):
-        assert axis.get_xlabel() or not axis.get_subplotspec().is_last_row()
-        assert axis.get_ylabel() or not axis.get_subplotspec().is_first_col() or axis.get_yticklabels()
-        assert "symlog" not in (axis.get_xscale(), axis.get_yscale())
-    assert not confused(drawn)
-    _nothing_overlaps(drawn)
-    nothing = figure(name, pd.DataFrame(columns=FIGURES[name][1].columns))
-    assert "not run at this scale" in [t.get_text() for t in nothing.axes[0].texts]
+@pytest.mark.parametrize("of", sorted({one.name for one, _ in FIGURES.values()}))
+def test_figures_are_whole_and_legible(of: str, tables: Path) -> None:
+    for name in (name for name, (one, _) in FIGURES.items() if one.name == of):
+        drawn = figure(name, read(tables, name))
+        assert title(drawn), name
+        assert ("paper" in texts(drawn)) == (name in PAPER), name
+        for axis in panels(drawn):
+            assert axis.get_xlabel() or not axis.get_subplotspec().is_last_row(), name
+            assert axis.get_ylabel() or not axis.get_subplotspec().is_first_col() or axis.get_yticklabels(), name
+            assert "symlog" not in (axis.get_xscale(), axis.get_yscale()), name
+        assert not confused(drawn), name
+        _nothing_overlaps(drawn, name)
+        nothing = figure(name, pd.DataFrame(columns=FIGURES[name][1].columns))
+        assert "not run at this scale" in [t.get_text() for t in nothing.axes[0].texts], name
 
 
-def _nothing_overlaps(drawn: Figure) -> None:
+def _nothing_overlaps(drawn: Figure, name: str) -> None:
     drawn.draw_without_rendering()
     head = next(t for t in drawn.texts if t.get_gid() == "title").get_window_extent()
-    assert head.x1 <= drawn.bbox.x1 and head.y1 <= drawn.bbox.y1
+    assert head.x1 <= drawn.bbox.x1 and head.y1 <= drawn.bbox.y1, name
     boxes = [axis.get_tightbbox() for axis in drawn.axes]
     for box in boxes:
-        assert box.y1 <= head.y0 + 1
-        assert box.x0 >= -1 and box.x1 <= drawn.bbox.x1 + 1 and box.y0 >= -1
+        assert box.y1 <= head.y0 + 1, name
+        assert box.x0 >= -1 and box.x1 <= drawn.bbox.x1 + 1 and box.y0 >= -1, name
     for one, other in itertools.combinations(boxes, 2):
-        assert min(one.x1, other.x1) - max(one.x0, other.x0) < 2 or min(one.y1, other.y1) - max(one.y0, other.y0) < 2
+        wide, high = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert wide < 2 or high < 2, name
     for legend in drawn.legends:
         extent = legend.get_window_extent()
-        assert extent.x0 >= 0 and extent.x1 <= drawn.bbox.x1
-        assert all(box.y0 >= extent.y1 - 1 for box in boxes)
+        assert extent.x0 >= 0 and extent.x1 <= drawn.bbox.x1, name
+        assert all(box.y0 >= extent.y1 - 1 for box in boxes), name
     for axis in panels(drawn):
         for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
             shown = [t.get_window_extent() for t in labels if t.get_text() and t.get_visible() and not t.get_rotation()]
             for one, other in itertools.pairwise(shown):
-                assert not one.overlaps(other), [t.get_text() for t in labels]
+                assert not one.overlaps(other), (name, [t.get_text() for t in labels])
     written = [t for t in drawn.findobj(Text) if t.get_text() and t.get_visible()]
     pixels = THUMBNAIL / drawn.get_figwidth() / 72
-    assert min(t.get_fontsize() for t in written) * pixels >= SMALLEST
+    assert min(t.get_fontsize() for t in written) * pixels >= SMALLEST, name
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_has_four_panels_at_most_however_many_corpora(name: str, tables: Path) -> None:
-    frame = read(tables, name)
-    assert len(panels(figure(name, frame))) <= style.PANELS
-    column = next((c for c in ("corpus", "task", "p") if c in frame.columns and frame[c].nunique() < 5), None)
-    if column is None or name == "fig3_neuron_correlation":
-        return
-    first = frame[frame[column] == frame[column].dropna().iloc[-1]]
-    names = [0.01, 0.05, 0.2, 0.5, 1] if column == "p" else [f"corpus {k}" for k in range(5)]
-    drawn = figure(name, pd.concat([first.assign(**{column: name}) for name in names]))
-    assert len(panels(drawn)) <= style.PANELS
-    _nothing_overlaps(drawn)
+def test_a_figure_has_four_panels_at_most_however_many_corpora(tables: Path) -> None:
+    for name in FIGURES:
+        frame = read(tables, name)
+        assert len(panels(figure(name, frame))) <= style.PANELS, name
+        column = next((c for c in ("corpus", "task", "p") if c in frame.columns and frame[c].nunique() < 5), None)
+        if column is None or name == "fig3_neuron_correlation":
+            continue
+        first = frame[frame[column] == frame[column].dropna().iloc[-1]]
+        values = [0.01, 0.05, 0.2, 0.5, 1] if column == "p" else [f"corpus {k}" for k in range(5)]
+        drawn = figure(name, pd.concat([first.assign(**{column: value}) for value in values]))
+        assert len(panels(drawn)) <= style.PANELS, name
+        _nothing_overlaps(drawn, name)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_title_claims_what_intervals_allow(name: str, tables: Path) -> None:
-    frame = read(tables, name)
-    lows = [c for c in frame.columns if c.endswith("_low")]
+def with_intervals(frame: pd.DataFrame, half: float) -> pd.DataFrame:
+    """The table with intervals of one width, or none."""
+    changed = frame.copy()
+    for low in (c for c in frame.columns if c.endswith("_low")):
+        value = low.removesuffix("_low").replace("ci", "value").replace("band", "value")
+        changed[low], changed[low.replace("_low", "_high")] = frame[value] - half, frame[value] + half
+    return changed
 
-    def with_intervals(half: float) -> str:
-        changed = frame.copy()
-        for low in lows:
-            value = low.removesuffix("_low").replace("ci", "value").replace("band", "value")
-            changed[low], changed[low.replace("_low", "_high")] = frame[value] - half, frame[value] + half
-        return title(figure(name, changed))
 
-    tight, wide, none = (with_intervals(half) for half in (1e-9, 1e3, np.nan))
-    assert wide == none
-    assert (tight == wide) == (name in NEUTRAL)
+def test_a_title_claims_what_intervals_allow(tables: Path) -> None:
+    for name in FIGURES:
+        frame = read(tables, name)
+        tight, wide, none = (title(figure(name, with_intervals(frame, half))) for half in (1e-9, 1e3, np.nan))
+        assert wide == none, name
+        assert (tight == wide) == (name in NEUTRAL), name
 
 
 def test_a_finding_of_some_corpora_names_them() -> None:
@@ -197,13 +199,12 @@ def test_bytes_follow_the_table(tables: Path, tmp_path: Path) -> None:
     assert first[0].startswith(b"<?xml") and first[1].startswith(b"\x89PNG") and b"<dc:date>" not in first[0]
 
 
-@pytest.mark.parametrize("name", ["table1_loss_by_p", "fig4_position", "induction"])
-def test_one_seed_and_one_arm_are_drawn(name: str, tables: Path) -> None:
-    frame = read(tables, name)
-    frame = frame[frame["series" if "series" in frame.columns else "arm"] == "vanilla"].assign(seeds=1)
-    frame[[c for c in frame.columns if c.startswith(("ci_", "band_"))]] = np.nan
-    drawn = figure(name, frame)
-    drawn.draw_without_rendering()
+def test_one_seed_and_one_arm_are_drawn(tables: Path) -> None:
+    for name in ("table1_loss_by_p", "fig4_position", "induction"):
+        frame = read(tables, name)
+        frame = frame[frame["series" if "series" in frame.columns else "arm"] == "vanilla"].assign(seeds=1)
+        frame[[c for c in frame.columns if c.startswith(("ci_", "band_"))]] = np.nan
+        figure(name, frame).draw_without_rendering()
 
 
 def test_a_gap_that_has_not_settled_is_hollow(tables: Path) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,36 +24,8 @@ from myopia.judge.claims import GROUPS
 from myopia.judge.questions import estimate, number
 from myopia.show.report import embed, page
 from myopia.show.report.results import Missing, Results, fill
+from parsed_page import Page
 from results_folder import DRAWN, REFERENCE, TEXTS, add_run, dag_of, results_folder
-
-VOID = {"meta", "link", "img", "br", "input"}
-
-
-class Page(HTMLParser):
-    """Elements of a page as (tag, attributes), its text, and whether every element is closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(html)
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.text += data
-
-    def all(self, tag):
-        return [attributes for found, attributes in self.elements if found == tag]
 
 
 def render(folder: Path, **drawn) -> str:
