@@ -41,7 +41,6 @@ def test_fine_tuning_rates_of_the_size_sweep():
 def test_rates_of_both_arms():
     for table, name, scale, keys in (
         ("cpu/tuning-multiplication.csv", r"(mult-\S+)", "cpu", ["multiplication"]),
-        ("laptop/tuning-text.csv", r"(text-docstrings)", "laptop", ["text"]),
         ("laptop/tuning-bias.csv", r"(bias)", "laptop", ["gradients", "bias"]),
         ("laptop/tuning-induction.csv", r"(induction)", "laptop", ["induction"]),
     ):

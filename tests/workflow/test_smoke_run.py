@@ -122,8 +122,8 @@ def test_every_model_has_a_card_that_the_hub_can_read(smoke):
 
 def test_it_ends_by_saying_where_things_are(smoke):
     ending = smoke.output[-1500:]
-    assert "\nverdicts: results/smoke/tables/verdicts.csv\nfigures:  results/smoke/figures/\n" in ending
-    assert ending.index("not run at this scale") < ending.index("verdicts: ")
+    assert "\nreport: results/smoke/report.html   every row: results/smoke/tables/verdicts.csv\n" in ending
+    assert "Nothing is judged at this scale." in ending
 
 
 def test_training_tells_whole_lines(smoke):

@@ -161,7 +161,8 @@ def pooled_statistic(terms: Sequence[Ratio], combine: Callable[[Array], Array], 
     se_doc = float("nan")
     if units > 1:
         se_doc = float(np.std(of(np.ones((seeds, draws)), bootstrap_weights(units, draws)), ddof=1))
-    found = seed_mean(seeds * value - (seeds - 1) * without, se_doc, units)
+    with np.errstate(invalid="ignore"):
+        found = seed_mean(seeds * value - (seeds - 1) * without, se_doc, units)
     return replace(found, value=value)
 
 
@@ -187,7 +188,8 @@ def late_rise(steps: Array, gap_SK: Array) -> Estimate:
     """
     late = steps >= 0.75 * steps.max()
     rise = np.polyfit(steps[late], gap_SK[:, late].T, 1)[0] * 0.25 * steps.max()
-    return seed_mean(rise / abs(gap_SK[:, -1].mean()))
+    with np.errstate(invalid="ignore", divide="ignore"):  # of no gap: NaN, which decides nothing
+        return seed_mean(rise / abs(gap_SK[:, -1].mean()))
 
 
 def seed_mean(per_seed: Array, se_doc: float = 0.0, documents: int = 0) -> Estimate:
