@@ -72,7 +72,7 @@ def test_a_corpus_has_steps_and_rates_of_its_own(tmp_path):
     assert found["text-msmarco-vanilla"] == (7, 1e-3) and found["text-msmarco-myopic"] == (7, 5e-4)
     assert found["text-pile-like-myopic"] == (1500, 7e-3)
     assert (
-        EXPERIMENT.figure("influence").caption(settings).endswith("1200 steps (msmarco 7) of 20 x 64 tokens, 3 seeds.")
+        EXPERIMENT.figure("influence").caption(settings).endswith("1500 steps (msmarco 7) of 32 x 64 tokens, 3 seeds.")
     )
 
 
