@@ -36,13 +36,13 @@ def run() -> int:
             process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, SETTINGS_FILE: str(told)}
             )
+        # A terminal's Ctrl-C reaches Snakemake, too; a scheduler's SIGTERM only this process.
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
         try:
             settings = _follow(process, told, log)
-        except KeyboardInterrupt:  # Snakemake got it as well: it stops its jobs, which save their states
+        except KeyboardInterrupt:  # Snakemake stops its jobs, which save their states
             write("\nstopping: runs at work save their state ...")
-            with contextlib.suppress(KeyboardInterrupt):
-                process.wait()
-            process.send_signal(signal.SIGINT)
+            process.wait()
             write("stopped; the same command goes on where it was")
             return 130
     _end(process.returncode, settings, log)
@@ -94,6 +94,9 @@ def _end(code: int, settings: Path | None, log: Path) -> None:
             write("nothing to be done")
         else:
             write("done")
+        return
+    if any(line.startswith("Terminating processes on user request") for line in lines):
+        write("stopped; the same command goes on where it was")
         return
     failures = Watcher(open_dag(settings), log).failures() if settings else []
     for rule, path, last in failures:
