@@ -44,11 +44,9 @@ def render(answers: Sequence[Answer], verdicts: pd.DataFrame, scale: str) -> str
             lines += textwrap.wrap(answer.sentence, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     if scale != PAPER_SCALE:
         lines += ["", "Small networks: an answer is a direction, never a size."]
-    asked = [(label, row, answer) for answer in answers for label, row in answer.rows.items()]
-    judged = [one for one in asked if one[1].answer != NOT_JUDGED]
-    if judged:
-        lines += ["", _cells("", "paper", "here [95 % interval]", "answer")]
-        lines += [_line(answer, label, row) for label, row, answer in judged]
+    told = [_line(answer, label, row) for answer in answers for label, row in answer.told.items()]
+    if told:
+        lines += ["", _cells("", "paper", "here [95 % interval]", "answer"), *told]
     lines += ["", *counts(verdicts), *problems(verdicts)]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -59,7 +57,7 @@ def _line(answer: Answer, label: str, row: Any) -> str:
 
 
 def _cells(*cells: str) -> str:
-    return "{:<48} {:>8}   {:<24} {}".format(*cells)
+    return "{:<54} {:>6}  {:<24} {}".format(*cells)
 
 
 def counts(verdicts: pd.DataFrame) -> list[str]:

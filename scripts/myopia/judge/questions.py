@@ -16,7 +16,7 @@ import yaml
 
 from myopia.common.errors import MyopiaError
 from myopia.config.experiment import Experiment
-from myopia.judge.verdicts import NO, NOT_JUDGED, PARTLY, UNDECIDED, YES
+from myopia.judge.verdicts import NO, NOT_JUDGED, PARTLY, UNDECIDED, UNMET, YES
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,17 @@ class Answer:
         return combined(row.answer for row in self.rows.values())
 
     @property
+    def told(self) -> Mapping[str, Any]:
+        """Its rows that were judged, or would be if what they lean on held."""
+        return {k: row for k, row in self.rows.items() if row.answer != NOT_JUDGED or row.reason.startswith(UNMET)}
+
+    @property
     def sentence(self) -> str:
         """The answer in a sentence, with the estimates of the judged rows; "" where the question has no sentences."""
-        if not self.question.say or self.word == NOT_JUDGED:
+        if not self.question.say or not self.told:
             return ""
+        if self.word == NOT_JUDGED:  # an answer that is held back is not left out in silence
+            return f"{self.question.ask} Not answered: {why(next(iter(self.told.values())))}."
         judged = {label: row for label, row in self.rows.items() if row.answer != NOT_JUDGED and not pd.isna(row.ours)}
         shown = [f"{label}: {estimate(row)}" if label else estimate(row) for label, row in judged.items()]
         unit = f"{self.question.unit}: " if self.question.unit else ""

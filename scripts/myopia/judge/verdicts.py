@@ -26,6 +26,8 @@ INCONCLUSIVE, NOT_RUN, NO_PAPER = "inconclusive", "not run at this scale", "no p
 VERDICTS = (REPLICATED, SAME, HOLDS, PARTLY, NOT_REPLICATED, OTHER, FAILS, INCONCLUSIVE, NOT_RUN, NO_PAPER)
 YES, NO, UNDECIDED, NOT_JUDGED = "yes", "no", "undecided", "not judged"
 ANSWERS = (YES, PARTLY, UNDECIDED, NO, NOT_JUDGED)
+UNMET = "judged only where"
+"""What the reason of a row begins with that this scale may judge, but which leans on another that does not hold."""
 PAPER_SCALE = "paper"
 """The one scale of the paper's sizes: nowhere else is a claim called replicated."""
 COLUMNS = [
@@ -144,9 +146,7 @@ def _require(evaluated: dict[str, Evaluated]) -> None:
         for name in one.claim.requires:
             if one.estimate is not None and not one.blocked and evaluated[name].outcome != MET:
                 state = evaluated[name].outcome or "not measured"
-                one.blocked = (
-                    f"judged only where {evaluated[name].claim.claim} ({name}: {state}); the estimate is shown"
-                )
+                one.blocked = f"{UNMET} {evaluated[name].claim.claim} ({name}: {state}); the estimate is shown"
 
 
 def outcome(claim: Claim, estimate: Estimate, paper: float, error: float) -> tuple[str | None, float, str]:
